@@ -1,0 +1,94 @@
+package deputy
+
+import (
+	"crypto/sha256"
+	"time"
+)
+
+// Outcome is how an event ended.
+type Outcome string
+
+// The outcomes.
+const (
+	Success Outcome = "success"
+	Failure Outcome = "failure"
+)
+
+// Actor is who did it. For a chain of actors, IdentityChain lists them from
+// the one acting to the person behind.
+type Actor struct {
+	Type          string  `json:"type"` // service_account, application, user, platform, anonymous
+	ID            string  `json:"id,omitzero"`
+	Identifier    string  `json:"identifier,omitzero"`
+	IdentityChain []Actor `json:"identity_chain,omitempty"`
+}
+
+// EventResource names the resource that was asked for.
+type EventResource struct {
+	ID         ResourceID `json:"id,omitzero"`
+	Identifier string     `json:"identifier"`
+}
+
+// EventPolicy names what decided.
+type EventPolicy struct {
+	SetID        ID       `json:"set_id"`
+	SetVersionID ID       `json:"set_version_id"`
+	Version      int      `json:"version"`
+	Determining  []string `json:"determining,omitempty"`
+}
+
+// Event is one entry of an organization's log: what was asked, by whom, how it
+// ended. It never holds a token, secret, code or verifier.
+//
+// Its JSON form, with the personal fields sealed where a person is involved,
+// is what the log keeps and what its leaf hash commits to.
+type Event struct {
+	ID              EventID        `json:"id"` // also the jti of the credential it records
+	Time            time.Time      `json:"time"`
+	Type            string         `json:"type"` // plural:verb, such as credentials:issue
+	Outcome         Outcome        `json:"outcome"`
+	Error           string         `json:"error,omitzero"`
+	ErrorDetail     string         `json:"error_description,omitzero"`
+	ZoneID          ZoneID         `json:"zone_id,omitzero"`
+	OrganizationID  OrganizationID `json:"organization_id"`
+	RequestID       string         `json:"request_id,omitzero"`
+	Actor           Actor          `json:"actor"`
+	Target          *Target        `json:"target,omitzero"` // management calls: what was changed
+	ClientID        string         `json:"client_id,omitzero"`
+	CredentialID    CredentialID   `json:"credential_id,omitzero"`
+	UserID          UserID         `json:"user_id,omitzero"`
+	Resource        *EventResource `json:"resource,omitzero"`
+	ProviderID      ProviderID     `json:"provider_id,omitzero"`
+	GrantType       string         `json:"grant_type,omitzero"`
+	ScopesRequested []string       `json:"scopes_requested,omitempty"`
+	ScopesGranted   []string       `json:"scopes_granted,omitempty"`
+	JTI             EventID        `json:"jti,omitzero"`
+	SessionID       SessionID      `json:"session_id,omitzero"`
+	Policy          *EventPolicy   `json:"policy,omitzero"`
+	IP              string         `json:"ip,omitzero"`
+	UserAgent       string         `json:"user_agent,omitzero"`
+	Changes         []string       `json:"changes,omitempty"` // field names only
+	Count           int            `json:"count,omitzero"`    // how many of a kind a summary stands for
+
+	// Basis is the state of the zone that the decision relied on; nil for a
+	// change that decides nothing. It is not part of the event.
+	Basis *Basis `json:"-"`
+	// UserKey names the data key of the person involved. When it is set, what
+	// the event knows of that person (IP, UserAgent, identifiers of user actors)
+	// is sealed under it before it is stored. It is not part of the event.
+	UserKey ID `json:"-"`
+}
+
+// Target is the entity that a management call was about.
+type Target struct {
+	Type string `json:"type"` // the noun, such as application
+	ID   string `json:"id"`
+}
+
+// LeafHash returns the RFC 6962 §2.1 hash of a leaf of the log.
+func LeafHash(record []byte) [32]byte {
+	h := sha256.New()
+	h.Write([]byte{0})
+	h.Write(record)
+	return [32]byte(h.Sum(nil))
+}

@@ -1,0 +1,170 @@
+package deputy
+
+import (
+	"fmt"
+	"time"
+)
+
+// Part is one thing that a use of access rests on.
+type Part string
+
+// The parts.
+const (
+	PartOrganization      Part = "organization"
+	PartServiceAccount    Part = "service account"
+	PartServiceCredential Part = "service account credential"
+	PartZone              Part = "zone"
+	PartKey               Part = "key"
+	PartApplication       Part = "application"
+	PartCredential        Part = "credential"
+	PartResource          Part = "resource"
+	PartProvider          Part = "provider"
+	PartSubject           Part = "subject application"
+	PartUser              Part = "user"
+	PartSession           Part = "session"
+)
+
+// Use is a way in which access is used or handed out.
+type Use string
+
+// The uses. Each names in needs what it rests on; the table test walks every
+// use, every part of it and every state of that part.
+const (
+	UseManagement          Use = "management call"
+	UseServiceToken        Use = "service account token"
+	UseClientCredentials   Use = "client credentials"
+	UseExchangeApplication Use = "token exchange for an application"
+	UseExchangeUser        Use = "token exchange for a user"
+)
+
+var (
+	account = []Part{PartOrganization, PartServiceAccount, PartServiceCredential}
+	issue   = []Part{PartZone, PartKey, PartApplication, PartCredential, PartResource, PartProvider}
+	needs   = map[Use][]Part{
+		UseManagement:          account,
+		UseServiceToken:        append(account[:len(account):len(account)], PartKey),
+		UseClientCredentials:   issue,
+		UseExchangeApplication: append(issue[:len(issue):len(issue)], PartSubject),
+		UseExchangeUser:        append(issue[:len(issue):len(issue)], PartUser, PartSession),
+	}
+)
+
+// Uses returns every use with the parts it rests on.
+func Uses() map[Use][]Part { return needs }
+
+// Standing is what one use of access rests on. A nil member does not exist, or
+// no longer.
+type Standing struct {
+	Organization      *Organization
+	ServiceAccount    *ServiceAccount
+	ServiceCredential *ServiceAccountCredential
+	Zone              *Zone
+	Key               *SigningKey // nil is fine where the credential is not signed: see Unsigned
+	Unsigned          bool        // the credential is handed out, not signed
+	Application       *Application
+	Credential        *Credential
+	Resource          *Resource
+	Provider          *Provider
+	Subject           *Application
+	User              *User
+	// Sessions is the session and its parents, innermost first. The last has no
+	// parent; a missing parent is a nil element.
+	Sessions []*Session
+}
+
+// Off says that a part may no longer be used, and why. It is Denied.
+type Off struct {
+	Part  Part
+	State string // "deleted", "disabled", "expired", "revoked", "retired"
+}
+
+// Error returns a sentence for the operator's log.
+func (o *Off) Error() string { return fmt.Sprintf("the %s is %s", o.Part, o.State) }
+
+// Is reports that an Off is a refusal.
+func (o *Off) Is(target error) bool { return target == Denied }
+
+// Live reports whether use may go on at now: nil when every part it rests on
+// is in force, else an *Off naming the first that is not. It is the only place
+// that decides this.
+func (s *Standing) Live(use Use, now time.Time) error {
+	parts, known := needs[use]
+	if !known {
+		return fmt.Errorf("unknown use %q", use)
+	}
+	for _, part := range parts {
+		if state := s.state(part, now); state != "" {
+			return &Off{Part: part, State: state}
+		}
+	}
+	return nil
+}
+
+// state returns why the part is off, or "" when it is in force.
+func (s *Standing) state(part Part, now time.Time) string {
+	const deleted = "deleted"
+	exists := func(there bool) string {
+		if there {
+			return ""
+		}
+		return deleted
+	}
+	switch part {
+	case PartOrganization:
+		return exists(s.Organization != nil)
+	case PartServiceAccount:
+		return exists(s.ServiceAccount != nil)
+	case PartServiceCredential:
+		return exists(s.ServiceCredential != nil)
+	case PartZone:
+		return exists(s.Zone != nil && s.Zone.DeletedAt == nil)
+	case PartKey:
+		switch {
+		case s.Unsigned:
+			return ""
+		case s.Key == nil:
+			return deleted
+		case s.Key.State != KeyActive:
+			return "retired"
+		}
+		return ""
+	case PartApplication:
+		return exists(s.Application != nil)
+	case PartCredential:
+		return exists(s.Credential != nil)
+	case PartResource:
+		return exists(s.Resource != nil)
+	case PartProvider:
+		return exists(s.Provider != nil)
+	case PartSubject:
+		return exists(s.Subject != nil)
+	case PartUser:
+		if s.User != nil && s.User.Status != UserActive {
+			return "disabled"
+		}
+		return exists(s.User != nil)
+	case PartSession:
+		return sessionState(s.Sessions, now)
+	}
+	return "unknown"
+}
+
+// sessionState returns why a chain of sessions is off, or "".
+func sessionState(chain []*Session, now time.Time) string {
+	if len(chain) == 0 {
+		return "deleted"
+	}
+	for i, session := range chain {
+		switch {
+		case session == nil:
+			return "deleted"
+		case session.Status != Active:
+			return string(session.Status)
+		case !now.Before(session.ExpiresAt):
+			return string(Expired)
+		case i == len(chain)-1 && session.ParentID != nil:
+			return "deleted" // the chain must reach the session without a parent
+		}
+	}
+	return ""
+}

@@ -1,0 +1,321 @@
+package deputy
+
+import (
+	"context"
+	"time"
+)
+
+// Store keeps everything. There is one implementation, over SQL, on two
+// engines that prove the same promises.
+type Store interface {
+	View
+
+	// Write is the only door to change. It runs apply in a transaction, appends
+	// the event to its organization's log, and returns when both are durable;
+	// on any error neither happened. Concurrent writes may share one transaction
+	// and one sync; a failing one is isolated from the rest.
+	//
+	// apply may run more than once, so it touches only the Tx it is given, and
+	// it must not wait for anything else: others wait for it. A nil apply
+	// records the event alone. When event.Basis is set and its zone has moved
+	// on, nothing happens and the error is Stale.
+	Write(ctx context.Context, event *Event, apply func(Tx) error) error
+
+	// Revision returns the newest revision of the zone that this node knows of,
+	// without asking the database: a hint for when to look, never a proof.
+	Revision(zone ZoneID) int64
+
+	// ClaimTasks leases up to limit due tasks of the given kinds until now+lease
+	// and returns them. A task whose lease ran out is claimed again by whoever
+	// asks next; two claims never overlap.
+	ClaimTasks(ctx context.Context, kinds []string, limit int, lease time.Duration) ([]Task, error)
+	// FinishTask ends a claimed task: it removes it, or when again is not zero
+	// makes it due at that time. It is Stale when the lease was lost.
+	FinishTask(ctx context.Context, t Task, again time.Time) error
+	// PurgeZone removes up to limit rows of a deleted zone and reports whether
+	// any are left.
+	PurgeZone(ctx context.Context, zone ZoneID, limit int) (more bool, err error)
+
+	// Ready returns nil when the database can be reached and its schema is the
+	// one this program needs.
+	Ready(ctx context.Context) error
+	Close() error
+}
+
+// View reads. Outside a transaction each call sees the newest committed state.
+type View interface {
+	Organizations() Reads[Organization]
+	ServiceAccounts() Reads[ServiceAccount]
+	ServiceCredentials() Reads[ServiceAccountCredential]
+	Zones() Reads[Zone]
+	Applications() Reads[Application]
+	Credentials() Reads[Credential]
+	Dependencies() Reads[Dependency]
+	Providers() Reads[Provider]
+	Resources() Reads[Resource]
+	Users() Reads[User]
+	Sessions() Reads[Session]
+	Grants() Reads[Grant]
+	Policies() Reads[Policy]
+	PolicyVersions() Reads[PolicyVersion]
+	PolicySets() Reads[PolicySet]
+	PolicySetVersions() Reads[PolicySetVersion]
+
+	// Account returns what a management caller's client id rests on, in one
+	// consistent read. It is NotFound when the client id is unknown.
+	Account(ctx context.Context, clientID string) (*Account, error)
+	// Zone returns what changed in a zone since a revision, in one consistent
+	// read; everything when since is 0 or too old to tell. It is NotFound when
+	// the zone does not exist or was deleted.
+	Zone(ctx context.Context, zone ZoneID, since int64) (*ZoneDelta, error)
+	// Client returns the application behind an OAuth client_id in one consistent
+	// read: the identifier of a credential of any type but token, or the id of
+	// a token credential. It is NotFound when there is none.
+	Client(ctx context.Context, zone ZoneID, clientID string) (*Client, error)
+	// SessionChain returns a session and its parents, innermost first, ending
+	// with nil where a parent is missing, and the session's user if it has one.
+	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
+	// Consent returns the record of a person, application and resource, or
+	// NotFound.
+	Consent(ctx context.Context, zone ZoneID, user UserID, app ApplicationID, resource ResourceID) (*ConsentRecord, error)
+
+	SigningKeys(ctx context.Context, owner ID) ([]SigningKey, error)
+	DataKey(ctx context.Context, id ID) (DataKey, error)
+
+	// Events returns a page of an organization's log.
+	Events(ctx context.Context, q EventQuery) (*Page[Record], error)
+	// Event returns one event by its id, or NotFound.
+	Event(ctx context.Context, organization OrganizationID, zone ZoneID, id EventID) (*Record, error)
+}
+
+// Tx reads and changes inside one Write.
+type Tx interface {
+	// Now is the time of the transaction.
+	Now() time.Time
+	Account(ctx context.Context, clientID string) (*Account, error)
+	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
+
+	Organizations() Writes[Organization]
+	ServiceAccounts() Writes[ServiceAccount]
+	ServiceCredentials() Writes[ServiceAccountCredential]
+	// Zones: Delete makes the zone unusable and invisible at once and leaves its
+	// rows to PurgeZone.
+	Zones() Writes[Zone]
+	// Applications: Delete also removes the application's credentials and edges,
+	// and unsets it where a resource or the zone names it.
+	Applications() Writes[Application]
+	Credentials() Writes[Credential]
+	// Dependencies: Insert replaces the condition of an edge that exists. The
+	// scope's Parent is the application, the id the resource's.
+	Dependencies() Writes[Dependency]
+	// Providers: Delete also removes its token credentials and unsets it where a
+	// resource, the zone or a user names it.
+	Providers() Writes[Provider]
+	// Resources: Delete also removes edges to it and its grants, takes its id
+	// out of conditions (an edge whose condition becomes empty goes), and
+	// unsets it where the zone names it.
+	Resources() Writes[Resource]
+	Users() Writes[User]
+	Sessions() Writes[Session]
+	Grants() Writes[Grant]
+	Policies() Writes[Policy]
+	// PolicyVersions: Insert gives the version its number and updates the
+	// policy's latest members. The scope's Parent is the policy.
+	PolicyVersions() Inserts[PolicyVersion]
+	PolicySets() Writes[PolicySet]
+	// PolicySetVersions: Insert gives the version its number and updates the
+	// set's latest members. The scope's Parent is the set.
+	PolicySetVersions() Inserts[PolicySetVersion]
+
+	// Activate binds a set version as the zone's active one, in place of
+	// whatever was, and returns the id of that (empty when none).
+	Activate(ctx context.Context, zone ZoneID, set, version ID) (previous ID, err error)
+	PutConsent(ctx context.Context, c *ConsentRecord) error
+	// Touch notes that a credential was used: its application session is written
+	// once for all touches of one transaction.
+	Touch(s *Session)
+	// TouchServiceCredential notes the last use of a management credential.
+	TouchServiceCredential(organization OrganizationID, id ID, at time.Time)
+
+	InsertDataKey(ctx context.Context, k DataKey) error
+	InsertSigningKey(ctx context.Context, k SigningKey) error
+	UpdateSigningKey(ctx context.Context, k SigningKey) error
+	Enqueue(ctx context.Context, t Task) error
+}
+
+// Scope says where an entity lives; what lies outside it does not exist.
+// Organizations have the empty scope, what an organization owns has its id,
+// what a zone owns the zone's. Parent narrows further where a collection says
+// so.
+type Scope struct {
+	Organization OrganizationID
+	Zone         ZoneID
+	Parent       ID
+}
+
+// Reads is a collection that can be read.
+type Reads[T any] interface {
+	// Get returns the entity with the id, or NotFound.
+	Get(ctx context.Context, in Scope, id ID) (*T, error)
+	// Find returns the entity whose unique field has the value, or NotFound.
+	Find(ctx context.Context, in Scope, field, value string) (*T, error)
+	// List returns one page. A cursor that is not of this very query is Invalid.
+	List(ctx context.Context, in Scope, q Query) (*Page[T], error)
+}
+
+// Inserts is a collection whose entities never change.
+type Inserts[T any] interface {
+	Reads[T]
+	// Insert adds the entity, whose id and times are set. A unique field that is
+	// taken gives Conflict with that Field, except that a taken Slug is replaced
+	// by a free one.
+	Insert(ctx context.Context, entity *T) error
+}
+
+// Writes is a collection that can be changed.
+type Writes[T any] interface {
+	Inserts[T]
+	// Update hands the entity to change and stores what it made of it; the
+	// revision counts up and the update time is set if anything differs.
+	Update(ctx context.Context, in Scope, id ID, change func(*T) error) (*T, error)
+	// Delete removes the entity and what hangs on it, or gives NotFound.
+	Delete(ctx context.Context, in Scope, id ID) error
+}
+
+// Query selects a page of a list. The zero value is the first page, newest
+// first.
+type Query struct {
+	After, Before string   // cursors of an earlier page; at most one is set
+	Limit         int      // 1 to 100; 0 means 100
+	Where         []Filter // all must hold
+	Sort          []Sort   // then by id; none: newest first
+	Count         bool     // fill Page.Total
+	// All returns every match in one page, for lists that name their ids.
+	All bool
+}
+
+// Filter holds when any of the fields matches any of the values.
+type Filter struct {
+	Fields []string
+	Op     FilterOp
+	Values []string
+}
+
+// FilterOp is how a filter compares.
+type FilterOp int
+
+// The comparisons.
+const (
+	Equals   FilterOp = iota // exact
+	Contains                 // substring, letter case aside
+	Has                      // the field is a list and holds the value
+	IsNull                   // the field is unset; no values
+)
+
+// Sort orders by a field.
+type Sort struct {
+	Field      string
+	Descending bool
+}
+
+// Page is a part of a list.
+type Page[T any] struct {
+	Items []*T
+	// Cursors of the first and the last item; empty when there are no items.
+	First, Last string
+	// HasNext and HasPrevious tell whether the list goes on beyond the page.
+	HasNext, HasPrevious bool
+	Total                *int // when asked for: matches, cursors and limit aside
+}
+
+// Account is what a management caller rests on.
+type Account struct {
+	Organization *Organization
+	Account      *ServiceAccount
+	Credential   *ServiceAccountCredential
+}
+
+// ChangeKind is what kind of thing a zone change touched.
+type ChangeKind string
+
+// The kinds of zone changes. Credentials and dependencies are part of their
+// application.
+const (
+	ChangedZone         ChangeKind = "zone"
+	ChangedApplication  ChangeKind = "application"
+	ChangedApplications ChangeKind = "applications" // too many to name
+	ChangedResource     ChangeKind = "resource"
+	ChangedProvider     ChangeKind = "provider"
+	ChangedPolicies     ChangeKind = "policies" // what the active set version names
+	ChangedKeys         ChangeKind = "keys"
+)
+
+// ZoneDelta is what changed in a zone: enough to bring a snapshot from one
+// revision to another.
+type ZoneDelta struct {
+	Revision int64
+	// Full says that the delta holds everything and the old state is void.
+	Full         bool
+	Zone         *Zone
+	Resources    map[ResourceID]*Resource // changed; nil value: gone
+	Providers    map[ProviderID]*Provider // changed; nil value: gone
+	Applications []ApplicationID          // changed: forget what is cached of them
+	// AllApplications: forget what is cached of every application.
+	AllApplications bool
+	Keys            []SigningKey  // nil: unchanged
+	Policies        *ActivePolicy // nil: unchanged
+}
+
+// ActivePolicy is the set version that decides for a zone.
+type ActivePolicy struct {
+	Set      *PolicySet // nil: no set is active, everything is denied
+	Version  *PolicySetVersion
+	Policies []ActivePolicyEntry // in manifest order
+}
+
+// ActivePolicyEntry is one policy of the active set version.
+type ActivePolicyEntry struct {
+	Name    string
+	Version *PolicyVersion
+}
+
+// Client is the application behind an OAuth client_id.
+type Client struct {
+	// Revision is the zone's at the time of the read.
+	Revision     int64
+	Credential   *Credential
+	Application  *Application
+	Dependencies []Dependency // in order of creation
+}
+
+// Basis is the state of a zone that a decision relied on.
+type Basis struct {
+	Zone     ZoneID
+	Revision int64
+}
+
+// EventQuery selects a page of a log, newest first unless Ascending.
+type EventQuery struct {
+	Organization  OrganizationID
+	Zone          ZoneID // empty: the whole organization
+	JTI           []EventID
+	RequestID     []string
+	Since, Until  time.Time // zero: open
+	Ascending     bool
+	After, Before string
+	Limit         int
+	Count         bool
+}
+
+// Task is background work that some node will do. Kind names the worker.
+type Task struct {
+	ID      ID
+	Kind    string
+	ZoneID  ZoneID
+	Data    []byte // JSON for the worker
+	RunAt   time.Time
+	Attempt int // counts the claims
+}
+
+// TaskPurgeZone removes the rows of a deleted zone.
+const TaskPurgeZone = "zones:purge"

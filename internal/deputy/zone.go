@@ -1,0 +1,126 @@
+package deputy
+
+import (
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Owner says who made an entity: Customer through the API, or Platform,
+// whose entities the API refuses to change.
+type Owner string
+
+// The owners.
+const (
+	Platform Owner = "platform"
+	Customer Owner = "customer"
+)
+
+// IssuerForm is how a zone's issuer is written. It is fixed when the zone is
+// made, so that no later setting can change an issuer that tokens carry.
+type IssuerForm string
+
+// The forms: {public URL}/z/{zone id}, or {zone id}.{zone domain} with the
+// public URL's scheme and port.
+const (
+	PathIssuer IssuerForm = "path"
+	HostIssuer IssuerForm = "host"
+)
+
+// Zone is an isolated identity domain of an organization.
+type Zone struct {
+	ID             ZoneID
+	OrganizationID OrganizationID
+	Owner          Owner
+	Slug           string // unique in the organization
+	Name           string
+	Description    *string
+
+	DefaultGatewayApplicationID *ApplicationID
+	DefaultResourceID           *ResourceID
+	UserIdentityProviderID      *ProviderID
+	RequiresInvitation          bool
+	EncryptionKey               *EncryptionKey
+	LoginFlow                   string // "default" or "identifier_first"
+
+	PKCERequired  bool
+	DCREnabled    bool
+	CIMDEnabled   bool
+	CIMDClientIDs []string
+	SigningAlg    string // "RS256" or "ES256": what access tokens are signed with
+	IssuerForm    IssuerForm
+
+	KeyID ID // the data key that seals the zone's secrets
+	// ActivePolicySetVersionID is the one set version that decides. A zone never
+	// loses it by a call.
+	ActivePolicySetVersionID ID
+
+	// Revision counts every change that an issuance could depend on: of the zone
+	// and of anything in it that a snapshot or cache may hold.
+	Revision             int64
+	DeletedAt            *time.Time // set: unusable and invisible, rows still being removed
+	CreatedAt, UpdatedAt time.Time
+}
+
+// EncryptionKey is a customer's own key-encryption key.
+type EncryptionKey struct {
+	Type string // "aws"
+	ARN  string
+}
+
+// Validate checks the zone's own invariants.
+func (z *Zone) Validate() error {
+	if err := SafeText("name", z.Name, 1, MaxName); err != nil {
+		return err
+	}
+	if err := optionalText("description", z.Description); err != nil {
+		return err
+	}
+	if z.LoginFlow != "default" && z.LoginFlow != "identifier_first" {
+		return Bad("login_flow", "must be one of default, identifier_first")
+	}
+	if z.SigningAlg != "RS256" && z.SigningAlg != "ES256" {
+		return Bad("protocols.oauth2.signing_alg", "must be one of RS256, ES256")
+	}
+	if k := z.EncryptionKey; k != nil {
+		if k.Type != "aws" {
+			return Bad("encryption_key.type", "must be aws")
+		}
+		if k.ARN == "" {
+			return Bad("encryption_key.arn", "must not be empty")
+		}
+	}
+	for _, pattern := range z.CIMDClientIDs {
+		if err := checkClientIDPattern(pattern); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkClientIDPattern accepts "*", an exact URL, or an origin whose first
+// host label is the single "*".
+func checkClientIDPattern(p string) error {
+	const field = "protocols.oauth2.cimd.allowed_client_ids"
+	if p == "*" {
+		return nil
+	}
+	u, err := url.Parse(strings.Replace(p, "://*.", "://wildcard.", 1))
+	if err != nil || u.Scheme == "" || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return Bad(field, "%q must be *, a URL, or an origin such as https://*.example.com", p)
+	}
+	wild := strings.Contains(p, "://*.")
+	if strings.Contains(u.String(), "*") || wild && (u.Path != "" || u.RawQuery != "" || strings.Count(u.Hostname(), ".") < 1) {
+		return Bad(field, "%q may hold one *, standing for the first label of an origin's host", p)
+	}
+	return nil
+}
+
+// Slugs and identifiers of what every zone is born with.
+const (
+	STSProviderName     = "Zone Provider"
+	VaultProviderName   = "Zone Vault"
+	UserInfoSlug        = "openid-connect-userinfo"
+	EventsSlug          = "events"
+	EventsResourceLabel = "Events"
+)
