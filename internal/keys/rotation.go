@@ -33,20 +33,25 @@ type Turn struct {
 // Next returns what the keys of one owner need at now: a successor for keys
 // older than maxAge, the change of turn once the successor has been published
 // long enough, the end of retired keys. To rotate by command is to Generate a
-// key in state next before its time; the rest follows. An algorithm without an
-// active key takes its next one at once. Done twice, it asks for nothing more.
+// key in state next; the rest follows. Commands given again before the change
+// of turn make one change; their keys wait for later ones. An algorithm without
+// an active key takes its next one at once. Done twice, it asks for nothing
+// more.
 func Next(rows []deputy.SigningKey, now time.Time, maxAge time.Duration) Turn {
 	var t Turn
 	for _, alg := range algorithms {
 		active, hasActive := Active(rows, alg)
-		next, hasNext := oldestNext(rows, alg)
+		next, asked, hasNext := successor(rows, alg)
+		ofAge := !hasActive || !now.Before(activation(active).Add(maxAge))
+		// A key made since the active one began asks for a change of turn.
+		due := ofAge || asked.After(activation(active))
 		switch {
-		case hasNext && (!hasActive || !now.Before(next.CreatedAt.Add(PublishedAhead))):
+		case !hasNext && ofAge:
+			t.Make = append(t.Make, alg)
+		case hasNext && due && (!hasActive || !now.Before(next.CreatedAt.Add(PublishedAhead))):
 			next.State, next.ActivatedAt = deputy.KeyActive, &now
 			t.Update = append(t.Update, next)
 			active = next
-		case !hasNext && (!hasActive || !now.Before(activation(active).Add(maxAge))):
-			t.Make = append(t.Make, alg)
 		}
 		for _, row := range rows {
 			if row.Algorithm == alg && row.State == deputy.KeyActive && row.ID != active.ID {
@@ -74,14 +79,22 @@ func Active(rows []deputy.SigningKey, alg deputy.SigningAlgorithm) (active deput
 	return active, ok
 }
 
-// oldestNext returns the key that is next in turn.
-func oldestNext(rows []deputy.SigningKey, alg deputy.SigningAlgorithm) (next deputy.SigningKey, ok bool) {
+// successor returns the key that is next in turn, the one published longest,
+// and when the last of those waiting was made.
+func successor(rows []deputy.SigningKey, alg deputy.SigningAlgorithm) (next deputy.SigningKey, asked time.Time, ok bool) {
 	for _, row := range rows {
-		if row.Algorithm == alg && row.State == deputy.KeyNext && (!ok || row.CreatedAt.Before(next.CreatedAt)) {
-			next, ok = row, true
+		if row.Algorithm != alg || row.State != deputy.KeyNext {
+			continue
 		}
+		if !ok || row.CreatedAt.Before(next.CreatedAt) {
+			next = row
+		}
+		if !ok || row.CreatedAt.After(asked) {
+			asked = row.CreatedAt
+		}
+		ok = true
 	}
-	return next, ok
+	return next, asked, ok
 }
 
 // activation is when a key began to sign.

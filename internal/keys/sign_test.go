@@ -54,7 +54,12 @@ func published(t *testing.T, document []byte, kid string) crypto.PublicKey {
 			if len(decode(t, k["x"])) != 32 || len(decode(t, k["y"])) != 32 {
 				t.Error("coordinates are not 32 bytes (RFC 7518 §6.2.1.2)")
 			}
-			return &ecdsa.PublicKey{Curve: elliptic.P256(), X: number("x"), Y: number("y")}
+			point := append(append([]byte{4}, decode(t, k["x"])...), decode(t, k["y"])...) // SEC 1 §2.3.3
+			key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return key
 		}
 	}
 	t.Fatalf("%s is not in %s", kid, document)
