@@ -231,6 +231,7 @@ func TestSetsRefuseRowsThatDoNotBelongTogether(t *testing.T) {
 		"no public key":        func(k *deputy.SigningKey) { k.Public = nil },
 		"a symmetric key":      func(k *deputy.SigningKey) { k.Public = []byte(`{"kty":"oct","k":"AAAA","kid":"` + k.ID + `"}`) },
 		"null":                 func(k *deputy.SigningKey) { k.Public = []byte(`null`) },
+		"RSA for ES256":        func(k *deputy.SigningKey) { *k = f.rsa; k.Algorithm = deputy.ES256 },
 	} {
 		row := f.ec
 		alter(&row)
