@@ -16,7 +16,14 @@ const (
 	openSHA    = "98fb30e4c651063e13b12cee533bd4431ea535da9f2b8284b246ca9a798ac0b5"
 )
 
-func document(t testing.TB, text string) *policy.Document {
+// failer is a test, a benchmark or a property.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+func document(t failer, text string) *policy.Document {
 	t.Helper()
 	d, err := policy.ParseText(text)
 	if err != nil {
@@ -204,6 +211,10 @@ func TestAcceptedDocuments(t *testing.T) {
 		"many minus signs":     "permit(principal, action, resource) when { 1" + strings.Repeat(" - 1", 400) + " < 2 };",
 	} {
 		t.Run(name, func(t *testing.T) { document(t, text) })
+	}
+	quoted := strings.Replace(openJSON, `{"action"`, `{"annotations":{"note":"`+strings.Repeat(`[{\"`, 500)+`"},"action"`, 1)
+	if _, err := policy.ParseJSON([]byte(quoted)); err != nil {
+		t.Error(explain(err))
 	}
 }
 
