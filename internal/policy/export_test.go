@@ -20,8 +20,9 @@ func NewIndex(ids []types.PolicyID, policies []*cedar.Policy) Index {
 
 // Authorize decides over the candidates alone, and counts them.
 func (x Index) Authorize(entities types.EntityGetter, r types.Request) (cedar.Decision, cedar.Diagnostic, int) {
-	c := x.index.find(r.Principal, r.Action, r.Resource, entities)
-	decision, diagnostic := cedar.Authorize(c, entities, r)
+	var c candidates
+	x.index.find(&c, r.Principal, r.Action, r.Resource, entities)
+	decision, diagnostic := cedar.Authorize(&c, entities, r)
 	n := 0
 	for range c.All() {
 		n++
