@@ -12,7 +12,7 @@ import (
 
 // version makes a set version number 7 of the set "Guard" (ps) out of texts,
 // named after their @id or else p0, p1…
-func version(t testing.TB, schema string, texts ...string) policy.SetVersion {
+func version(t failer, schema string, texts ...string) policy.SetVersion {
 	t.Helper()
 	v := policy.SetVersion{ID: "psv", SetID: "ps", SetName: "Guard", Number: 7, SchemaVersion: schema}
 	for i, text := range texts {
@@ -29,7 +29,7 @@ func version(t testing.TB, schema string, texts ...string) policy.SetVersion {
 	return v
 }
 
-func compile(t testing.TB, schema string, texts ...string) *policy.Set {
+func compile(t failer, schema string, texts ...string) *policy.Set {
 	t.Helper()
 	s, err := policy.Compile(version(t, schema, texts...))
 	if err != nil {
@@ -38,7 +38,7 @@ func compile(t testing.TB, schema string, texts ...string) *policy.Set {
 	return s
 }
 
-func defaults(t testing.TB, schema string) (texts []string) {
+func defaults(t failer, schema string) (texts []string) {
 	t.Helper()
 	managed, err := policy.Defaults(schema)
 	if err != nil {
@@ -188,6 +188,12 @@ func TestScopes(t *testing.T) {
 		"fixed credential, none permitted at all":       {[]string{onlyRead}, fixed(asItself(a, r, "write")), false, nil, policy.NotPermitted},
 		"fixed credential, none asked":                  {[]string{unscoped}, fixed(asItself(a, r)), true, nil, policy.None},
 		"fixed credential, only undeclared ones asked":  {[]string{unscoped}, fixed(asItself(a, bare, "read")), true, nil, policy.None},
+		"scopes read through the whole context": {[]string{`permit(principal, action, resource) when { context == {on_behalf: false, impersonate: false, scopes: ["read"]} };`},
+			asItself(a, r, "read", "write"), true, []string{"read"}, policy.None},
+		"scopes read through a record": {[]string{`permit(principal, action, resource) when { {c: context}.c.scopes == ["read"] };`},
+			asItself(a, r, "read"), true, []string{"read"}, policy.None},
+		"scopes read through a branch": {[]string{`permit(principal, action, resource) when { (if context.on_behalf then context else context).scopes == ["read"] };`},
+			asItself(a, r, "read"), true, []string{"read"}, policy.None},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := compile(t, tools, c.policies...).Decide(c.request)

@@ -16,7 +16,14 @@ const (
 	openSHA    = "98fb30e4c651063e13b12cee533bd4431ea535da9f2b8284b246ca9a798ac0b5"
 )
 
-func document(t testing.TB, text string) *policy.Document {
+// failer is a test, a benchmark or a property.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+func document(t failer, text string) *policy.Document {
 	t.Helper()
 	d, err := policy.ParseText(text)
 	if err != nil {
@@ -153,8 +160,10 @@ func TestRefusedDocuments(t *testing.T) {
 		"nested if":               {text, deep("if true then true else ", "", 2000), "operators high"},
 		"members of members":      {text, "permit(principal, action, resource) when { context" + strings.Repeat(".a", 30_000) + " };", "operators high"},
 		"has of members":          {text, "permit(principal, action, resource) when { context has a" + strings.Repeat(".a", 30_000) + " };", "operators high"},
-		"many has of members": {text, "permit(principal, action, resource) when { " +
-			strings.Repeat("[context has a"+strings.Repeat(".a", 400)+", true] == [] || ", 50) + "true };", "operators and literals"},
+		"many has of members": {text, "permit(principal, action, resource) when { [" +
+			strings.Repeat("context has a"+strings.Repeat(".a", 150)+", ", 100) + "true] == [] };", "operators and literals"},
+		"a long name":          {text, "permit(principal, action, resource) when { " + strings.Repeat("a::", 20_000) + "\"x\" == 1 };", "at most 32 parts"},
+		"a long type":          {text, "permit(principal is a" + strings.Repeat(":: /* and */ a", 32) + ", action, resource);", "at most 32 parts"},
 		"too large an integer": {text, "permit(principal, action, resource) when { 9007199254740992 > 1 };", "canonical JSON would round"},
 		"too small an integer": {text, "permit(principal, action, resource) when { -9007199254740992 < 1 };", "canonical JSON would round"},
 		"no JSON":              {asJSON, "{", "unexpected EOF"},
@@ -199,11 +208,16 @@ func TestAcceptedDocuments(t *testing.T) {
 		"brackets in a string": `permit(principal, action, resource) when { "` + strings.Repeat("([{!;?", 500) + `" == "\"" };`,
 		"brackets in comments": "/* " + strings.Repeat("([{!;?\"", 500) + " */" + openPolicy + "// ;;((\"",
 		"brackets in a row":    "permit(principal, action, resource) when { [" + strings.Repeat("(1), ", 5000) + "2] == [] };",
-		"a chain of or":        "permit(principal, action, resource) when { true" + strings.Repeat(" || true", 400) + " };",
+		"a chain of or":        "permit(principal, action, resource) when { true" + strings.Repeat(" || true", 195) + " };",
 		"bounds of integers":   "permit(principal, action, resource) when { -9007199254740991 < 9007199254740991 };",
-		"many minus signs":     "permit(principal, action, resource) when { 1" + strings.Repeat(" - 1", 400) + " < 2 };",
+		"long names":           "permit(principal is a" + strings.Repeat("::a", 30) + ` in b::"b", action in [` + strings.Repeat(`a::b::"c", `, 1000) + "], resource);",
+		"many minus signs":     "permit(principal, action, resource) when { 1" + strings.Repeat(" - 1", 190) + " < 2 };",
 	} {
 		t.Run(name, func(t *testing.T) { document(t, text) })
+	}
+	quoted := strings.Replace(openJSON, `{"action"`, `{"annotations":{"note":"`+strings.Repeat(`[{\"`, 500)+`"},"action"`, 1)
+	if _, err := policy.ParseJSON([]byte(quoted)); err != nil {
+		t.Error(explain(err))
 	}
 }
 

@@ -184,7 +184,7 @@ func TestStrictValidation(t *testing.T) {
 
 func TestFindingsAreToldOnceInAStableOrder(t *testing.T) {
 	const text = `permit(principal, action, resource)
-		when { principal.b == resource.a && principal.a == 1 && context.z == 2 && Keycard::CredentialType::"x" == Keycard::CredentialType::"y" };`
+		when { principal.b == resource.a && principal.a == 1 && principal.a == 1 && context.z == 2 && Keycard::CredentialType::"x" == Keycard::CredentialType::"y" };`
 	s := lookup(t, tools)
 	byJSON, err := policy.ParseJSON(document(t, text).JSON())
 	if err != nil {
