@@ -12,7 +12,7 @@ import (
 
 // A Narrator tells steps in a terminal, a line each with its details below:
 //
-//	[2/9] ok the agent gets a token 14ms
+//	[2/9] ok the agent gets a token 14
 //	      request   POST /z/…/oauth/2/token grant_type=client_credentials
 //	      decision  allowed, scope notes:read
 //	      reason    policy "default-app-direct-access"
@@ -65,7 +65,7 @@ func (n *Narrator) Tell(ctx context.Context, steps []Step) bool {
 			verdict = n.paint(red, "FAIL")
 			account.add("error", "%v", []any{err})
 		}
-		fmt.Fprintf(n.Out, "[%d/%d] %s %s %s\n", i+1, len(steps), verdict, clean(step.Name), n.paint(faint, fmt.Sprintf("%dms", took.Milliseconds())))
+		fmt.Fprintf(n.Out, "[%d/%d] %s %s %s\n", i+1, len(steps), verdict, clean(step.Name), n.paint(faint, fmt.Sprint(took.Milliseconds())))
 		for _, d := range account.details {
 			fmt.Fprintf(n.Out, "      %s %s\n", n.paint(faint, fmt.Sprintf("%-9s", d.label)), clean(d.text))
 		}

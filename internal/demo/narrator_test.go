@@ -37,11 +37,11 @@ func TestStepsAreToldAsTheyHappen(t *testing.T) {
 		{"the agent gets a token", func(_ context.Context, a *demo.Account) error { return told(a) }},
 		{"nothing to tell", func(context.Context, *demo.Account) error { before = out.String(); return nil }},
 	})
-	want := `[1/2] ok the agent gets a token 12ms
+	want := `[1/2] ok the agent gets a token 12
       request   POST /token scope=notes:read
       decision  allowed
       reason    policy "default"
-[2/2] ok nothing to tell 12ms
+[2/2] ok nothing to tell 12
 demo: 2 of 2 steps ok
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" || !ok {
@@ -63,8 +63,8 @@ func TestAFailedStepEndsTheDemonstration(t *testing.T) {
 		}},
 		{"third", func(context.Context, *demo.Account) error { t.Error("the third step ran"); return nil }},
 	})
-	want := `[1/3] ok first 12ms
-[2/3] FAIL second 12ms
+	want := `[1/3] ok first 12
+[2/3] FAIL second 12
       request   GET /
       error     the token was not refused
 demo: 1 of 3 steps ok
