@@ -113,7 +113,7 @@ type askedLeg struct {
 // verdict is the answer of one leg to one decision.
 type verdict struct {
 	allowed bool
-	reasons []int // positions of policies, ascending: permits or forbids
+	reasons []int // positions of policies: permits or forbids
 	errors  []EvaluationError
 }
 
@@ -172,7 +172,6 @@ func (s *Set) evaluate(c *candidates, entities types.EntityGetter, r types.Reque
 	for _, reason := range diagnostic.Reasons {
 		v.reasons = append(v.reasons, s.position[reason.PolicyID])
 	}
-	slices.Sort(v.reasons)
 	for _, e := range diagnostic.Errors {
 		v.errors = append(v.errors, EvaluationError{Policy: s.policies[s.position[e.PolicyID]], Message: e.Message})
 	}

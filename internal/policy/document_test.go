@@ -176,6 +176,7 @@ func TestRefusedDocuments(t *testing.T) {
 		"JSON nesting":         {asJSON, jsonBody(strings.Repeat(`{"!":{"arg":`, 60) + `{"Value":true}` + strings.Repeat("}}", 60)), "nest at most 100 deep"},
 		"JSON of lists":        {asJSON, jsonBody(`{"Value":` + strings.Repeat("[", 200_000)), "at most 65536 bytes"},
 		"deep JSON of lists":   {asJSON, jsonBody(`{"Value":` + strings.Repeat("[", 60_000)), "nest at most 100 deep"},
+		"JSON without text":    {asJSON, jsonBody(`{".":{"left":{"Value":-1},"attr":"a"}}`), "exact got"},
 		"JSON integer":         {asJSON, jsonBody(`{"==":{"left":{"Value":9007199254740993},"right":{"Value":1}}}`), "canonical JSON would round"},
 		"JSON entity type":     {asJSON, strings.Replace(openJSON, `"principal":{"op":"All"}`, `"principal":{"op":"is","entity_type":"a b"}`, 1), "entity_type"},
 	} {
@@ -191,6 +192,9 @@ func TestRefusedDocuments(t *testing.T) {
 			}
 			if got := explain(err); !strings.Contains(got, c.want) {
 				t.Errorf("error is %s, want %q", got, c.want)
+			}
+			if c.form == asJSON && strings.Contains(explain(err), "line ") {
+				t.Errorf("error has a position in text that nobody wrote: %s", explain(err))
 			}
 			for _, leak := range []string{"cedar-go", "jsontext", "Go type", "json."} {
 				if strings.Contains(explain(err), leak) {

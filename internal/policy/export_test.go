@@ -29,3 +29,6 @@ func (x Index) Authorize(entities types.EntityGetter, r types.Request) (cedar.De
 	}
 	return decision, diagnostic, n
 }
+
+// Compiled returns the engine's policy of a document.
+func Compiled(d *Document) *cedar.Policy { return d.policy }
