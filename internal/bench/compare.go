@@ -29,7 +29,6 @@ func Compare(ctx context.Context, server, floor Load, turns int) (Comparison, er
 		return c, deputy.Bad("turns", "want at least one turn")
 	}
 	floor.Scenario, floor.Label = server.Scenario, "floor"
-	var rates, tails []float64
 	for turn := range turns {
 		f, err := Run(ctx, floor)
 		if err != nil {
@@ -39,13 +38,29 @@ func Compare(ctx context.Context, server, floor Load, turns int) (Comparison, er
 		if err != nil {
 			return c, err
 		}
-		f.Run, s.Run = turn+1, turn+1
-		c.Floor, c.Server = append(c.Floor, f), append(c.Server, s)
+		c.add(s, f, turn+1)
+	}
+	return c, nil
+}
+
+// add takes in the results of one turn.
+func (c *Comparison) add(server, floor Result, turn int) {
+	server.Run, floor.Run = turn, turn
+	c.Server, c.Floor = append(c.Server, server), append(c.Floor, floor)
+	var rates, tails []float64
+	for i, s := range c.Server {
+		f := c.Floor[i]
 		rates = append(rates, ratio(s.PerSec, f.PerSec))
 		tails = append(tails, ratio(ratio(s.P99US, s.P50US), ratio(f.P99US, f.P50US)))
 	}
 	c.Rate, c.Tail = median(rates), median(tails)
-	return c, nil
+}
+
+// Add takes in further turns, for loads that must be made anew for each.
+func (c *Comparison) Add(more Comparison) {
+	for i := range more.Server {
+		c.add(more.Server[i], more.Floor[i], len(c.Server)+1)
+	}
 }
 
 // Results returns every result in the order it was measured.
