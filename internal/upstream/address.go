@@ -30,7 +30,7 @@ var azureWireServer = netip.MustParseAddr("168.63.129.16")
 var wellKnownNAT64 = netip.MustParsePrefix("64:ff9b::/96")
 
 var (
-	errAddressForm = errors.New("an address with a zone id, mapped into IPv6, or without a port")
+	errAddressForm = errors.New("an address with a zone id or mapped into IPv6")
 	errPlainHTTP   = errors.New("plain http to an address that is not allowed beside the public internet")
 )
 
@@ -53,7 +53,7 @@ func newRules(allow Allow, dev bool) rules {
 func (r rules) check(to netip.AddrPort, secure bool) error {
 	addr := to.Addr()
 	switch {
-	case !addr.IsValid() || addr.Zone() != "" || addr.Is4In6() || to.Port() == 0:
+	case !addr.IsValid() || addr.Zone() != "" || addr.Is4In6():
 		return errAddressForm
 	case r.allow.Contains(to):
 		if wellKnownNAT64.Contains(addr) {

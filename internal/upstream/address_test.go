@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -280,6 +282,7 @@ func TestAllowAndDevOpenWhatTheySay(t *testing.T) {
 		{"", true, "http://0.0.0.0/", refused},
 		{"", true, "http://224.0.0.1/", refused},
 		{"", true, "http://[::ffff:127.0.0.1]/", refused},
+		{"", true, "http://[::1%25lo]/", refused},
 		{"", true, "http://user@127.0.0.1/", refused},
 		{"", true, "http://2130706433/", refused},
 		{"169.254.169.254", true, "http://169.254.169.254/", passes},
@@ -320,15 +323,22 @@ func TestPlainHTTPStaysWithinAllow(t *testing.T) {
 }
 
 // A proxy would take the rules' place: its address is checked, not the host's.
+// The environment is read once in a process, so this one starts another.
 func TestNoProxyFromTheEnvironment(t *testing.T) {
-	proxy := newHost(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"} {
-		t.Setenv(name, proxy.URL)
+	if os.Getenv("HTTP_PROXY") == "" {
+		proxy := newHost(t, text("{}"))
+		child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+		child.Env = append(os.Environ(), "HTTP_PROXY="+proxy.URL, "HTTPS_PROXY="+proxy.URL, "NO_PROXY=")
+		if out, err := child.CombinedOutput(); err != nil {
+			t.Errorf("with a proxy in the environment: %v\n%s", err, out)
+		}
+		proxy.wantRequests(t, 0, "a proxy in the environment")
+		return
 	}
 	w := newWorld(t, "127.0.0.0/8,8.8.8.8", nil)
-	_, err := w.get("http://8.8.8.8/")
-	if !errors.Is(err, errOffTheWire) {
-		t.Errorf("%v, want the host itself dialled", err)
+	for _, url := range []string{"http://8.8.8.8/", "https://8.8.8.8/"} {
+		if _, err := w.get(url); !errors.Is(err, errOffTheWire) {
+			t.Errorf("%v, want the host itself dialled", err)
+		}
 	}
-	proxy.wantRequests(t, 0, "a proxy in the environment")
 }

@@ -111,13 +111,8 @@ func (f *Fetcher) document(ctx context.Context, s Source, force bool) (*Document
 	}
 	s = s.withDefaults()
 	key := fmt.Sprintf("%s %d %d %s", s.Accept, s.MaxBytes, s.Redirects, u)
-	e, _ := f.documents.GetIfPresent(key)
-	now := f.now()
-	force = force && now.Sub(e.forcedAt) >= s.RefreshGap
-	if !force {
-		if document, err, known := e.remembered(s, now); known {
-			return document, err
-		}
+	if _, d, known, err := f.look(key, s, force); known {
+		return d, err
 	}
 	flight := f.flights.DoChan(key, func() (any, error) {
 		return f.fly(context.WithoutCancel(ctx), s, u, key, force)
@@ -144,31 +139,40 @@ func (s Source) withDefaults() Source {
 	return s
 }
 
+// look returns what is remembered under key, and whether that answers the
+// call: a forced one only when the last is less than RefreshGap ago.
+func (f *Fetcher) look(key string, s Source, force bool) (e entry, d *Document, known bool, err error) {
+	e, _ = f.documents.GetIfPresent(key)
+	now := f.now()
+	if force && now.Sub(e.forcedAt) >= s.RefreshGap {
+		return e, nil, false, nil
+	}
+	d, known, err = e.remembered(s, now)
+	return e, d, known, err
+}
+
 // remembered returns the document if it is fresh for s, or the failure if it
 // is recent; known is false when the host must be asked.
-func (e entry) remembered(s Source, now time.Time) (d *Document, err error, known bool) {
+func (e entry) remembered(s Source, now time.Time) (d *Document, known bool, err error) {
 	age := unstatedAge
 	if e.stated {
 		age = e.lifetime
 	}
 	switch {
 	case e.document != nil && now.Sub(e.fetchedAt) < min(max(age, s.MinAge), s.MaxAge):
-		return e.document, nil, true
+		return e.document, true, nil
 	case e.failure != nil && now.Sub(e.failedAt) < s.FailureAge:
-		return nil, e.failure, true
+		return nil, true, e.failure
 	}
-	return nil, nil, false
+	return nil, false, nil
 }
 
 // fly is the one fetch of a key under way. It looks again first, since another
 // may have landed between the caller's look and this start.
 func (f *Fetcher) fly(ctx context.Context, s Source, u *url.URL, key string, force bool) (*Document, error) {
-	e, _ := f.documents.GetIfPresent(key)
-	now := f.now()
-	if !force || now.Sub(e.forcedAt) < s.RefreshGap {
-		if document, err, known := e.remembered(s, now); known {
-			return document, err
-		}
+	e, d, known, err := f.look(key, s, force)
+	if known {
+		return d, err
 	}
 	ctx, cancel := limited(ctx, s.Timeout)
 	defer cancel()
@@ -176,7 +180,7 @@ func (f *Fetcher) fly(ctx context.Context, s Source, u *url.URL, key string, for
 	if errors.Is(err, errCircuitOpen) {
 		return nil, err // nothing was asked, so nothing is learned
 	}
-	now = f.now()
+	now := f.now()
 	if force {
 		e.forcedAt = now
 	}

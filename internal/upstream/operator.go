@@ -11,7 +11,7 @@ import (
 // no tenant can name: key services, telemetry, object stores. It has no address
 // rules, cache or circuit, nor a limit on the whole call, since the SDKs that
 // it is injected into bring their own; like the rest it uses no proxy and
-// follows no redirect. All calls return the same client.
+// follows no redirect.
 func (f *Fetcher) Operator() *http.Client { return f.operator }
 
 func newOperator() *http.Client {

@@ -30,8 +30,6 @@ func (r rules) parseURL(raw string) (*url.URL, error) {
 	switch {
 	case u.Scheme != "https" && (u.Scheme != "http" || !r.dev && r.allow.Empty()):
 		return nil, deputy.Errorf(deputy.Invalid, "the URL must use https")
-	case u.Host == "":
-		return nil, deputy.Errorf(deputy.Invalid, "the URL has no host")
 	case u.User != nil:
 		return nil, deputy.Errorf(deputy.Invalid, "the URL must not contain a user name or password")
 	case strings.Contains(raw, "#"):
@@ -60,9 +58,9 @@ func (r rules) parseHost(u *url.URL) (string, error) {
 			return "", deputy.Errorf(deputy.Invalid, "the URL has no port from 1 to 65535")
 		}
 	}
-	host, bracketed := strings.ToLower(u.Hostname()), strings.HasPrefix(u.Host, "[")
+	host := strings.ToLower(u.Hostname())
 	addr, err := netip.ParseAddr(host)
-	if bracketed != addr.Is6() || err != nil && !isName(host) {
+	if err != nil && !isName(host) {
 		return "", deputy.Errorf(deputy.Invalid, "the URL's host is neither a domain name in ASCII nor an address in its usual form")
 	}
 	if err == nil {
@@ -74,10 +72,9 @@ func (r rules) parseHost(u *url.URL) (string, error) {
 		if err != nil {
 			return "", deputy.Errorf(deputy.Invalid, "the URL names an address that must not be reached").Because(err)
 		}
-		host = addr.String()
-	}
-	if bracketed {
-		host = "[" + host + "]"
+		if host = addr.String(); addr.Is6() {
+			host = "[" + host + "]"
+		}
 	}
 	if port != standard {
 		host += ":" + strconv.FormatUint(port, 10)
