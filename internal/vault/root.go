@@ -76,9 +76,6 @@ func ReadRootKey(path string) (*Root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("root key: %w", err)
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("root key: %s is not a regular file", path)
-	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("root key: others than its owner may use %s (mode %04o): chmod 600 it", path, info.Mode().Perm())
 	}

@@ -91,7 +91,7 @@ func TestRootKeysDiffer(t *testing.T) {
 	if testRoot(1).Fingerprint() == testRoot(2).Fingerprint() {
 		t.Error("two keys have one fingerprint")
 	}
-	if testRoot(1).Fingerprint() != testRoot(1).Fingerprint() {
+	if one, again := testRoot(1), testRoot(1); one.Fingerprint() != again.Fingerprint() {
 		t.Error("one key has two fingerprints")
 	}
 }

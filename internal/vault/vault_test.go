@@ -194,6 +194,10 @@ func TestDataKeyRowsAreBound(t *testing.T) {
 	v := vault.New(testRoot(1), rows)
 	zone, user := tree(t, v, rows)
 	zone2, user2 := tree(t, v, rows)
+	user3, err := v.New(t.Context(), user.OwnerID, zone.ID, now)
+	if err != nil {
+		t.Fatal(err)
+	}
 	sealed, err := v.Seal(t.Context(), user.ID, place, []byte("x"))
 	if err != nil {
 		t.Fatal(err)
@@ -207,6 +211,7 @@ func TestDataKeyRowsAreBound(t *testing.T) {
 		"circle":                       func(z, u *deputy.DataKey) { z.ParentID = u.ID },
 		"odd parent":                   func(_, u *deputy.DataKey) { u.ParentID = "odd" },
 		"another's ciphertext":         func(_, u *deputy.DataKey) { u.Wrapped = user2.Wrapped },
+		"the same owner's other key":   func(_, u *deputy.DataKey) { u.Wrapped = user3.Wrapped },
 		"the zone's ciphertext":        func(z, u *deputy.DataKey) { u.Wrapped = z.Wrapped },
 		"a value instead of a key":     func(_, u *deputy.DataKey) { u.Wrapped = sealed[27:] },
 		"altered ciphertext":           func(_, u *deputy.DataKey) { u.Wrapped = append(bytes.Clone(u.Wrapped[1:]), 1) },
@@ -219,6 +224,9 @@ func TestDataKeyRowsAreBound(t *testing.T) {
 		altered := &table{rows: map[deputy.ID]deputy.DataKey{zone.ID: z, user.ID: u, zone2.ID: zone2, user2.ID: user2}}
 		if _, err := vault.New(testRoot(1), altered).Open(t.Context(), place, sealed); !errors.Is(err, vault.ErrRefused) {
 			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := vault.New(testRoot(1), altered).Seal(t.Context(), user.ID, place, nil); !errors.Is(err, vault.ErrRefused) {
+			t.Errorf("%s: seals, %v", name, err)
 		}
 	}
 }
