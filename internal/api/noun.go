@@ -45,6 +45,9 @@ type Noun[D, V, C, P any] struct {
 	Change func(*API, *call, *D, *P) error
 	// Check is the domain's own check of one entity.
 	Check func(*D) error
+	// Settle puts an entity that was checked into the form that is stored; nil
+	// where that is the same.
+	Settle func(*API, *call, *D)
 	// Refer checks, inside the transaction, that what it refers to exists.
 	Refer func(context.Context, deputy.Tx, *call, *D) error
 }
@@ -206,7 +209,7 @@ func (n *Noun[D, V, C, P]) create(a *API) func(context.Context, *call, *input[C]
 
 // insert adds an entity and, in the same transaction, what also returns.
 func (n *Noun[D, V, C, P]) insert(ctx context.Context, a *API, c *call, d *D, also func(deputy.Tx) error) error {
-	if err := n.Check(d); err != nil {
+	if err := n.settle(a, c, d); err != nil {
 		return err
 	}
 	return a.write(ctx, c, n.target(n.ID(d)), func(tx deputy.Tx) error {
@@ -218,6 +221,14 @@ func (n *Noun[D, V, C, P]) insert(ctx context.Context, a *API, c *call, d *D, al
 		}
 		return also(tx)
 	})
+}
+
+func (n *Noun[D, V, C, P]) settle(a *API, c *call, d *D) error {
+	if err := n.Check(d); err != nil || n.Settle == nil {
+		return err
+	}
+	n.Settle(a, c, d)
+	return nil
 }
 
 func (n *Noun[D, V, C, P]) refer(ctx context.Context, tx deputy.Tx, c *call, d *D) error {
@@ -248,7 +259,7 @@ func (n *Noun[D, V, C, P]) update(ctx context.Context, a *API, c *call, change f
 			if err := change(d); err != nil {
 				return err
 			}
-			return n.Check(d)
+			return n.settle(a, c, d)
 		})
 		if err != nil {
 			return missing(err, n.Name)
@@ -260,8 +271,10 @@ func (n *Noun[D, V, C, P]) update(ctx context.Context, a *API, c *call, change f
 
 // writable reports whether the caller may change the entity in its state.
 func (n *Noun[D, V, C, P]) writable(c *call, d *D) error {
-	if n.Owner != nil && n.Owner(d) == deputy.Platform {
-		return deputy.Errorf(deputy.Denied, "the platform owns this %s: it cannot be changed", strings.ReplaceAll(n.Name, "_", " "))
+	if n.Owner != nil {
+		if err := ownedByCustomer(n.Owner(d), n.Name); err != nil {
+			return err
+		}
 	}
 	if n.Revision != nil && !matches(c.header("If-Match"), etag(n.Revision(d))) {
 		return deputy.Errorf(deputy.Stale, "somebody else changed it: read it again")
@@ -291,6 +304,14 @@ func (n *Noun[D, V, C, P]) delete(ctx context.Context, a *API, c *call, also fun
 		}
 		return also(tx)
 	})
+}
+
+// ownedByCustomer refuses to change or add to what the platform owns.
+func ownedByCustomer(owner deputy.Owner, noun string) error {
+	if owner == deputy.Platform {
+		return deputy.Errorf(deputy.Denied, "the platform owns this %s: it cannot be changed", strings.ReplaceAll(noun, "_", " "))
+	}
+	return nil
 }
 
 // etag returns the strong validator of a revision (RFC 9110 §8.8.3).

@@ -123,13 +123,15 @@ func (Nullable[T]) Schema(r huma.Registry) *huma.Schema {
 	if s.Ref != "" {
 		s = r.SchemaFromRef(s.Ref) // a copy, as the checker accepts anything for anyOf [$ref, null]
 	}
-	if s.Type == "" && s.OneOf == nil {
-		return s // anything, null included
-	}
+	null := &huma.Schema{Enum: []any{nil}}
 	c := *s
-	c.Nullable = true
-	if c.OneOf != nil {
-		c.OneOf = append(slices.Clone(c.OneOf), &huma.Schema{Enum: []any{nil}})
+	switch {
+	case c.OneOf != nil:
+		c.Nullable, c.OneOf = true, append(slices.Clone(c.OneOf), null)
+	case c.AnyOf != nil:
+		c.AnyOf = append(slices.Clone(c.AnyOf), null)
+	case c.Type != "": // else anything, null included
+		c.Nullable = true
 	}
 	return &c
 }
