@@ -50,14 +50,14 @@ func New(base, clientID string, secret deputy.Secret, h *http.Client) *Client {
 // Error is a refusal of the server.
 type Error struct {
 	Status int
-	api.Error
+	Body   api.Error
 }
 
 // Error returns one sentence: the message and what the details add.
 func (e *Error) Error() string {
-	text := cmp.Or(e.Message, http.StatusText(e.Status))
+	text := cmp.Or(e.Body.Message, http.StatusText(e.Status))
 	var found []string
-	for _, d := range e.Details {
+	for _, d := range e.Body.Details {
 		found = append(found, strings.TrimPrefix(d.Field+": "+d.Message, ": "))
 	}
 	if len(found) > 0 {
@@ -154,7 +154,7 @@ func (c *Client) send(r *http.Request, out any) error {
 	if response.StatusCode >= http.StatusBadRequest {
 		refusal := &Error{Status: response.StatusCode}
 		// What is not the API's own error body says nothing beyond its status.
-		_ = json.Unmarshal(raw, &refusal.Error)
+		_ = json.Unmarshal(raw, &refusal.Body)
 		return refusal
 	}
 	if out == nil || response.StatusCode == http.StatusNoContent {
