@@ -1,0 +1,308 @@
+package policy
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"deputy/internal/deputy"
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Entity types of the platform's schemas.
+const (
+	userType               types.EntityType = "Keycard::User"
+	applicationType        types.EntityType = "Keycard::Application"
+	resourceType           types.EntityType = "Keycard::Resource"
+	claimsType             types.EntityType = "Keycard::Claims"
+	registrationMethodType types.EntityType = "Keycard::RegistrationMethod"
+	credentialTypeType     types.EntityType = "Keycard::CredentialType"
+)
+
+// accessAction is the one action of issuing a credential.
+var accessAction = types.NewEntityUID("Keycard::Action", "access")
+
+// shape is how a schema version shows the same facts as entities.
+type shape int
+
+const (
+	plainShape shape = iota // 2026-02-24: strings, no identifiers
+	enumShape               // since 2026-03-16: enumerations, identifiers
+	shapes
+)
+
+// shapeOf returns the shape of a schema version.
+func shapeOf(version string) shape {
+	if version < "2026-03-16" {
+		return plainShape
+	}
+	return enumShape
+}
+
+// drawn holds an entity in each shape it has been asked for.
+type drawn [shapes]atomic.Pointer[types.Entity]
+
+// in returns the entity in shape s, drawing it on first use.
+func (d *drawn) in(s shape, draw func() types.Entity) *types.Entity {
+	if e := d[s].Load(); e != nil {
+		return e
+	}
+	e := draw()
+	d[s].Store(&e)
+	return &e
+}
+
+// Dependency is a resource that an application depends on, always or, with
+// WhenAccessing, only in an exchange of a token for one of those resources.
+type Dependency struct {
+	ResourceID    deputy.ResourceID
+	WhenAccessing []deputy.ResourceID
+}
+
+// ApplicationFacts is what policies may know of an application.
+type ApplicationFacts struct {
+	ID                 deputy.ApplicationID
+	Identifier         string
+	Name               string
+	RegistrationMethod string // "managed" or "dcr"
+	CredentialType     string // of the credential used: "token", "password", "public-key", "url", "public"
+	Dependencies       []Dependency
+	Traits             []string
+}
+
+// Application is a principal built from its facts once, for any number of
+// decisions of any set. It is immutable and safe for concurrent use.
+type Application struct {
+	facts ApplicationFacts
+	uid   types.EntityUID
+	base  drawn // with the dependencies that no context resource switches on
+
+	mu          sync.Mutex
+	conditional map[deputy.ResourceID]*drawn // with those that one does
+}
+
+// NewApplication builds an application. It keeps the slices of facts, which
+// must not change afterwards.
+func NewApplication(facts ApplicationFacts) *Application {
+	a := &Application{facts: facts, uid: types.NewEntityUID(applicationType, types.String(facts.ID))}
+	for _, d := range facts.Dependencies {
+		for _, r := range d.WhenAccessing {
+			if a.conditional == nil {
+				a.conditional = map[deputy.ResourceID]*drawn{}
+			}
+			a.conditional[r] = nil
+		}
+	}
+	return a
+}
+
+// entity returns the application as it is while accessing the given resource,
+// which may be nil.
+func (a *Application) entity(s shape, accessing *Resource) *types.Entity {
+	if accessing == nil || a.conditional == nil {
+		return a.base.in(s, func() types.Entity { return a.draw(s, "") })
+	}
+	id := accessing.facts.ID
+	a.mu.Lock()
+	d, named := a.conditional[id]
+	if named && d == nil {
+		d = new(drawn)
+		a.conditional[id] = d
+	}
+	a.mu.Unlock()
+	if !named {
+		return a.base.in(s, func() types.Entity { return a.draw(s, "") })
+	}
+	return d.in(s, func() types.Entity { return a.draw(s, id) })
+}
+
+func (a *Application) draw(s shape, accessing deputy.ResourceID) types.Entity {
+	var dependencies []types.Value
+	for _, d := range a.facts.Dependencies {
+		if len(d.WhenAccessing) == 0 || slices.Contains(d.WhenAccessing, accessing) {
+			dependencies = append(dependencies, types.NewEntityUID(resourceType, types.String(d.ResourceID)))
+		}
+	}
+	attributes := types.RecordMap{
+		"dependencies": types.NewSet(dependencies...),
+		"traits":       stringSet(a.facts.Traits),
+	}
+	method, credential := types.String(a.facts.RegistrationMethod), types.String(a.facts.CredentialType)
+	if s == plainShape {
+		attributes["registration_method"] = method
+		attributes["credential_type"] = credential
+	} else {
+		attributes["identifier"] = types.String(a.facts.Identifier)
+		attributes["name"] = types.String(a.facts.Name)
+		attributes["registration_method"] = types.NewEntityUID(registrationMethodType, method)
+		attributes["credential_type"] = types.NewEntityUID(credentialTypeType, credential)
+	}
+	return types.Entity{UID: a.uid, Attributes: types.NewRecord(attributes)}
+}
+
+// UserFacts is what policies may know of a user.
+type UserFacts struct {
+	ID         deputy.UserID
+	Identifier string
+	Email      string   // "" when unknown
+	Groups     []string // group identifiers, from claims
+}
+
+// User is a principal or a subject, built from its facts once, for any number
+// of decisions of any set. It is immutable and safe for concurrent use.
+type User struct {
+	facts UserFacts
+	uid   types.EntityUID
+	drawn drawn
+}
+
+// NewUser builds a user. It keeps the slices of facts, which must not change
+// afterwards.
+func NewUser(facts UserFacts) *User {
+	return &User{facts: facts, uid: types.NewEntityUID(userType, types.String(facts.ID))}
+}
+
+func (u *User) entity(s shape, _ *Resource) *types.Entity {
+	return u.drawn.in(s, func() types.Entity {
+		attributes := types.RecordMap{
+			"email":  types.String(u.facts.Email),
+			"groups": stringSet(u.facts.Groups),
+		}
+		if s != plainShape {
+			attributes["identifier"] = types.String(u.facts.Identifier)
+		}
+		return types.Entity{UID: u.uid, Attributes: types.NewRecord(attributes)}
+	})
+}
+
+// ResourceFacts is what policies may know of a resource.
+type ResourceFacts struct {
+	ID         deputy.ResourceID
+	Identifier string
+	Name       string
+	Scopes     []string // declared; no other scope is ever granted
+}
+
+// Resource is what a credential is asked for, built from its facts once, for
+// any number of decisions of any set. It is immutable and safe for concurrent
+// use.
+type Resource struct {
+	facts    ResourceFacts
+	uid      types.EntityUID
+	declared map[string]struct{}
+	drawn    drawn
+}
+
+// NewResource builds a resource. It keeps the slices of facts, which must not
+// change afterwards.
+func NewResource(facts ResourceFacts) *Resource {
+	r := &Resource{
+		facts:    facts,
+		uid:      types.NewEntityUID(resourceType, types.String(facts.ID)),
+		declared: make(map[string]struct{}, len(facts.Scopes)),
+	}
+	for _, s := range facts.Scopes {
+		r.declared[s] = struct{}{}
+	}
+	return r
+}
+
+func (r *Resource) entity(s shape) *types.Entity {
+	return r.drawn.in(s, func() types.Entity {
+		attributes := types.RecordMap{
+			"id":     types.String(r.facts.ID),
+			"name":   types.String(r.facts.Name),
+			"scopes": stringSet(r.facts.Scopes),
+		}
+		if s != plainShape {
+			attributes["identifier"] = types.String(r.facts.Identifier)
+		}
+		return types.Entity{UID: r.uid, Attributes: types.NewRecord(attributes)}
+	})
+}
+
+// Claims are the verified claims of a token. The email and groups claims are
+// attributes; every other claim is a tag: strings as they are, numbers and
+// booleans in JSON, arrays and objects in compact JSON, null left out. They
+// are read when a policy first asks for them; few do. Claims are immutable and
+// safe for concurrent use.
+type Claims struct {
+	read func() (attributes, tags types.Record)
+}
+
+// NewClaims takes verified claims as a JSON object, such as the payload of a
+// token. It keeps object, which must not change afterwards. It fails with
+// Invalid when object is no JSON object or names a member twice.
+func NewClaims(object []byte) (*Claims, error) {
+	raw := jsontext.Value(object)
+	if raw.Kind() != jsontext.KindBeginObject || !raw.IsValid() {
+		return nil, deputy.Errorf(deputy.Invalid, "claims are not a JSON object with unique members")
+	}
+	return &Claims{read: sync.OnceValues(func() (types.Record, types.Record) { return readClaims(raw) })}, nil
+}
+
+// The entity ids of claims, whose token they say nothing about.
+var (
+	actorClaims   = types.NewEntityUID(claimsType, "actor")
+	subjectClaims = types.NewEntityUID(claimsType, "subject")
+)
+
+func (c *Claims) entity(uid types.EntityUID) types.Entity {
+	attributes, tags := c.read()
+	return types.Entity{UID: uid, Attributes: attributes, Tags: tags}
+}
+
+// readClaims takes a valid JSON object apart, so reading it cannot fail.
+func readClaims(raw jsontext.Value) (attributes, tags types.Record) {
+	var members map[string]jsontext.Value
+	_ = json.Unmarshal(raw, &members)
+	fixed := types.RecordMap{"groups": types.NewSet()}
+	free := types.RecordMap{}
+	for name, value := range members {
+		groups, listed := stringList(value)
+		switch {
+		case name == "email" && value.Kind() == jsontext.KindString:
+			fixed["email"] = unquoted(value)
+		case name == "groups" && listed:
+			fixed["groups"] = stringSet(groups)
+		case value.Kind() == jsontext.KindString:
+			free[types.String(name)] = unquoted(value)
+		case value.Kind() == jsontext.KindNull:
+		default:
+			_ = value.Compact()
+			free[types.String(name)] = types.String(value)
+		}
+	}
+	return types.NewRecord(fixed), types.NewRecord(free)
+}
+
+// unquoted returns what a valid JSON string spells.
+func unquoted(value jsontext.Value) types.String {
+	s, _ := jsontext.AppendUnquote(nil, value)
+	return types.String(s)
+}
+
+// stringList reads an array of strings; ok is false when value is none.
+func stringList(value jsontext.Value) (list []string, ok bool) {
+	var elements []jsontext.Value
+	if value.Kind() != jsontext.KindBeginArray || json.Unmarshal(value, &elements) != nil {
+		return nil, false
+	}
+	for _, e := range elements {
+		if e.Kind() != jsontext.KindString {
+			return nil, false
+		}
+		list = append(list, string(unquoted(e)))
+	}
+	return list, true
+}
+
+func stringSet(all []string) types.Set {
+	values := make([]types.Value, len(all))
+	for i, s := range all {
+		values[i] = types.String(s)
+	}
+	return types.NewSet(values...)
+}
