@@ -432,5 +432,11 @@ func TestReadinessFollowsTheDatabase(t *testing.T) {
 	execute("ALTER DATABASE " + name + " ALLOW_CONNECTIONS true")
 	eventually(t, func() bool { status, _ := get(t, n.base+"/readyz"); return status == 200 },
 		func() string { return "the node does not come back\n" + n.stderr.String() })
+	defer func() {
+		if t.Failed() {
+			n.kill()
+			t.Log(n.stderr)
+		}
+	}()
 	n.login(t, a).newZone(t, "Back")
 }

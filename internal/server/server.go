@@ -168,9 +168,9 @@ func (s *Server) handler() http.Handler {
 		}()
 		switch {
 		case r.URL.Path == "/healthz":
-			health(w, nil)
+			s.health(w, nil)
 		case r.URL.Path == "/readyz":
-			health(w, s.store.Ready(r.Context()))
+			s.health(w, s.store.Ready(r.Context()))
 		case s.oauth.Handles(r):
 			s.oauth.ServeHTTP(w, r)
 		default:
@@ -183,14 +183,21 @@ func (s *Server) handler() http.Handler {
 	return http.HandlerFunc(answer)
 }
 
-// health answers 200, or 503 with the reason.
-func health(w http.ResponseWriter, err error) {
+// health answers 200, or 503 with the reason as far as it is fit for strangers;
+// the log has all of it.
+func (s *Server) health(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	body := map[string]string{"status": "ok"}
 	if err != nil {
+		s.log.Warn("not ready", "error", err)
+		reason := "not ready"
+		var known *deputy.Error
+		if errors.As(err, &known) {
+			reason = known.Message
+		}
 		w.WriteHeader(http.StatusServiceUnavailable)
-		body = map[string]string{"status": "unavailable", "reason": err.Error()}
+		body = map[string]string{"status": "unavailable", "reason": reason}
 	}
 	json.NewEncoder(w).Encode(body)
 }
