@@ -119,15 +119,12 @@ func (w *writer) enter(m *member) error {
 	}
 }
 
-// close works off the queue and ends the writer.
+// close works off the queue and ends the writer. It is called once.
 func (w *writer) close() {
 	w.mu.Lock()
-	already := w.closed
 	w.closed = true
 	w.mu.Unlock()
-	if !already {
-		close(w.queue)
-	}
+	close(w.queue)
 	<-w.gone
 }
 

@@ -22,7 +22,7 @@ import (
 //
 //	version, n, n × (length, zone id)
 //	each event: length, id; index of its zone; hash of its request id;
-//	            time; length, record
+//	            time in milliseconds, as the record shows it; length, record
 //
 // Lengths, indexes and counts are unsigned varints, the rest 8 bytes each.
 const segmentVersion = 1
@@ -135,7 +135,7 @@ func encodeSegment(b []byte, members []*member, committed int64) segment {
 		b = appendText(b, string(e.ID))
 		b = binary.AppendUvarint(b, uint64(index[e.ZoneID]))
 		b = binary.BigEndian.AppendUint64(b, uint64(hashRequest(e.RequestID)))
-		b = binary.BigEndian.AppendUint64(b, uint64(e.Time.UnixMicro()))
+		b = binary.BigEndian.AppendUint64(b, uint64(e.Time.UnixMilli()))
 		b = binary.AppendUvarint(b, uint64(len(r.Bytes)))
 		b = append(b, r.Bytes...)
 		s.leaves = append(s.leaves, r.Leaf[:]...)
@@ -177,7 +177,7 @@ func decodeSegment(first int64, packed, leaves []byte) ([]entry, error) {
 		e := entry{seq: seq, id: deputy.EventID(d.text()), leaf: [32]byte(leaves)}
 		zone := d.number()
 		e.hash = int64(binary.BigEndian.Uint64(d.take(8)))
-		e.at = fromMicros(int64(binary.BigEndian.Uint64(d.take(8))))
+		e.at = time.UnixMilli(int64(binary.BigEndian.Uint64(d.take(8))))
 		e.bytes = d.text()
 		if d.short || zone >= uint64(len(zones)) {
 			return nil, errSegment
