@@ -98,21 +98,22 @@ func (r *Request) declared() []string {
 // question is a request on its way through a set.
 type question struct {
 	set   *Set
-	world *world
+	world world
 	legs  []askedLeg
 }
 
 type askedLeg struct {
 	uid        types.EntityUID
 	onBehalf   bool
-	candidates *candidates
-	settled    *verdict // of a leg that does not read scopes: always the same
+	candidates candidates
+	answered   bool // once; a leg that reads no scopes always answers the same
+	verdict    verdict
 }
 
 // verdict is the answer of one leg to one decision.
 type verdict struct {
 	allowed bool
-	reasons []int // positions of policies, ascending: permits or forbids
+	reasons []int // positions of policies: permits or forbids
 	errors  []EvaluationError
 }
 
@@ -120,48 +121,57 @@ type verdict struct {
 func (v *verdict) forbidden() bool { return !v.allowed && len(v.reasons) > 0 }
 
 func newQuestion(s *Set, r *Request) *question {
-	q := &question{set: s, world: newWorld(r, s.shape), legs: make([]askedLeg, len(r.Legs))}
-	for i, leg := range r.Legs {
-		uid := q.world.entities[i].UID
-		q.legs[i] = askedLeg{
-			uid: uid, onBehalf: leg.OnBehalf,
-			candidates: s.index.find(uid, accessAction, r.Resource.uid, q.world),
-		}
+	q := &question{set: s, legs: make([]askedLeg, len(r.Legs))}
+	q.world.init(r, s.shape)
+	for i := range q.legs {
+		l := &q.legs[i]
+		l.uid, l.onBehalf = q.world.entities[i].UID, r.Legs[i].OnBehalf
+		s.index.find(&l.candidates, l.uid, accessAction, r.Resource.uid, &q.world)
 	}
 	return q
 }
 
 // readsScopes reports whether the answer may depend on context.scopes.
 func (q *question) readsScopes() bool {
-	return slices.ContainsFunc(q.legs, func(l askedLeg) bool { return l.candidates.scopes })
+	for i := range q.legs {
+		if q.legs[i].candidates.scopes {
+			return true
+		}
+	}
+	return false
 }
 
 // ask decides every leg with the given scopes; absent when nil.
-func (q *question) ask(scopes []string) []*verdict {
-	verdicts := make([]*verdict, len(q.legs))
+func (q *question) ask(scopes []string) []verdict {
+	verdicts := make([]verdict, len(q.legs))
+	var contexts [2]*types.Record // the same for all legs that are on behalf, or not
 	for i := range q.legs {
 		l := &q.legs[i]
-		if l.settled == nil || l.candidates.scopes {
-			l.settled = q.set.evaluate(l.candidates, q.world, types.Request{
-				Principal: l.uid,
-				Action:    accessAction,
-				Resource:  q.world.request.Resource.uid,
-				Context:   q.world.context(l.onBehalf, scopes),
+		if !l.answered || l.candidates.scopes {
+			context := &contexts[0]
+			if l.onBehalf {
+				context = &contexts[1]
+			}
+			if *context == nil {
+				*context = q.world.context(l.onBehalf, scopes)
+			}
+			l.answered = true
+			l.verdict = q.set.evaluate(&l.candidates, &q.world, types.Request{
+				Principal: l.uid, Action: accessAction, Resource: q.world.request.Resource.uid, Context: **context,
 			})
 		}
-		verdicts[i] = l.settled
+		verdicts[i] = l.verdict
 	}
 	return verdicts
 }
 
 // evaluate runs the engine over candidates.
-func (s *Set) evaluate(c *candidates, entities types.EntityGetter, r types.Request) *verdict {
+func (s *Set) evaluate(c *candidates, entities types.EntityGetter, r types.Request) verdict {
 	decision, diagnostic := cedar.Authorize(c, entities, r)
-	v := &verdict{allowed: decision == cedar.Allow}
+	v := verdict{allowed: decision == cedar.Allow}
 	for _, reason := range diagnostic.Reasons {
 		v.reasons = append(v.reasons, s.position[reason.PolicyID])
 	}
-	slices.Sort(v.reasons)
 	for _, e := range diagnostic.Errors {
 		v.errors = append(v.errors, EvaluationError{Policy: s.policies[s.position[e.PolicyID]], Message: e.Message})
 	}
@@ -177,7 +187,7 @@ func (q *question) narrow(out Outcome, wanted []string) Outcome {
 		return out
 	}
 	var kept []string
-	var permitted [][]*verdict
+	var permitted [][]verdict
 	for _, scope := range wanted {
 		alone := whole
 		if len(wanted) > 1 {
@@ -193,7 +203,7 @@ func (q *question) narrow(out Outcome, wanted []string) Outcome {
 		}
 	}
 	if len(kept) == 0 {
-		permitted = [][]*verdict{q.ask(nil)}
+		permitted = [][]verdict{q.ask(nil)}
 	}
 	switch {
 	case !out.settle(q, permitted...):

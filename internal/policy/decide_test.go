@@ -3,6 +3,7 @@ package policy_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"deputy/internal/deputy"
@@ -373,4 +374,34 @@ func TestCompileRefuses(t *testing.T) {
 			t.Errorf("compiles with %s", name)
 		}
 	}
+}
+
+// One set, one application, one user: many decisions at once.
+func TestDecideConcurrently(t *testing.T) {
+	s := compile(t, tools, defaults(t, tools)...)
+	a := application("a", policy.Dependency{ResourceID: "r", WhenAccessing: []deputy.ResourceID{"gate", "door"}})
+	r, gate, other := resource("r", "read"), resource("gate"), resource("other")
+	claims, err := policy.NewClaims([]byte(`{"sub":"a"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for j := range 100 {
+				q := asItself(a, r)
+				q.From, q.ActorClaims = gate, claims
+				if (i+j)%2 == 0 {
+					q.From = other
+				}
+				if out := s.Decide(q); out.Allowed != (q.From == gate) {
+					t.Errorf("from %v: allowed %t", q.From, out.Allowed)
+				}
+				if out := s.Decide(forUser(alice, a, r, "read")); !out.Allowed {
+					t.Error(out.Message())
+				}
+			}
+		})
+	}
+	all.Wait()
 }

@@ -160,8 +160,10 @@ func TestRefusedDocuments(t *testing.T) {
 		"nested if":               {text, deep("if true then true else ", "", 2000), "operators high"},
 		"members of members":      {text, "permit(principal, action, resource) when { context" + strings.Repeat(".a", 30_000) + " };", "operators high"},
 		"has of members":          {text, "permit(principal, action, resource) when { context has a" + strings.Repeat(".a", 30_000) + " };", "operators high"},
-		"many has of members": {text, "permit(principal, action, resource) when { " +
-			strings.Repeat("[context has a"+strings.Repeat(".a", 400)+", true] == [] || ", 50) + "true };", "operators and literals"},
+		"many has of members": {text, "permit(principal, action, resource) when { [" +
+			strings.Repeat("context has a"+strings.Repeat(".a", 150)+", ", 100) + "true] == [] };", "operators and literals"},
+		"a long name":          {text, "permit(principal, action, resource) when { " + strings.Repeat("a::", 20_000) + "\"x\" == 1 };", "at most 32 parts"},
+		"a long type":          {text, "permit(principal is a" + strings.Repeat(":: /* and */ a", 32) + ", action, resource);", "at most 32 parts"},
 		"too large an integer": {text, "permit(principal, action, resource) when { 9007199254740992 > 1 };", "canonical JSON would round"},
 		"too small an integer": {text, "permit(principal, action, resource) when { -9007199254740992 < 1 };", "canonical JSON would round"},
 		"no JSON":              {asJSON, "{", "unexpected EOF"},
@@ -174,6 +176,7 @@ func TestRefusedDocuments(t *testing.T) {
 		"JSON nesting":         {asJSON, jsonBody(strings.Repeat(`{"!":{"arg":`, 60) + `{"Value":true}` + strings.Repeat("}}", 60)), "nest at most 100 deep"},
 		"JSON of lists":        {asJSON, jsonBody(`{"Value":` + strings.Repeat("[", 200_000)), "at most 65536 bytes"},
 		"deep JSON of lists":   {asJSON, jsonBody(`{"Value":` + strings.Repeat("[", 60_000)), "nest at most 100 deep"},
+		"JSON without text":    {asJSON, jsonBody(`{".":{"left":{"Value":-1},"attr":"a"}}`), "exact got"},
 		"JSON integer":         {asJSON, jsonBody(`{"==":{"left":{"Value":9007199254740993},"right":{"Value":1}}}`), "canonical JSON would round"},
 		"JSON entity type":     {asJSON, strings.Replace(openJSON, `"principal":{"op":"All"}`, `"principal":{"op":"is","entity_type":"a b"}`, 1), "entity_type"},
 	} {
@@ -189,6 +192,9 @@ func TestRefusedDocuments(t *testing.T) {
 			}
 			if got := explain(err); !strings.Contains(got, c.want) {
 				t.Errorf("error is %s, want %q", got, c.want)
+			}
+			if c.form == asJSON && strings.Contains(explain(err), "line ") {
+				t.Errorf("error has a position in text that nobody wrote: %s", explain(err))
 			}
 			for _, leak := range []string{"cedar-go", "jsontext", "Go type", "json."} {
 				if strings.Contains(explain(err), leak) {
@@ -206,9 +212,10 @@ func TestAcceptedDocuments(t *testing.T) {
 		"brackets in a string": `permit(principal, action, resource) when { "` + strings.Repeat("([{!;?", 500) + `" == "\"" };`,
 		"brackets in comments": "/* " + strings.Repeat("([{!;?\"", 500) + " */" + openPolicy + "// ;;((\"",
 		"brackets in a row":    "permit(principal, action, resource) when { [" + strings.Repeat("(1), ", 5000) + "2] == [] };",
-		"a chain of or":        "permit(principal, action, resource) when { true" + strings.Repeat(" || true", 400) + " };",
+		"a chain of or":        "permit(principal, action, resource) when { true" + strings.Repeat(" || true", 195) + " };",
 		"bounds of integers":   "permit(principal, action, resource) when { -9007199254740991 < 9007199254740991 };",
-		"many minus signs":     "permit(principal, action, resource) when { 1" + strings.Repeat(" - 1", 400) + " < 2 };",
+		"long names":           "permit(principal is a" + strings.Repeat("::a", 30) + ` in b::"b", action in [` + strings.Repeat(`a::b::"c", `, 1000) + "], resource);",
+		"many minus signs":     "permit(principal, action, resource) when { 1" + strings.Repeat(" - 1", 190) + " < 2 };",
 	} {
 		t.Run(name, func(t *testing.T) { document(t, text) })
 	}

@@ -20,11 +20,15 @@ func NewIndex(ids []types.PolicyID, policies []*cedar.Policy) Index {
 
 // Authorize decides over the candidates alone, and counts them.
 func (x Index) Authorize(entities types.EntityGetter, r types.Request) (cedar.Decision, cedar.Diagnostic, int) {
-	c := x.index.find(r.Principal, r.Action, r.Resource, entities)
-	decision, diagnostic := cedar.Authorize(c, entities, r)
+	var c candidates
+	x.index.find(&c, r.Principal, r.Action, r.Resource, entities)
+	decision, diagnostic := cedar.Authorize(&c, entities, r)
 	n := 0
 	for range c.All() {
 		n++
 	}
 	return decision, diagnostic, n
 }
+
+// Compiled returns the engine's policy of a document.
+func Compiled(d *Document) *cedar.Policy { return d.policy }

@@ -143,13 +143,13 @@ type candidates struct {
 	few     [8]*bucket
 }
 
-// find looks up the candidates of a request.
-func (x *index) find(principal, action, resource types.EntityUID, entities types.EntityGetter) *candidates {
+// find puts the candidates of a request into c, which must not be copied
+// afterwards.
+func (x *index) find(c *candidates, principal, action, resource types.EntityUID, entities types.EntityGetter) {
 	var few [3][4]int32
 	principals := x.principals.append(few[0][:0], principal, entities)
 	actions := x.actions.append(few[1][:0], action, entities)
 	resources := x.resources.append(few[2][:0], resource, entities)
-	c := &candidates{}
 	c.buckets = c.few[:0]
 	for _, p := range principals {
 		for _, r := range resources {
@@ -161,7 +161,6 @@ func (x *index) find(principal, action, resource types.EntityUID, entities types
 			}
 		}
 	}
-	return c
 }
 
 // All yields every candidate once.

@@ -80,6 +80,21 @@ func fleet(n, open int) []string {
 	return append(texts, `permit(principal == Keycard::Application::"app0", action, resource == Keycard::Resource::"res0");`)
 }
 
+// What a decision allocates does not grow with the set.
+func TestDecideAllocatesTheSameForEverySize(t *testing.T) {
+	q := asItself(application("app0"), resource("res0", "read"), "read")
+	allocations := func(n, open int) float64 {
+		s := compile(t, tools, fleet(n, open)...)
+		return testing.AllocsPerRun(100, func() { s.Decide(q) })
+	}
+	small := allocations(10, 2)
+	for _, n := range []int{100, 1000} {
+		if large := allocations(n, n/5); large > small {
+			t.Errorf("%v allocations with %d policies, %v with 10", large, n, small)
+		}
+	}
+}
+
 // The targets are 1,000 scoped policies in 2 µs, 10,000 in 3 µs; 5 % open ones
 // in 10 µs, 20 % in 30 µs; and 3, 4, 14 and 40 times the cost of 10.
 func BenchmarkDecide(b *testing.B) {

@@ -21,11 +21,14 @@ const (
 	// maxChain bounds the height of the tree: operators in a row, such as
 	// a || b || c, grow it without any bracket, and the engine's JSON writer
 	// takes time square in the height.
-	maxChain = 500
+	maxChain = 200
 	// maxNodes bounds the nodes of the tree, counted as the compiler would
 	// copy them: a dotted "has" shares nodes, so that its tree is much larger
 	// than its text.
 	maxNodes = MaxSize
+	// maxParts bounds the parts of a name such as Keycard::Action: the engine
+	// takes time square in their number.
+	maxParts = 32
 	// maxInteger is the largest integer that canonical JSON keeps exact.
 	maxInteger = 1<<53 - 1
 )
@@ -106,6 +109,7 @@ func checkText(text string) *finding {
 	s := scan{text: text}
 	var around []int   // depth outside each open bracket
 	depth, run := 0, 0 // brackets and the operators before them; operators since
+	colons := 0        // in the name at hand
 	tokens, ended := 0, false
 	for {
 		token, offset := s.next()
@@ -116,6 +120,14 @@ func checkText(text string) *finding {
 			return s.finding(offset, "exactly one policy is expected, and more follows")
 		}
 		tokens++
+		if token == ':' {
+			colons++
+		} else if !inName(token) {
+			colons = 0
+		}
+		if colons >= 2*maxParts {
+			return s.finding(offset, "names have at most %d parts", maxParts)
+		}
 		switch token {
 		case '!', '-':
 			run++
@@ -141,6 +153,10 @@ func checkText(text string) *finding {
 		return &finding{message: "exactly one policy is expected, and there is none"}
 	}
 	return nil
+}
+
+func inName(c byte) bool {
+	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
 // checkJSON is checkText for Cedar policy JSON.

@@ -71,9 +71,10 @@ func (o *Outcome) ForbiddenBy() (p PolicyRef, ok bool) {
 }
 
 // refusal reads the verdicts of all legs as one answer.
-func refusal(verdicts []*verdict) Refusal {
+func refusal(verdicts []verdict) Refusal {
 	answer := None
-	for _, v := range verdicts {
+	for i := range verdicts {
+		v := &verdicts[i]
 		switch {
 		case len(v.errors) > 0:
 			return EvaluationFailed
@@ -88,14 +89,14 @@ func refusal(verdicts []*verdict) Refusal {
 
 // settle fills in the answer of one or several decisions that agree, and
 // reports whether it is to allow.
-func (o *Outcome) settle(q *question, decisions ...[]*verdict) bool {
+func (o *Outcome) settle(q *question, decisions ...[]verdict) bool {
 	o.Refusal = refusal(decisions[0])
 	o.Allowed = o.Refusal == None
 	o.Legs = make([]LegOutcome, len(q.legs))
 	for i := range q.legs {
 		var reasons []int
 		for _, verdicts := range decisions {
-			v := verdicts[i]
+			v := &verdicts[i]
 			o.Legs[i].Allowed = v.allowed && len(v.errors) == 0
 			reasons = append(reasons, v.reasons...)
 			o.Errors = append(o.Errors, v.errors...)

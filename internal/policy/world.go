@@ -6,18 +6,16 @@ import "github.com/cedar-policy/cedar-go/types"
 // its context that all legs share.
 type world struct {
 	entities       []*types.Entity // principals, resource, subject, context resource
+	few            [5]*types.Entity
 	actor, subject *Claims
 	request        *Request
 }
 
-// newWorld gathers the entities of a request in the given shape.
-func newWorld(r *Request, s shape) *world {
-	w := &world{
-		entities: make([]*types.Entity, 0, len(r.Legs)+3),
-		actor:    r.ActorClaims,
-		subject:  r.SubjectClaims,
-		request:  r,
-	}
+// init gathers the entities of a request in the given shape; those of the legs
+// come first.
+func (w *world) init(r *Request, s shape) {
+	w.request, w.actor, w.subject = r, r.ActorClaims, r.SubjectClaims
+	w.entities = w.few[:0]
 	for _, leg := range r.Legs {
 		w.entities = append(w.entities, leg.Principal.entity(s, r.From))
 	}
@@ -28,7 +26,6 @@ func newWorld(r *Request, s shape) *world {
 	if r.From != nil {
 		w.entities = append(w.entities, r.From.entity(s))
 	}
-	return w
 }
 
 // Get returns an entity of the request. It implements types.EntityGetter.
@@ -48,10 +45,10 @@ func (w *world) Get(uid types.EntityUID) (types.Entity, bool) {
 }
 
 // context returns the context of a leg; scopes are absent from it when nil.
-func (w *world) context(onBehalf bool, scopes []string) types.Record {
+func (w *world) context(onBehalf bool, scopes []string) *types.Record {
 	r := w.request
 	if r.Subject == nil && r.From == nil && scopes == nil {
-		return bareContexts[bareKey(onBehalf, r.Impersonate, w.actor != nil, w.subject != nil)]
+		return &bareContexts[bareKey(onBehalf, r.Impersonate, w.actor != nil, w.subject != nil)]
 	}
 	m := bareContext(onBehalf, r.Impersonate, w.actor != nil, w.subject != nil)
 	if r.Subject != nil {
@@ -63,7 +60,8 @@ func (w *world) context(onBehalf bool, scopes []string) types.Record {
 	if scopes != nil {
 		m["scopes"] = stringSet(scopes)
 	}
-	return types.NewRecord(m)
+	record := types.NewRecord(m)
+	return &record
 }
 
 // bareContexts are the contexts of requests without subject, context resource
