@@ -31,7 +31,7 @@ import (
 // server is the whole API over a SQLite store of its own, with two
 // organizations, each with an administrating service account.
 type server struct {
-	t     *testing.T
+	t     testing.TB
 	api   *api.API
 	store deputy.Store
 	vault *vault.Vault
@@ -65,7 +65,7 @@ func (openSealing) OpenPersonal(_ context.Context, _ deputy.EventID, sealed []by
 
 const publicURL = "http://deputy.test:8080"
 
-func newServer(t *testing.T) *server {
+func newServer(t testing.TB) *server {
 	t.Helper()
 	s := &server{
 		t: t, vars: map[string]string{}, seen: map[deputy.OrganizationID]int{}, log: &bytes.Buffer{},
@@ -416,7 +416,7 @@ func (s *server) conforms(name string, st step, status int, got any) {
 	}
 }
 
-func schemaAt(t *testing.T, doc any, pointer string) *jsonschema.Schema {
+func schemaAt(t testing.TB, doc any, pointer string) *jsonschema.Schema {
 	t.Helper()
 	if s, ok := compiled.Load(pointer); ok {
 		return s.(*jsonschema.Schema)
