@@ -21,6 +21,21 @@ func TestAuditEvents(t *testing.T) {
 		step{do: "GET /zones/{zone}/audit-events/none", status: 404},
 		step{do: "GET /organizations/foreign/audit-events", as: "stranger", status: 200},
 		step{do: "GET /organizations/foreign/audit-events/{id}", as: "stranger", status: 404},
+		step{do: "PATCH /zones/{zone}", header: map[string]string{"X-Client-Request-ID": "6f1c2f0e-8f0e-4c52-9b58-0d6d2f6c1a12"}, body: `{"name":"Prod","protocols":{"oauth2":{"signing_alg":"ES256"},"other":1},"encryption_key":null}`, status: 200, events: []string{"zones:update"}},
+		step{do: "GET /zones/{zone}/audit-events?filter[request_id]=6f1c2f0e-8f0e-4c52-9b58-0d6d2f6c1a12", status: 200, want: `{"items":[{"changes":["encryption_key","name","protocols.oauth2.signing_alg"],"target":{"type":"zone","id":"{zone}"}}]}`},
+		step{do: "POST /zones/{zone}/applications", header: map[string]string{"X-Client-Request-ID": "6f1c2f0e-8f0e-4c52-9b58-0d6d2f6c1a13"}, body: `{"identifier":"a","name":"A","metadata":{}}`, status: 200, keep: []string{"app=id"}, events: []string{"applications:create"}},
+		step{do: "GET /zones/{zone}/audit-events?filter[request_id]=6f1c2f0e-8f0e-4c52-9b58-0d6d2f6c1a13", status: 200, want: `{"items":[{"changes":["identifier","metadata","name"]}]}`},
+		step{do: "GET /zones/{zone}/audit-events?filter[request_id]=6f1c2f0e-8f0e-4c52-9b58-0d6d2f6c1a13&filter[request_id]=" + requestID, status: 200, want: `{"items":[{"type":"applications:create"},{"type":"providers:create"}]}`},
+	)
+}
+
+func TestAuditPages(t *testing.T) {
+	s := newServer(t)
+	s.zone()
+	s.run(
+		step{do: "POST /zones/{zone}/providers", status: 200, keep: []string{"idp=id"}, events: []string{"providers:create"}, body: `{"identifier":"https://idp.test","name":"IdP"}`},
+		step{do: "DELETE /zones/{zone}/providers/{idp}", status: 204, events: []string{"providers:delete"}},
+		step{do: "GET /zones/{zone}/audit-events", status: 200, keep: []string{"id=items.1.id", "when=items.1.time"}},
 		// Newest first, or in order; pages and times.
 		step{do: "GET /zones/{zone}/audit-events", status: 200, want: `{"items":[{"type":"providers:delete"},{"type":"providers:create"},{"type":"zones:create"}]}`},
 		step{do: "GET /zones/{zone}/audit-events?order=asc&limit=2", status: 200, keep: []string{"next=pagination.after_cursor"}, want: `{"items":[{"type":"zones:create"},{"type":"providers:create"}]}`},

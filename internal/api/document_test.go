@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"flag"
 	"net/http/httptest"
 	"os"
@@ -79,6 +81,11 @@ func TestDocs(t *testing.T) {
 	}
 	if !strings.HasPrefix(policy, "default-src 'none'; style-src 'sha256-") || strings.Contains(policy, "unsafe") {
 		t.Errorf("policy %q", policy)
+	}
+	_, style, _ := strings.Cut(page, "<style>")
+	style, _, _ = strings.Cut(style, "</style>")
+	if sum := sha256.Sum256([]byte(style)); !strings.Contains(policy, base64.StdEncoding.EncodeToString(sum[:])) {
+		t.Error("the policy does not let the page's own style in")
 	}
 	for _, r := range s.api.Routes() {
 		if !strings.Contains(page, `id="`+r.Operation+`"`) {

@@ -190,6 +190,7 @@ func TestLists(t *testing.T) {
 		step{do: "GET /zones/{zone}/applications?slug=d", status: 200, want: `{"items":[{"name":"d"}]}`},
 		step{do: "GET /zones/{zone}/applications?filter[identifier]=a&filter[identifier]=c&filter[slug]=c&filter[slug]=d", status: 200, want: `{"items":[{"name":"c"}]}`},
 		step{do: "GET /zones/{zone}/applications?filter[id]={a}&filter[id]={e}&filter[id]=unknown&limit=1", status: 200, want: `{"items":[{"name":"e"},{"name":"a"}],"pagination":{` + none + `}}`},
+		step{do: "GET /zones/{zone}/applications?filter[id]={a},{b}", status: 400, want: `{"details":[{"field":"filter[id]"}]}`},
 		step{do: "GET /zones/{zone}/applications?filter[id]={a}&after={next}", status: 400, want: errorBody(400, "bad_request")},
 		step{do: "GET /zones/{zone}/applications?" + strings.Repeat("filter[id]=x&", 101), status: 400},
 		step{do: "GET /zones/{zone}/applications?query[]=A&query[]=B", status: 200, want: `{"items":[{"name":"b"},{"name":"a"}]}`},
