@@ -583,3 +583,10 @@ func (w *world) must(a *answer, status int, code string) *answer {
 	}
 	return a
 }
+
+// restart puts another server in front of the store, as another node or the
+// next start would.
+func (w *world) restart() {
+	w.server = oauth.New(w.config)
+	w.Cleanup(w.server.Close)
+}
