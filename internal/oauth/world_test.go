@@ -590,3 +590,18 @@ func (w *world) restart() {
 	w.server = oauth.New(w.config)
 	w.Cleanup(w.server.Close)
 }
+
+// platformSigner returns a signer of the management plane's active key.
+func (w *world) platformSigner() *keys.Signer {
+	w.Helper()
+	rows, err := w.store.SigningKeys(context.Background(), w.platform)
+	if err != nil {
+		w.Fatal(err)
+	}
+	row, _ := keys.Active(rows, deputy.ES256)
+	signer, err := keys.Load(context.Background(), w.vault, row)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return signer
+}
