@@ -137,6 +137,9 @@ type Tx interface {
 	// TouchServiceCredential notes the last use of a management credential.
 	TouchServiceCredential(organization OrganizationID, id ID, at time.Time)
 
+	// Once reports whether this is the first transaction ever to name the key, on
+	// any node; a later one that asks at the same time waits for this one's end.
+	Once(ctx context.Context, key string) (first bool, err error)
 	InsertDataKey(ctx context.Context, k DataKey) error
 	InsertSigningKey(ctx context.Context, k SigningKey) error
 	UpdateSigningKey(ctx context.Context, k SigningKey) error

@@ -16,6 +16,9 @@ const (
 	Customer Owner = "customer"
 )
 
+// PlatformID owns the keys that belong to no organization and no zone.
+const PlatformID ID = "platform"
+
 // IssuerForm is how a zone's issuer is written. It is fixed when the zone is
 // made, so that no later setting can change an issuer that tokens carry.
 type IssuerForm string

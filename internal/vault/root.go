@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -33,13 +34,27 @@ type KEK interface {
 type Root struct {
 	aead        cipher.AEAD
 	fingerprint string
+	derivation  []byte // pseudorandom key that Derive expands
 }
 
 // NewRoot returns the root key of these bytes.
 func NewRoot(key [keySize]byte) *Root {
 	mac := hmac.New(sha256.New, key[:])
 	mac.Write([]byte("deputy root key fingerprint"))
-	return &Root{aead: newAEAD(key[:]), fingerprint: hex.EncodeToString(mac.Sum(nil)[:16])}
+	extracted := hmac.New(sha256.New, key[:])
+	extracted.Write([]byte("deputy root key derivation"))
+	return &Root{aead: newAEAD(key[:]), fingerprint: hex.EncodeToString(mac.Sum(nil)[:16]), derivation: extracted.Sum(nil)}
+}
+
+// Derive returns 32 bytes for one named purpose, the same on every node
+// (HKDF-Expand, RFC 5869 §2.3). They tell nothing about the root key or about
+// what other purposes get.
+func (r *Root) Derive(purpose string) []byte {
+	key, err := hkdf.Expand(sha256.New, r.derivation, purpose, keySize)
+	if err != nil {
+		panic(err) // only a length beyond 8,160 bytes is refused
+	}
+	return key
 }
 
 // Fingerprint returns 32 hexadecimal digits that tell this key from others and

@@ -142,3 +142,17 @@ func TestOddRootKeyFilesAreRefused(t *testing.T) {
 		t.Error("a folder passes for a key file")
 	}
 }
+
+func TestDerivedKeysDifferByPurposeAndRoot(t *testing.T) {
+	one, other := vault.NewRoot([32]byte{1}), vault.NewRoot([32]byte{2})
+	seen := map[string]bool{}
+	for _, key := range [][]byte{one.Derive("a"), one.Derive("b"), other.Derive("a")} {
+		if len(key) != 32 || seen[string(key)] {
+			t.Errorf("derived key %x", key)
+		}
+		seen[string(key)] = true
+	}
+	if string(one.Derive("a")) != string(vault.NewRoot([32]byte{1}).Derive("a")) {
+		t.Error("the same root key derives differently")
+	}
+}

@@ -1,0 +1,191 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+// AuditEvent is one entry of an organization's log, as clients see it.
+type AuditEvent struct {
+	ID               string         `json:"id" doc:"Also the jti of the credential that the event records."`
+	Time             Time           `json:"time"`
+	Type             string         `json:"type" doc:"plural:verb, such as credentials:issue." example:"credentials:issue"`
+	Outcome          string         `json:"outcome" enum:"success,failure"`
+	Error            string         `json:"error,omitzero" doc:"Code of a failure."`
+	ErrorDescription string         `json:"error_description,omitzero"`
+	ZoneID           string         `json:"zone_id,omitzero"`
+	OrganizationID   string         `json:"organization_id"`
+	RequestID        string         `json:"request_id,omitzero"`
+	Actor            AuditActor     `json:"actor"`
+	Target           *AuditTarget   `json:"target,omitzero" doc:"What a management call was about."`
+	ClientID         string         `json:"client_id,omitzero"`
+	CredentialID     string         `json:"credential_id,omitzero"`
+	UserID           string         `json:"user_id,omitzero"`
+	Resource         *AuditResource `json:"resource,omitzero" doc:"What was asked for."`
+	ProviderID       string         `json:"provider_id,omitzero"`
+	GrantType        string         `json:"grant_type,omitzero"`
+	ScopesRequested  []string       `json:"scopes_requested,omitempty"`
+	ScopesGranted    []string       `json:"scopes_granted,omitempty"`
+	JTI              string         `json:"jti,omitzero"`
+	SessionID        string         `json:"session_id,omitzero"`
+	Policy           *AuditPolicy   `json:"policy,omitzero" doc:"What decided."`
+	IP               string         `json:"ip,omitzero"`
+	UserAgent        string         `json:"user_agent,omitzero"`
+	Changes          []string       `json:"changes,omitempty" doc:"Names of the members that a management call set."`
+	Count            int            `json:"count,omitzero" doc:"How many of a kind a summary stands for."`
+}
+
+// AuditActor is who did it.
+type AuditActor struct {
+	Type          string       `json:"type" doc:"service_account, application, user, platform or anonymous."`
+	ID            string       `json:"id,omitzero"`
+	Identifier    string       `json:"identifier,omitzero"`
+	IdentityChain []AuditActor `json:"identity_chain,omitempty" doc:"From the one acting to the person behind."`
+}
+
+// AuditTarget is what a management call was about.
+type AuditTarget struct {
+	Type string `json:"type"`
+	ID   string `json:"id"`
+}
+
+// AuditResource is the resource that a credential was asked for.
+type AuditResource struct {
+	ID         string `json:"id,omitzero"`
+	Identifier string `json:"identifier"`
+}
+
+// AuditPolicy is what decided.
+type AuditPolicy struct {
+	SetID        string   `json:"set_id"`
+	SetVersionID string   `json:"set_version_id"`
+	Version      int      `json:"version"`
+	Determining  []string `json:"determining,omitempty" doc:"Ids of the policy versions that made the decision."`
+}
+
+var auditList = listing{
+	Expand: []string{"total_count"},
+	Parameters: []parameter{
+		{Name: "filter[jti]", Many: true, Doc: "Events of one of these credentials."},
+		{Name: "filter[request_id]", Many: true, Doc: "Events of one of these requests."},
+		{Name: "since", Doc: "Not before this time (RFC 3339)."},
+		{Name: "until", Doc: "Before this time (RFC 3339)."},
+		{Name: "order", Enum: []string{"asc", "desc"}, Doc: "Direction of time; desc unless said."},
+	},
+}
+
+func (a *API) mountAudit() {
+	for _, at := range []struct{ id, path, what string }{
+		{"zone", "/zones/{zone_id}/audit-events", "a zone"},
+		{"organization", "/organizations/{organization_id}/audit-events", "an organization"},
+	} {
+		mount(a, operation{
+			ID: "list-" + at.id + "-audit-events", Method: http.MethodGet, Path: at.path, Action: "audit_events:list", Tag: "Audit events",
+			Summary: "List the events of " + at.what, Status: http.StatusOK, Query: auditList.document(),
+			Doc: "Every answer given or refused and every change, from the moment it was committed, newest first.",
+		}, a.listEvents)
+		mount(a, operation{
+			ID: "get-" + at.id + "-audit-event", Method: http.MethodGet, Path: at.path + "/{event_id}", Action: "audit_events:read", Tag: "Audit events",
+			Summary: "Get one of the events of " + at.what, Status: http.StatusOK,
+		}, a.getEvent)
+	}
+}
+
+func (a *API) listEvents(ctx context.Context, c *call, _ *empty) (*output[ShortList[AuditEvent]], error) {
+	asked, err := auditList.read(a, c)
+	if err != nil {
+		return nil, err
+	}
+	q := deputy.EventQuery{
+		Organization: c.caller.Organization, RequestID: c.query["filter[request_id]"],
+		After: asked.After, Before: asked.Before, Limit: asked.Limit, Count: asked.Count, Ascending: c.query.Get("order") == "asc",
+	}
+	if c.zone != nil {
+		q.Zone = c.zone.ID
+	}
+	for _, id := range c.query["filter[jti]"] {
+		q.JTI = append(q.JTI, deputy.EventID(id))
+	}
+	if q.Since, err = timeOf(c, "since"); err != nil {
+		return nil, err
+	}
+	if q.Until, err = timeOf(c, "until"); err != nil {
+		return nil, err
+	}
+	page, err := a.store.Events(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	out := newList(page, func(*deputy.Record) AuditEvent { return AuditEvent{} })
+	for i, r := range page.Items {
+		if out.Items[i], err = a.viewEvent(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	return &output[ShortList[AuditEvent]]{ShortList[AuditEvent]{out.Items, out.Pagination}}, nil
+}
+
+func timeOf(c *call, name string) (time.Time, error) {
+	value := c.query.Get(name)
+	if value == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, value)
+	if err != nil {
+		return time.Time{}, deputy.Bad(name, "must be an RFC 3339 time")
+	}
+	return t, nil
+}
+
+func (a *API) getEvent(ctx context.Context, c *call, _ *empty) (*output[AuditEvent], error) {
+	var zone deputy.ZoneID
+	if c.zone != nil {
+		zone = c.zone.ID
+	}
+	r, err := a.store.Event(ctx, c.caller.Organization, zone, deputy.EventID(c.param("event_id")))
+	if err != nil {
+		return nil, missing(err, "event")
+	}
+	v, err := a.viewEvent(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return &output[AuditEvent]{v}, nil
+}
+
+// viewEvent returns an event with what it knows of people, while they are
+// known.
+func (a *API) viewEvent(ctx context.Context, r *deputy.Record) (AuditEvent, error) {
+	e, err := r.Event(ctx, a.sealing)
+	if err != nil {
+		return AuditEvent{}, err
+	}
+	v := AuditEvent{
+		ID: string(e.ID), Time: Time(e.Time), Type: e.Type, Outcome: string(e.Outcome), Error: e.Error, ErrorDescription: e.ErrorDetail,
+		ZoneID: string(e.ZoneID), OrganizationID: string(e.OrganizationID), RequestID: e.RequestID, Actor: viewActor(e.Actor),
+		ClientID: e.ClientID, CredentialID: string(e.CredentialID), UserID: string(e.UserID), ProviderID: string(e.ProviderID),
+		GrantType: e.GrantType, ScopesRequested: e.ScopesRequested, ScopesGranted: e.ScopesGranted,
+		JTI: string(e.JTI), SessionID: string(e.SessionID), IP: e.IP, UserAgent: e.UserAgent, Changes: e.Changes, Count: e.Count,
+	}
+	if t := e.Target; t != nil {
+		v.Target = &AuditTarget{t.Type, t.ID}
+	}
+	if r := e.Resource; r != nil {
+		v.Resource = &AuditResource{string(r.ID), r.Identifier}
+	}
+	if p := e.Policy; p != nil {
+		v.Policy = &AuditPolicy{string(p.SetID), string(p.SetVersionID), p.Version, p.Determining}
+	}
+	return v, nil
+}
+
+func viewActor(a deputy.Actor) AuditActor {
+	v := AuditActor{Type: a.Type, ID: a.ID, Identifier: a.Identifier}
+	for _, link := range a.IdentityChain {
+		v.IdentityChain = append(v.IdentityChain, viewActor(link))
+	}
+	return v
+}

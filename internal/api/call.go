@@ -1,0 +1,192 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"deputy/internal/deputy"
+)
+
+// call is one management call: what the request says, and what the steps
+// before its handler found.
+type call struct {
+	id, path, ip, agent string
+	at                  time.Time
+	log                 *slog.Logger
+
+	// After authenticate:
+	param  func(name string) string // path parameters, decoded once
+	header func(name string) string
+	sent   url.Values // the query
+	query  url.Values // the query, names without a final []
+	answer http.Header
+	caller *deputy.Caller
+
+	changes []string // after readBody: the members that the body holds
+
+	action       string // after permit: plural:verb
+	organization *deputy.Organization
+	zone         *deputy.Zone // nil for calls outside zones
+
+	expand map[string]bool // after the query was read: what to add to the answer
+}
+
+type callKey struct{}
+
+// callOf returns the call that ctx is of; never nil.
+func callOf(ctx context.Context) *call {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		return c
+	}
+	return &call{log: slog.Default()}
+}
+
+var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
+
+// begin returns the call of a request, before anything is known of the caller.
+func (a *API) begin(r *http.Request) *call {
+	id := r.Header.Get("X-Client-Request-ID")
+	if !uuid.MatchString(id) {
+		id = newUUID()
+	}
+	return &call{id: id, path: r.URL.EscapedPath(), ip: a.clientIP(r), agent: userAgent(r), at: deputy.Time(a.now()), log: a.log}
+}
+
+// newUUID returns a random UUID (RFC 9562 §5.4).
+func newUUID() string {
+	var b [16]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		panic(err) // crypto/rand does not fail on supported systems
+	}
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// maxUserAgent bounds what an event keeps of a header that anyone may fill.
+const maxUserAgent = 256
+
+func userAgent(r *http.Request) string {
+	agent := r.UserAgent()
+	return strings.ToValidUTF8(agent[:min(len(agent), maxUserAgent)], "")
+}
+
+// peerAddress is the address of the other end of the connection.
+func peerAddress(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
+	}
+	return r.RemoteAddr
+}
+
+// plainNames returns the query with the [] that some clients append to the
+// name of a repeated parameter cut off.
+func plainNames(sent url.Values) url.Values {
+	query := make(url.Values, len(sent))
+	for name, values := range sent {
+		name = strings.TrimSuffix(name, "[]")
+		query[name] = append(query[name], values...)
+	}
+	return query
+}
+
+// authenticate is the step that finds out who calls.
+func (a *API) authenticate(hc huma.Context, next func(huma.Context)) {
+	r, w := humago.Unwrap(hc)
+	c := callOf(hc.Context())
+	c.param, c.header, c.sent = r.PathValue, r.Header.Get, r.URL.Query()
+	c.query, c.answer = plainNames(c.sent), w.Header()
+	caller, err := a.callerOf(hc.Context(), r)
+	if err != nil {
+		writeProblem(w, problem(hc.Context(), err))
+		return
+	}
+	c.caller = caller
+	next(hc)
+}
+
+func (a *API) callerOf(ctx context.Context, r *http.Request) (*deputy.Caller, error) {
+	scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	bearer = strings.TrimSpace(bearer)
+	if !strings.EqualFold(scheme, "Bearer") || bearer == "" {
+		return nil, deputy.Errorf(deputy.Unauthenticated, "a bearer token is needed: POST /service-account-token gives one")
+	}
+	return a.verify(ctx, bearer)
+}
+
+// event returns the event of the call with the given outcome.
+func (c *call) event(outcome deputy.Outcome, target *deputy.Target) *deputy.Event {
+	e := &deputy.Event{
+		ID: deputy.EventID(deputy.NewID(c.at)), Time: c.at, Type: c.action, Outcome: outcome,
+		OrganizationID: c.caller.Organization, RequestID: c.id, Actor: c.caller.Actor(), Target: target,
+		ClientID: c.caller.ClientID, IP: c.ip, UserAgent: c.agent,
+	}
+	if c.zone != nil {
+		e.ZoneID = c.zone.ID
+	}
+	return e
+}
+
+// write commits a change together with its event. Inside the transaction the
+// caller's credential and the zone are looked at again, so that nothing is
+// changed by a credential, or in a zone, that is gone by then. A refusal
+// becomes an event of its own.
+func (a *API) write(ctx context.Context, c *call, target *deputy.Target, change func(deputy.Tx) error) error {
+	event := c.event(deputy.Success, target)
+	event.Changes = c.changes
+	err := a.store.Write(ctx, event, func(tx deputy.Tx) error {
+		if err := stillLive(ctx, tx, c); err != nil {
+			return err
+		}
+		return change(tx)
+	})
+	if deputy.KindOf(err) == deputy.Denied {
+		return a.refuse(ctx, c, target, err)
+	}
+	return err
+}
+
+// stillLive reports whether caller and zone are still in force.
+func stillLive(ctx context.Context, tx deputy.Tx, c *call) error {
+	account, err := tx.Account(ctx, c.caller.ClientID)
+	if err != nil && deputy.KindOf(err) != deputy.NotFound {
+		return err
+	}
+	if account == nil {
+		account = &deputy.Account{}
+	}
+	standing := deputy.Standing{
+		Organization: account.Organization, ServiceAccount: account.Account, ServiceCredential: account.Credential,
+	}
+	if err := standing.Live(deputy.UseManagement, tx.Now()); err != nil {
+		return deputy.Error{Kind: deputy.Unauthenticated, Message: "the credential behind the token is no longer in force"}.Because(err)
+	}
+	if c.zone == nil || c.newZone() {
+		return nil
+	}
+	_, err = tx.Zones().Get(ctx, deputy.Scope{Organization: c.caller.Organization}, deputy.ID(c.zone.ID))
+	return err
+}
+
+// newZone reports whether the call is the one that makes its zone.
+func (c *call) newZone() bool { return c.action == "zones:create" }
+
+// refuse records that the call was denied and returns the denial.
+func (a *API) refuse(ctx context.Context, c *call, target *deputy.Target, denial error) error {
+	event := c.event(deputy.Failure, target)
+	event.Error, event.ErrorDetail = string(CodeForbidden), denial.Error()
+	if err := a.store.Write(ctx, event, nil); err != nil {
+		return fmt.Errorf("recording a refusal: %w", err)
+	}
+	return denial
+}

@@ -1,0 +1,162 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// operation is one route of the API.
+type operation struct {
+	ID     string // in the OpenAPI document
+	Method string
+	Path   string
+	Action string // plural:verb, as permit and events name it
+	Tag    string // heading in the document
+
+	Summary string
+	Doc     string
+	Status  int // on success
+	Errors  []int
+	Query   []*huma.Param
+	Headers []*huma.Param
+	ETag    bool // the answer carries one
+}
+
+// inZone reports whether the operation is about one zone or what is in it.
+func (o *operation) inZone() bool { return strings.Contains(o.Path, "{zone_id}") }
+
+// Event returns the type of the event that success records; reads record none.
+func (o *operation) Event() string {
+	if o.Method == http.MethodGet {
+		return ""
+	}
+	return o.Action
+}
+
+// input is what a handler is given when its operation has a body.
+type input[B any] struct{ Body B }
+
+// output is what a handler answers.
+type output[V any] struct{ Body V }
+
+// empty is for operations without a body, or without an answer.
+type empty struct{}
+
+// mount registers an operation. Its handler runs once permit has said yes.
+func mount[I, O any](a *API, o operation, handle func(context.Context, *call, *I) (*O, error)) {
+	if _, known := rights[o.Action]; !known {
+		panic(fmt.Sprintf("operation %s: nobody said who may do %q", o.ID, o.Action))
+	}
+	a.operations = append(a.operations, o)
+	op := huma.Operation{
+		OperationID: o.ID, Method: o.Method, Path: o.Path, Summary: o.Summary, Description: o.Doc, Tags: []string{o.Tag},
+		DefaultStatus: o.Status, MaxBodyBytes: maxBody + 1, // the checker refuses exactly the limit
+		Parameters: slices.Concat(pathParams(o.Path), o.Query, []*huma.Param{requestIDHeader}, o.Headers),
+		Errors:     o.errors(),
+		Extensions: map[string]any{"x-deputy-action": o.Action},
+	}
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		c := callOf(ctx)
+		if err := a.permit(ctx, c, o.Action); err != nil {
+			return nil, problem(ctx, err)
+		}
+		out, err := handle(ctx, c, in)
+		if err != nil {
+			return nil, problem(ctx, err)
+		}
+		return out, nil
+	})
+	document(a.huma.OpenAPI(), o)
+}
+
+// document corrects and completes what the registration wrote.
+func document(doc *huma.OpenAPI, o operation) {
+	item := doc.Paths[o.Path]
+	op := map[string]*huma.Operation{
+		http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodPatch: item.Patch, http.MethodDelete: item.Delete,
+	}[o.Method]
+	delete(op.Responses, "422") // findings of the checker are 400
+	if op.RequestBody != nil {
+		op.RequestBody.Required = false // nothing, null and {} are the same
+	}
+	success := op.Responses[strconv.Itoa(o.Status)]
+	if success.Headers == nil {
+		success.Headers = map[string]*huma.Param{}
+	}
+	text := &huma.Schema{Type: huma.TypeString}
+	success.Headers["X-Client-Request-ID"] = &huma.Param{Description: "The id of the request, as events name it.", Schema: text}
+	if op.RequestBody != nil {
+		success.Headers[ignoredHeader] = &huma.Param{Description: "Members of the body that are not known here and were ignored.", Schema: text}
+	}
+	if o.ETag {
+		success.Headers["ETag"] = &huma.Param{Description: "State of the entity, for If-Match.", Schema: text}
+	}
+}
+
+// errors returns the statuses that the operation may fail with.
+func (o *operation) errors() []int {
+	out := append([]int{http.StatusBadRequest, http.StatusUnauthorized}, o.Errors...)
+	if strings.Contains(o.Path, "{") {
+		out = append(out, http.StatusNotFound)
+	}
+	if o.Method != http.MethodGet {
+		out = append(out, http.StatusForbidden)
+	}
+	if o.Method == http.MethodPost || o.Method == http.MethodPatch {
+		out = append(out, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+var pathParam = regexp.MustCompile(`\{([a-z_]+)\}`)
+
+// pathDocs says what the path parameters are.
+var pathDocs = map[string]string{
+	"organization_id": "Id or label of an organization.",
+	"zone_id":         "Id of a zone.",
+	"dependency_id":   "Id of the resource that the application depends on.",
+	"policy_id":       "Id of a policy.",
+	"policy_set_id":   "Id of a policy set.",
+	"version_id":      "Id of a version.",
+	"event_id":        "Id of an event, which is also the jti of the credential it records.",
+}
+
+// pathParams documents the parameters of a path. They are plain strings: an
+// odd id names nothing, which is 404.
+func pathParams(path string) []*huma.Param {
+	var out []*huma.Param
+	for _, m := range pathParam.FindAllStringSubmatch(path, -1) {
+		doc := pathDocs[m[1]]
+		if doc == "" {
+			doc = "Its id."
+		}
+		out = append(out, &huma.Param{
+			Name: m[1], In: "path", Required: true, Description: doc,
+			Schema: &huma.Schema{Type: huma.TypeString, Examples: []any{"k3v9q0m2x7b1c8d4e5f6g7h8j9"}},
+		})
+	}
+	return out
+}
+
+var (
+	requestIDHeader = &huma.Param{
+		Name: "X-Client-Request-ID", In: "header", Description: "A UUID that the answer, its errors and the event repeat.",
+		Schema: &huma.Schema{Type: huma.TypeString, Format: "uuid"},
+	}
+	versionHeader = &huma.Param{
+		Name: "X-API-Version", In: "header", Description: "A date such as 2026-02-01; there is one version yet, so any is taken.",
+		Schema: &huma.Schema{Type: huma.TypeString},
+	}
+	ifMatchHeader = &huma.Param{
+		Name: "If-Match", In: "header", Description: "ETag of an earlier answer: change it only if nobody else did (RFC 9110 §13.1.1).",
+		Schema: &huma.Schema{Type: huma.TypeString},
+	}
+)

@@ -1,0 +1,468 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/go-json-experiment/json"
+
+	"deputy/internal/deputy"
+	"deputy/internal/keys"
+	"deputy/internal/policy"
+)
+
+// zoneTarget is the target of a set that decides for its whole zone.
+const zoneTarget = "zone"
+
+// PolicySet is a container of set versions bound to a target, as clients see
+// it.
+type PolicySet struct {
+	ID              string  `json:"id"`
+	ZoneID          string  `json:"zone_id"`
+	OwnerType       string  `json:"owner_type" enum:"platform,customer"`
+	Name            string  `json:"name"`
+	TargetType      string  `json:"target_type" enum:"zone,user"`
+	ScopeType       string  `json:"scope_type" enum:"zone,resource,user,session" deprecated:"true" doc:"The same as target_type."`
+	TargetID        *string `json:"target_id,omitzero" doc:"The zone's id."`
+	ScopeTargetID   *string `json:"scope_target_id,omitzero" deprecated:"true" doc:"target_id while the set is bound."`
+	LatestVersion   *int    `json:"latest_version,omitzero"`
+	LatestVersionID *string `json:"latest_version_id,omitzero"`
+	Active          bool    `json:"active" doc:"One of its versions decides for the target."`
+	ActiveVersion   *int    `json:"active_version,omitzero"`
+	ActiveVersionID *string `json:"active_version_id,omitzero"`
+	Mode            *string `json:"mode,omitzero" enum:"active,shadow"`
+	ShadowVersion   *int    `json:"shadow_version,omitzero"`
+	ShadowVersionID *string `json:"shadow_version_id,omitzero"`
+	CreatedBy       string  `json:"created_by"`
+	UpdatedBy       *string `json:"updated_by,omitzero"`
+	CreatedAt       Time    `json:"created_at"`
+	UpdatedAt       Time    `json:"updated_at"`
+	ArchivedAt      *Time   `json:"archived_at,omitzero"`
+}
+
+// PolicySetCreate makes a set; it decides nothing until a version of it is
+// activated.
+type PolicySetCreate struct {
+	Name       string        `json:"name" minLength:"1" maxLength:"255" doc:"Unique among the zone's sets that are not archived." example:"production"`
+	TargetType Patch[string] `json:"target_type,omitzero" enum:"zone,user" doc:"zone unless said."`
+	ScopeType  Patch[string] `json:"scope_type,omitzero" enum:"zone,resource,user,session" deprecated:"true" doc:"Older name of target_type; resource and session are refused."`
+}
+
+// PolicySetPatch changes a set. What binds a set is a version: activate one.
+type PolicySetPatch struct {
+	Name Patch[string] `json:"name,omitzero" minLength:"1" maxLength:"255"`
+}
+
+var (
+	truth       = []string{"true", "false"}
+	targetTypes = []string{"zone", "user"}
+	scopeTypes  = []string{"zone", "resource", "user", "session"}
+)
+
+var policySets = Noun[deputy.PolicySet, PolicySet, PolicySetCreate, PolicySetPatch]{
+	Name: "policy_set", Plural: "policy_sets", Path: "/zones/{zone_id}/policy-sets", Key: "policy_set_id", Tag: "Policy sets", Made: http.StatusCreated, Short: true,
+	About: "A policy set is a named container of versions, one of which may be the zone's active one. Sets of people are left out unless asked for, archived ones always.",
+	List: listing{
+		Expand: []string{"total_count"}, Style: both, Ordered: true, Sort: []string{"status"},
+		Parameters: []parameter{
+			{Name: "filter[active]", Enum: truth, Doc: "Only sets with an active version, or only others."},
+			{Name: "active", Enum: truth, Deprecated: true, Doc: "Older name of filter[active]."},
+			{Name: "filter[owner_type]", Fields: []string{"owner_type"}, Many: true, Enum: ownerTypes, Doc: "Owned by one of these."},
+			{Name: "filter[target_type]", Many: true, Enum: targetTypes, Doc: "Bound to one of these; zone unless said."},
+			{Name: "filter[scope_type]", Many: true, Enum: scopeTypes, Deprecated: true, Doc: "Older name of filter[target_type], without its default."},
+			{Name: "query", Fields: []string{"name"}, Op: deputy.Contains, Many: true, Doc: "Name contains one of these, letter case aside."},
+			{Name: "query[name]", Fields: []string{"name"}, Op: deputy.Contains, Many: true, Doc: "Name contains one of these."},
+		},
+	},
+	Headers:  policyHeaders,
+	Reads:    func(v deputy.View) deputy.Reads[deputy.PolicySet] { return v.PolicySets() },
+	Writes:   func(tx deputy.Tx) deputy.Writes[deputy.PolicySet] { return tx.PolicySets() },
+	ID:       func(d *deputy.PolicySet) deputy.ID { return d.ID },
+	Owner:    func(d *deputy.PolicySet) deputy.Owner { return d.Owner },
+	Revision: func(d *deputy.PolicySet) int64 { return d.Revision },
+	Narrow:   narrowPolicySets,
+	View:     viewPolicySet,
+	New: func(_ *API, c *call, in *PolicySetCreate) *deputy.PolicySet {
+		d := &deputy.PolicySet{
+			ID: deputy.NewID(c.at), ZoneID: c.zone.ID, Owner: deputy.Customer, Name: in.Name,
+			TargetType: in.TargetType.Or(in.ScopeType.Or(zoneTarget)), CreatedBy: c.actor(), CreatedAt: c.at, UpdatedAt: c.at,
+		}
+		if d.TargetType == zoneTarget {
+			d.TargetID = string(c.zone.ID)
+		}
+		return d
+	},
+	Change: func(_ *API, c *call, d *deputy.PolicySet, in *PolicySetPatch) error {
+		if err := closed(d.ArchivedAt != nil, "policy set"); err != nil {
+			return err
+		}
+		in.Name.To(&d.Name)
+		d.UpdatedBy = c.actor()
+		return nil
+	},
+	Check: (*deputy.PolicySet).Validate,
+}
+
+func viewPolicySet(_ *API, _ *call, d *deputy.PolicySet) PolicySet {
+	v := PolicySet{
+		ID: string(d.ID), ZoneID: string(d.ZoneID), OwnerType: string(d.Owner), Name: d.Name,
+		TargetType: d.TargetType, ScopeType: d.TargetType, TargetID: pointer(d.TargetID),
+		LatestVersion: positive(d.LatestVersion), LatestVersionID: pointer(d.LatestVersionID),
+		Active: d.ActiveVersion > 0, ActiveVersion: positive(d.ActiveVersion), ActiveVersionID: pointer(d.ActiveVersionID),
+		ShadowVersion: positive(d.ShadowVersion), ShadowVersionID: pointer(d.ShadowVersionID),
+		CreatedBy: d.CreatedBy, UpdatedBy: pointer(d.UpdatedBy),
+		CreatedAt: Time(d.CreatedAt), UpdatedAt: Time(d.UpdatedAt), ArchivedAt: timePointer(d.ArchivedAt),
+	}
+	switch {
+	case d.ActiveVersion > 0:
+		v.Mode = pointer("active")
+	case d.ShadowVersion > 0:
+		v.Mode = pointer("shadow")
+	}
+	if v.Mode != nil {
+		v.ScopeTargetID = v.TargetID
+	}
+	return v
+}
+
+// narrowPolicySets reads what filters alone cannot say.
+func narrowPolicySets(ctx context.Context, a *API, c *call, q *asked) error {
+	active, err := either(c, "filter[active]", "active")
+	if err != nil {
+		return err
+	}
+	targets, err := either(c, "filter[target_type]", "filter[scope_type]")
+	if err != nil {
+		return err
+	}
+	if len(targets) == 0 {
+		targets = []string{zoneTarget}
+	}
+	q.Where = append(q.Where, deputy.Filter{Fields: []string{"target_type"}, Values: targets})
+	if len(active) == 1 {
+		q.Where = append(q.Where, deputy.Filter{Fields: []string{"active"}, Values: active})
+	}
+	if c.query.Get("sort") == "status" {
+		if c.query.Get("order") == "asc" || q.Before != "" {
+			return deputy.Errorf(deputy.Invalid, "sort=status goes downwards and forwards only")
+		}
+		q.Sort = []deputy.Sort{{Field: "status", Descending: true}, {Field: "created_at", Descending: true}}
+	}
+	return unarchived(ctx, a, c, q)
+}
+
+// either returns the values of a parameter or of its older name; when both are
+// given they must agree.
+func either(c *call, name, older string) ([]string, error) {
+	values, old := c.query[name], c.query[older]
+	if len(values) == 0 {
+		return old, nil
+	}
+	set := func(values []string) []string { return slices.Compact(slices.Sorted(slices.Values(values))) }
+	if len(old) > 0 && !slices.Equal(set(values), set(old)) {
+		return nil, deputy.Errorf(deputy.Invalid, "%s is an older name of %s: give one of them", older, name)
+	}
+	return values, nil
+}
+
+func (a *API) createPolicySet(ctx context.Context, c *call, in *input[PolicySetCreate]) (*output[PolicySet], error) {
+	body := &in.Body
+	switch scope := body.ScopeType; {
+	case scope.Set && (scope.V == "resource" || scope.V == "session"):
+		return nil, deputy.Bad("scope_type", "must be one of zone, user")
+	case scope.Set && body.TargetType.Set && scope.V != body.TargetType.V:
+		return nil, deputy.Bad("scope_type", "is an older name of target_type: it must be the same")
+	}
+	return policySets.create(a)(ctx, c, in)
+}
+
+// archivePolicySet takes a set out of use for good. One that is bound stays.
+func (a *API) archivePolicySet(ctx context.Context, c *call, _ *empty) (*output[PolicySet], error) {
+	d, err := policySets.update(ctx, a, c, func(d *deputy.PolicySet) error {
+		if d.ActiveVersion > 0 || d.ShadowVersion > 0 {
+			return deputy.Errorf(deputy.Conflict, "policy set has active bindings and cannot be archived")
+		}
+		if d.ArchivedAt == nil {
+			d.ArchivedAt, d.UpdatedBy = &c.at, c.actor()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return policySets.view(a, c, d), nil
+}
+
+// PolicySetVersion is an immutable, attested manifest, as clients see it.
+type PolicySetVersion struct {
+	ID            string       `json:"id"`
+	PolicySetID   string       `json:"policy_set_id"`
+	OwnerType     string       `json:"owner_type" enum:"platform,customer"`
+	Version       int          `json:"version" minimum:"1"`
+	SchemaVersion string       `json:"schema_version"`
+	Manifest      Manifest     `json:"manifest"`
+	ManifestSHA   string       `json:"manifest_sha" pattern:"^[0-9a-f]{64}$" doc:"SHA-256 of the manifest in its canonical form (RFC 8785), in hex."`
+	Active        bool         `json:"active" doc:"It decides for the zone."`
+	Attestation   *Attestation `json:"attestation,omitzero"`
+	CreatedBy     string       `json:"created_by"`
+	CreatedAt     Time         `json:"created_at"`
+	ArchivedAt    *Time        `json:"archived_at,omitzero"`
+	ArchivedBy    *string      `json:"archived_by,omitzero"`
+}
+
+// Manifest pins policy versions; their order counts for its hash.
+type Manifest struct {
+	Entries []ManifestEntry `json:"entries" minItems:"1" maxItems:"2000"`
+}
+
+// ManifestEntry pins one policy version.
+type ManifestEntry struct {
+	PolicyID        string        `json:"policy_id"`
+	PolicyVersionID string        `json:"policy_version_id"`
+	SHA             Patch[string] `json:"sha,omitzero" doc:"Hash of the version; filled in here, ignored when sent."`
+}
+
+// Attestation is what the zone's key signed about a set version.
+type Attestation struct {
+	V                int    `json:"v" enum:"1"`
+	Type             string `json:"type" enum:"policy_set_attestation"`
+	Status           string `json:"status" enum:"created,re_signed"`
+	ZoneID           string `json:"zone_id"`
+	PolicySetID      string `json:"policy_set_id"`
+	PolicySetVersion int    `json:"policy_set_version"`
+	ManifestSHA      string `json:"manifest_sha"`
+	KeyID            string `json:"key_id" doc:"kid of the key in the zone's JWKS."`
+	AttestedBy       string `json:"attested_by"`
+	AttestedAt       Time   `json:"attested_at"`
+}
+
+// PolicySetVersionCreate makes a set version.
+type PolicySetVersionCreate struct {
+	SchemaVersion string   `json:"schema_version" doc:"The schema that decides once the version is active, and that every policy version was validated against." example:"2026-06-18"`
+	Manifest      Manifest `json:"manifest"`
+}
+
+// PolicySetVersionActivation binds a version. Nothing else of it can change.
+type PolicySetVersionActivation struct {
+	_      struct{} `additionalProperties:"false"`
+	Active bool     `json:"active" enum:"true" doc:"Make it the zone's active one, in place of whatever is."`
+}
+
+var policySetVersions = Noun[deputy.PolicySetVersion, PolicySetVersion, PolicySetVersionCreate, PolicySetVersionActivation]{
+	Name: "policy_set_version", Plural: "policy_set_versions", Path: "/zones/{zone_id}/policy-sets/{policy_set_id}/versions", Key: "version_id",
+	Tag: "Policy set versions", Made: http.StatusCreated, Short: true,
+	About:   "A policy set version is an immutable, attested list of policy versions.",
+	List:    listing{Expand: []string{"total_count"}, Style: both, Ordered: true},
+	Headers: policyHeaders,
+	Scope: func(c *call) deputy.Scope {
+		return deputy.Scope{Zone: c.zone.ID, Parent: deputy.ID(c.param("policy_set_id"))}
+	},
+	Reads: func(v deputy.View) deputy.Reads[deputy.PolicySetVersion] { return v.PolicySetVersions() },
+	ID:    func(d *deputy.PolicySetVersion) deputy.ID { return d.ID },
+	Narrow: func(ctx context.Context, a *API, c *call, q *asked) error {
+		if _, err := a.store.PolicySets().Get(ctx, policySets.scope(c), deputy.ID(c.param("policy_set_id"))); err != nil {
+			return missing(err, policySets.Name)
+		}
+		return unarchived(ctx, a, c, q)
+	},
+	View: func(_ *API, c *call, d *deputy.PolicySetVersion) PolicySetVersion { return viewSetVersion(c, d) },
+}
+
+func viewSetVersion(c *call, d *deputy.PolicySetVersion) PolicySetVersion {
+	v := PolicySetVersion{
+		ID: string(d.ID), PolicySetID: string(d.PolicySetID), OwnerType: string(d.Owner), Version: d.Version,
+		SchemaVersion: d.SchemaVersion, Manifest: Manifest{Entries: []ManifestEntry{}}, ManifestSHA: d.ManifestSHA,
+		Active: d.ID == c.zone.ActivePolicySetVersionID, Attestation: viewAttestation(d.Attestation),
+		CreatedBy: d.CreatedBy, CreatedAt: Time(d.CreatedAt), ArchivedAt: timePointer(d.ArchivedAt), ArchivedBy: pointer(d.ArchivedBy),
+	}
+	for _, e := range d.Manifest {
+		v.Manifest.Entries = append(v.Manifest.Entries, ManifestEntry{string(e.PolicyID), string(e.PolicyVersionID), Set(e.SHA)})
+	}
+	return v
+}
+
+// viewAttestation returns the statement inside an attestation.
+func viewAttestation(signed []byte) *Attestation {
+	var jws keys.Flattened
+	if len(signed) == 0 || json.Unmarshal(signed, &jws) != nil {
+		return nil
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(jws.Payload)
+	if err != nil {
+		return nil
+	}
+	s, err := policy.ParseStatement(payload)
+	if err != nil {
+		return nil
+	}
+	return &Attestation{
+		V: 1, Type: "policy_set_attestation", Status: string(s.Status), ZoneID: string(s.ZoneID), PolicySetID: string(s.PolicySetID),
+		PolicySetVersion: s.PolicySetVersion, ManifestSHA: s.ManifestSHA, KeyID: s.KeyID, AttestedBy: s.AttestedBy, AttestedAt: Time(s.AttestedAt),
+	}
+}
+
+// attestTries bounds how often a version is signed again because another one
+// took the number it was signed with.
+const attestTries = 8
+
+// createSetVersion pins policy versions, signs the manifest and adds it as the
+// set's next version. The number is part of what is signed, so the version is
+// inserted only while that number is free.
+func (a *API) createSetVersion(ctx context.Context, c *call, in *input[PolicySetVersionCreate]) (*output[PolicySetVersion], error) {
+	if _, err := schemaNamed(in.Body.SchemaVersion); err != nil {
+		return nil, err
+	}
+	signer, err := a.attester(ctx, c.zone)
+	if err != nil {
+		return nil, err
+	}
+	v := &deputy.PolicySetVersion{
+		ID: deputy.NewID(c.at), ZoneID: c.zone.ID, PolicySetID: deputy.ID(c.param("policy_set_id")), Owner: deputy.Customer,
+		SchemaVersion: in.Body.SchemaVersion, CreatedBy: c.actor(), CreatedAt: c.at,
+	}
+	for _, e := range in.Body.Manifest.Entries {
+		v.Manifest = append(v.Manifest, deputy.ManifestEntry{PolicyID: deputy.ID(e.PolicyID), PolicyVersionID: deputy.ID(e.PolicyVersionID)})
+	}
+	if err := checkManifest(ctx, a.store.PolicyVersions(), v); err != nil {
+		return nil, err
+	}
+	if err := hashManifest(v); err != nil {
+		return nil, err
+	}
+	for range attestTries {
+		set, err := a.store.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID)
+		if err != nil {
+			return nil, missing(err, policySets.Name)
+		}
+		number := set.LatestVersion + 1
+		if err := attest(v, number, signer, c.actor(), c.at); err != nil {
+			return nil, err
+		}
+		err = a.write(ctx, c, policySetVersions.target(v.ID), func(tx deputy.Tx) error { return insertSetVersion(ctx, tx, c, v, number) })
+		if err == nil {
+			return policySetVersions.view(a, c, v), nil
+		}
+		if deputy.KindOf(err) != deputy.Stale {
+			return nil, err
+		}
+	}
+	return nil, deputy.Errorf(deputy.Unavailable, "other versions of the set are being created: try again")
+}
+
+// insertSetVersion adds a version that was signed as the given number. What it
+// pins was found before and cannot change; that the set may take it is looked
+// at here.
+func insertSetVersion(ctx context.Context, tx deputy.Tx, c *call, v *deputy.PolicySetVersion, number int) error {
+	set, err := tx.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID)
+	if err != nil {
+		return missing(err, policySets.Name)
+	}
+	if err := ownedByCustomer(set.Owner, policySets.Name); err != nil {
+		return err
+	}
+	if err := closed(set.ArchivedAt != nil, "policy set"); err != nil {
+		return err
+	}
+	if set.LatestVersion+1 != number {
+		return deputy.Errorf(deputy.Stale, "another version was created")
+	}
+	return tx.PolicySetVersions().Insert(ctx, v)
+}
+
+// checkManifest checks that what a version pins is there and fits, and fills
+// in the hashes.
+func checkManifest(ctx context.Context, in deputy.Reads[deputy.PolicyVersion], v *deputy.PolicySetVersion) error {
+	seen := map[deputy.ID]bool{}
+	for i := range v.Manifest {
+		e := &v.Manifest[i]
+		at := "manifest.entries[" + strconv.Itoa(i) + "]"
+		if seen[e.PolicyID] {
+			return deputy.Bad(at+".policy_id", "names a policy that another entry names")
+		}
+		seen[e.PolicyID] = true
+		pinned, err := in.Get(ctx, deputy.Scope{Zone: v.ZoneID, Parent: e.PolicyID}, e.PolicyVersionID)
+		switch {
+		case deputy.KindOf(err) == deputy.NotFound:
+			return deputy.Bad(at+".policy_version_id", "names no version of the policy in this zone")
+		case err != nil:
+			return err
+		case pinned.ArchivedAt != nil:
+			return deputy.Bad(at+".policy_version_id", "names a version that is archived")
+		case pinned.SchemaVersion != v.SchemaVersion:
+			return deputy.Bad(at+".policy_version_id", "was validated against schema %s, not %s", pinned.SchemaVersion, v.SchemaVersion)
+		}
+		e.SHA = pinned.SHA
+	}
+	return nil
+}
+
+// attester returns the zone's key that signs attestations.
+func (a *API) attester(ctx context.Context, zone *deputy.Zone) (*keys.Signer, error) {
+	rows, err := a.store.SigningKeys(ctx, deputy.ID(zone.ID))
+	if err != nil {
+		return nil, err
+	}
+	row, ok := keys.Active(rows, deputy.RS256)
+	if !ok {
+		return nil, fmt.Errorf("zone %s has no active RS256 key", zone.ID)
+	}
+	return keys.Load(ctx, a.vault, row)
+}
+
+// activateSetVersion makes a version decide for the zone, at once.
+func (a *API) activateSetVersion(ctx context.Context, c *call, _ *input[PolicySetVersionActivation]) (*output[PolicySetVersion], error) {
+	id := deputy.ID(c.param("version_id"))
+	var v *deputy.PolicySetVersion
+	err := a.write(ctx, c, policySetVersions.target(id), func(tx deputy.Tx) (err error) {
+		v, err = tx.PolicySetVersions().Get(ctx, policySetVersions.scope(c), id)
+		if err != nil {
+			return missing(err, policySetVersions.Name)
+		}
+		set, err := tx.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID)
+		if err != nil {
+			return missing(err, policySets.Name)
+		}
+		switch {
+		case v.ArchivedAt != nil || set.ArchivedAt != nil:
+			return deputy.Errorf(deputy.Invalid, "the version is archived")
+		case set.ShadowVersionID == v.ID:
+			return deputy.Errorf(deputy.Invalid, "the version is bound as shadow: remove that binding first")
+		case set.TargetType != zoneTarget:
+			return deputy.Errorf(deputy.Invalid, "the set is not one of the zone: it cannot decide for it")
+		}
+		_, err = tx.Activate(ctx, c.zone.ID, set.ID, v.ID)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.zone.ActivePolicySetVersionID = v.ID
+	return policySetVersions.view(a, c, v), nil
+}
+
+// pinnedList is what the list of a set version's policies can be asked.
+var pinnedList = policyVersionList
+
+// listPinned lists the policy versions that a set version pins.
+func (a *API) listPinned(ctx context.Context, c *call, _ *empty) (*output[ShortList[PolicyVersion]], error) {
+	v, err := a.store.PolicySetVersions().Get(ctx, policySetVersions.scope(c), deputy.ID(c.param("version_id")))
+	if err != nil {
+		return nil, missing(err, policySetVersions.Name)
+	}
+	ids := make([]string, 0, len(v.Manifest))
+	for _, e := range v.Manifest {
+		ids = append(ids, string(e.PolicyVersionID))
+	}
+	pinned := policyVersions
+	pinned.Narrow = nil
+	pinned.Scope = func(c *call) deputy.Scope { return deputy.Scope{Zone: c.zone.ID} }
+	page, err := pinned.page(ctx, a, c, deputy.Filter{Fields: []string{"id"}, Values: ids})
+	if err != nil {
+		return nil, err
+	}
+	return &output[ShortList[PolicyVersion]]{ShortList[PolicyVersion]{page.Items, page.Pagination}}, nil
+}

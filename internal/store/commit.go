@@ -1,0 +1,376 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"deputy/internal/deputy"
+)
+
+// member is one Write waiting for its turn.
+type member struct {
+	ctx    context.Context
+	event  *deputy.Event // nil for the store's own work
+	record *deputy.Record
+	apply  func(*tx) error
+	state  atomic.Int32
+	err    error
+	done   chan struct{}
+}
+
+// The states of a member. Who takes it out of waiting decides its fate: the
+// writer runs it, or its caller gives up.
+const (
+	waiting = iota
+	running
+	abandoned
+)
+
+// writer commits members in groups: one transaction and one sync for all who
+// came while the last one was under way.
+type writer struct {
+	s     *Store
+	queue chan *member
+	gone  chan struct{} // closed when the queue was worked off after Close
+
+	mu     sync.RWMutex // held for reading while a member enters the queue
+	closed bool
+
+	link    *link // nil until connected
+	group   []*member
+	segment []byte // reused
+}
+
+// maxGroup is how many members share a transaction at most.
+const maxGroup = 257
+
+// tries is how often a group, and then each member of it, is run while the
+// engine says that it may work the next time.
+const tries = 4
+
+var errClosed = deputy.Errorf(deputy.Unavailable, "the store is closed")
+
+// Write runs apply in a transaction, appends the event to its organization's
+// log and returns when both are durable.
+func (s *Store) Write(ctx context.Context, event *deputy.Event, apply func(deputy.Tx) error) error {
+	if event == nil || event.OrganizationID == "" {
+		return errors.New("a write needs an event of an organization")
+	}
+	if _, ok := deputy.ID(event.ID).Time(); !ok {
+		return fmt.Errorf("an event cannot be called %q", event.ID)
+	}
+	record, err := deputy.NewRecord(ctx, event, s.sealing)
+	if err != nil {
+		return err
+	}
+	m := &member{ctx: ctx, event: event, record: record}
+	if apply != nil {
+		m.apply = func(x *tx) error { return apply(x) }
+	}
+	return s.fault(s.writer.do(m))
+}
+
+// work runs the store's own changes, which are no event, in a group.
+func (s *Store) work(ctx context.Context, apply func(*tx) error) error {
+	return s.fault(s.writer.do(&member{ctx: ctx, apply: apply}))
+}
+
+// do puts a member into the queue and waits for its end. A caller who gives up
+// while the member waits takes it out; afterwards the end is near and awaited,
+// so that an error always means that nothing happened.
+func (w *writer) do(m *member) error {
+	m.done = make(chan struct{})
+	if err := w.enter(m); err != nil {
+		return err
+	}
+	select {
+	case <-m.done:
+		return m.err
+	case <-m.ctx.Done():
+	}
+	if m.state.CompareAndSwap(waiting, abandoned) {
+		return m.ctx.Err()
+	}
+	<-m.done
+	return m.err
+}
+
+func (w *writer) enter(m *member) error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.closed {
+		return errClosed
+	}
+	select {
+	case w.queue <- m:
+		return nil
+	case <-m.ctx.Done():
+		return m.ctx.Err()
+	}
+}
+
+// close works off the queue and ends the writer.
+func (w *writer) close() {
+	w.mu.Lock()
+	already := w.closed
+	w.closed = true
+	w.mu.Unlock()
+	if !already {
+		close(w.queue)
+	}
+	<-w.gone
+}
+
+// run commits group after group until the queue is closed.
+func (w *writer) run() {
+	defer close(w.gone)
+	for first := range w.queue {
+		// Those whose answers just left are about to come back: let them, so
+		// that they share this sync instead of waiting for the next.
+		runtime.Gosched()
+		w.group = append(w.group[:0], first)
+		w.drain()
+		w.settle()
+	}
+	if w.link != nil {
+		w.link.discard()
+	}
+}
+
+func (w *writer) drain() {
+	for len(w.group) < maxGroup {
+		select {
+		case m, ok := <-w.queue:
+			if !ok {
+				return
+			}
+			w.group = append(w.group, m)
+		default:
+			return
+		}
+	}
+}
+
+// settle commits the group and answers its members: together, or when that
+// fails as a whole, one by one.
+func (w *writer) settle() {
+	group := slices.DeleteFunc(w.group, func(m *member) bool { return !m.state.CompareAndSwap(waiting, running) })
+	if err := w.attempt(group); err != nil && len(group) > 1 {
+		for _, m := range group {
+			if err := w.attempt([]*member{m}); err != nil {
+				m.err = err
+			}
+		}
+	} else if err != nil {
+		group[0].err = err
+	}
+	for i, m := range group {
+		close(m.done)
+		group[i] = nil
+	}
+}
+
+// attempt runs a transaction, again where that may help. An error is about
+// the whole; the members' own are in them.
+func (w *writer) attempt(group []*member) error {
+	if len(group) == 0 {
+		return nil
+	}
+	var err error
+	for range tries {
+		if err = w.transact(group); err == nil || w.s.d.classify(err) != again {
+			return err
+		}
+	}
+	return err
+}
+
+// transact runs the members' turns in one transaction.
+func (w *writer) transact(group []*member) (err error) {
+	ctx := context.Background()
+	if err := w.connect(ctx); err != nil {
+		return err
+	}
+	x := &tx{
+		store: w.s, ctx: ctx, link: w.link, now: w.s.now(), alone: len(group) == 1,
+		revisions: map[deputy.ZoneID]int64{}, locked: map[deputy.ZoneID]bool{},
+	}
+	if _, err := w.link.exec(ctx, w.s.d.begin); err != nil {
+		w.drop()
+		return err
+	}
+	good, err := w.turns(x, group)
+	if err == nil && len(good) > 0 {
+		err = w.finish(x, good)
+	} else if _, end := w.link.exec(ctx, "ROLLBACK"); end != nil {
+		w.drop()
+	}
+	if err != nil {
+		return err
+	}
+	for zone, revision := range x.revisions {
+		w.s.hints.note(zone, revision)
+	}
+	return nil
+}
+
+// connect makes sure that there is a connection.
+func (w *writer) connect(ctx context.Context) (err error) {
+	if w.link == nil {
+		w.link, err = w.s.writing.take(ctx)
+	}
+	return err
+}
+
+// drop gives up the connection; the next transaction makes a new one.
+func (w *writer) drop() {
+	w.link.discard()
+	w.link = nil
+}
+
+// turns locks the zones involved and gives each member its turn. It returns
+// the members whose turn went well.
+func (w *writer) turns(x *tx, group []*member) (good []*member, err error) {
+	if err := w.lock(x, group); err != nil {
+		return nil, err
+	}
+	good = make([]*member, 0, len(group))
+	for _, m := range group {
+		if m.err = m.ctx.Err(); m.err != nil {
+			continue
+		}
+		x.begin()
+		m.err = x.turn(m)
+		switch kind := w.s.d.classify(m.err); {
+		case m.err == nil:
+			good = append(good, m)
+			err = x.keep()
+		case kind == again || kind == lost:
+			err = m.err
+		default:
+			err = x.undo()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return good, nil
+}
+
+// lock takes the locks of the zones that the group is about, in the order of
+// their ids. A decision shares a zone with other decisions; a change or a
+// revocation has it to itself. Without that, a change could slip between the
+// check of a basis and the commit.
+func (w *writer) lock(x *tx, group []*member) error {
+	if w.s.d.shared == "" {
+		return nil
+	}
+	shared := map[deputy.ZoneID]bool{}
+	for _, m := range group {
+		switch e := m.event; {
+		case e == nil:
+		case e.Basis != nil:
+			shared[e.Basis.Zone] = true
+		case e.ZoneID != "" && m.apply != nil:
+			x.locked[e.ZoneID] = true
+		}
+	}
+	maps.Copy(shared, x.locked)
+	for _, zone := range slices.Sorted(maps.Keys(shared)) {
+		how := w.s.d.shared
+		if x.locked[zone] {
+			how = w.s.d.exclusive
+		}
+		if _, err := w.link.exec(x.ctx, how, lockOf(zone)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// turn checks the basis of a member and applies its change.
+func (x *tx) turn(m *member) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			x.store.log.Error("a write panicked", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			err = fmt.Errorf("a write panicked: %v", p)
+		}
+	}()
+	if m.event != nil && m.event.Basis != nil {
+		now, err := x.revision(m.event.Basis.Zone)
+		if err != nil {
+			return err
+		}
+		if now != m.event.Basis.Revision {
+			return deputy.Errorf(deputy.Stale, "the zone has changed")
+		}
+	}
+	if m.apply == nil {
+		return nil
+	}
+	return m.apply(x)
+}
+
+// finish writes what the turns left for the end, appends the events, and
+// commits.
+func (w *writer) finish(x *tx, good []*member) error {
+	err := x.touches.flush(x.ctx, x.link)
+	if err == nil {
+		err = w.appendEvents(x, good)
+	}
+	if err != nil {
+		if _, end := w.link.exec(x.ctx, "ROLLBACK"); end != nil {
+			w.drop()
+		}
+		return err
+	}
+	if _, err = w.link.exec(x.ctx, "COMMIT"); err != nil {
+		return w.doubtful(x, good, err)
+	}
+	w.s.checkpoints.wrote(len(w.segment), len(good))
+	return nil
+}
+
+// doubtful finds out how a commit ended whose answer was lost. The head of the
+// log stays locked until the other transaction has ended, either way; then its
+// event is there or not.
+func (w *writer) doubtful(x *tx, good []*member, failed error) error {
+	_, _ = w.link.exec(x.ctx, "ROLLBACK") // where the engine kept the transaction
+	w.drop()
+	i := slices.IndexFunc(good, func(m *member) bool { return m.event != nil })
+	if i < 0 || w.s.d.classify(failed) != lost {
+		return failed
+	}
+	if err := w.connect(x.ctx); err != nil {
+		return failed
+	}
+	e := good[i].event
+	_, err := w.link.exec(x.ctx, w.s.d.begin)
+	if err == nil {
+		var last int64
+		err = row(x.ctx, w.link, "SELECT last_seq FROM event_heads WHERE organization_id = $1"+w.s.d.forUpdate,
+			[]any{string(e.OrganizationID)}, &last)
+	}
+	if err == nil {
+		_, err = locate(x.ctx, w.link, e.OrganizationID, e.ID)
+	}
+	if _, end := w.link.exec(x.ctx, "ROLLBACK"); end != nil {
+		w.drop()
+	}
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, sql.ErrNoRows) || deputy.KindOf(err) == deputy.NotFound {
+		return failed
+	}
+	return errors.Join(failed, err)
+}

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"database/sql/driver"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// dialect is everything in which the engines differ, beside the migrations.
+type dialect struct {
+	name   string
+	driver string
+	goose  goose.Dialect
+	// begin starts a transaction that writes, snapshot one that reads a single
+	// state of the database.
+	begin, snapshot string
+	// contains is the function that is positive when its first text holds its
+	// second.
+	contains string
+	// forUpdate and skipLocked end a SELECT whose rows are about to be changed.
+	forUpdate, skipLocked string
+	// prepares tells whether we keep prepared statements of a connection
+	// ourselves; pgx does so alone.
+	prepares bool
+	// shared and exclusive lock a zone until the end of the transaction; empty
+	// where there is a single writer anyway.
+	shared, exclusive string
+	classify          func(error) failure
+}
+
+// failure is what an error of the engine means to us.
+type failure int
+
+const (
+	otherFailure failure = iota
+	taken                // a unique value exists
+	again                // the transaction is lost but may work when run again
+	lost                 // the database cannot be reached, or is busy
+)
+
+var sqliteDialect = &dialect{
+	name:     "sqlite",
+	driver:   "sqlite",
+	goose:    goose.DialectSQLite3,
+	begin:    "BEGIN IMMEDIATE",
+	snapshot: "BEGIN",
+	contains: "instr",
+	prepares: true,
+	classify: func(err error) failure {
+		var e *sqlite.Error
+		if !errors.As(err, &e) {
+			return otherFailure
+		}
+		switch e.Code() {
+		case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+			return taken
+		}
+		switch e.Code() & 0xff {
+		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+			return again
+		case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
+			return lost
+		}
+		return otherFailure
+	},
+}
+
+var postgresDialect = &dialect{
+	name:       "postgres",
+	driver:     "pgx",
+	goose:      goose.DialectPostgres,
+	begin:      "BEGIN ISOLATION LEVEL READ COMMITTED",
+	snapshot:   "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+	contains:   "strpos",
+	forUpdate:  " FOR UPDATE",
+	skipLocked: " FOR UPDATE SKIP LOCKED",
+	shared:     "SELECT pg_advisory_xact_lock_shared($1)",
+	exclusive:  "SELECT pg_advisory_xact_lock($1)",
+	classify: func(err error) failure {
+		var e *pgconn.PgError
+		if errors.As(err, &e) {
+			switch {
+			case e.Code == "23505":
+				return taken
+			case e.Code == "40001", e.Code == "40P01", e.Code == "25P02":
+				return again
+			case strings.HasPrefix(e.Code, "08"), strings.HasPrefix(e.Code, "53"), strings.HasPrefix(e.Code, "57P"):
+				return lost
+			}
+			return otherFailure
+		}
+		var dial *pgconn.ConnectError
+		var network net.Error
+		if errors.As(err, &dial) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) ||
+			errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
+			return lost
+		}
+		return otherFailure
+	},
+}

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+var dataKeys = declare(table[deputy.DataKey]{
+	name: "data_keys", noun: "data key",
+	fields: func(k *deputy.DataKey) []field {
+		return []field{
+			{"id", &k.ID},
+			{"owner_id", &k.OwnerID},
+			{"parent_id", &k.ParentID},
+			{"wrapped", &k.Wrapped},
+			{"created_at", micros{&k.CreatedAt}},
+		}
+	},
+	stamp: func(*deputy.DataKey) (*int64, *time.Time) { return nil, nil },
+})
+
+var signingKeys = declare(table[deputy.SigningKey]{
+	name: "signing_keys", noun: "signing key",
+	fields: func(k *deputy.SigningKey) []field {
+		return []field{
+			{"owner_id", &k.OwnerID},
+			{"id", &k.ID},
+			{"algorithm", &k.Algorithm},
+			{"state", &k.State},
+			{"public", raw{&k.Public}},
+			{"sealed", &k.Sealed},
+			{"created_at", micros{&k.CreatedAt}},
+			{"activated_at", optionalMicros{&k.ActivatedAt}},
+			{"retired_at", optionalMicros{&k.RetiredAt}},
+		}
+	},
+	stamp: func(*deputy.SigningKey) (*int64, *time.Time) { return nil, nil },
+})
+
+// keysOf returns the signing keys of an owner, oldest first.
+func keysOf(ctx context.Context, q querier, owner deputy.ID) ([]deputy.SigningKey, error) {
+	found, err := signingKeys.many(ctx, q, "owner_id = $1 ORDER BY created_at, id", string(owner))
+	keys := make([]deputy.SigningKey, len(found))
+	for i, k := range found {
+		keys[i] = *k
+	}
+	return keys, err
+}
+
+// changedKeys notes that the keys of an owner changed, if it is a zone.
+func (x *tx) changedKeys(owner deputy.ID) error {
+	err := x.changed(x.ctx, change{deputy.ZoneID(owner), deputy.ChangedKeys, ""})
+	if deputy.KindOf(err) == deputy.NotFound {
+		return nil // the platform's own
+	}
+	return err
+}
+
+func (x *tx) InsertDataKey(_ context.Context, k deputy.DataKey) error {
+	return dataKeys.insert(x.ctx, x, &k)
+}
+
+func (x *tx) InsertSigningKey(_ context.Context, k deputy.SigningKey) error {
+	if err := signingKeys.insert(x.ctx, x, &k); err != nil {
+		return err
+	}
+	return x.changedKeys(k.OwnerID)
+}
+
+func (x *tx) UpdateSigningKey(_ context.Context, k deputy.SigningKey) error {
+	old, err := signingKeys.one(x.ctx, x, "owner_id = $1 AND id = $2"+x.store.d.forUpdate, string(k.OwnerID), k.ID)
+	if err != nil {
+		return err
+	}
+	before, err := signingKeys.values(old)
+	if err != nil {
+		return err
+	}
+	if err := signingKeys.write(x.ctx, x, &k, before, deputy.Scope{}, deputy.ID(k.ID)); err != nil {
+		return err
+	}
+	return x.changedKeys(k.OwnerID)
+}

@@ -1,0 +1,227 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"sync"
+
+	"deputy/internal/deputy"
+)
+
+// querier runs statements. Rows are read to their end before the next
+// statement, because a connection runs one at a time.
+type querier interface {
+	query(ctx context.Context, text string, args ...any) (*sql.Rows, error)
+	// exec returns how many rows were changed.
+	exec(ctx context.Context, text string, args ...any) (int64, error)
+}
+
+// maxPrepared bounds the statements kept of one connection; lists with many
+// filters have texts of their own.
+const maxPrepared = 128
+
+// link is one connection and, where the driver keeps none, its prepared
+// statements.
+type link struct {
+	d        *dialect
+	conn     *sql.Conn
+	prepared map[string]*sql.Stmt
+}
+
+func (l *link) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	stmt, err := l.statement(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	if stmt == nil {
+		return l.conn.QueryContext(ctx, text, args...)
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+func (l *link) exec(ctx context.Context, text string, args ...any) (int64, error) {
+	stmt, err := l.statement(ctx, text)
+	if err != nil {
+		return 0, err
+	}
+	var result sql.Result
+	if stmt == nil {
+		result, err = l.conn.ExecContext(ctx, text, args...)
+	} else {
+		result, err = stmt.ExecContext(ctx, args...)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// statement returns the prepared statement, or nil where the driver keeps them.
+func (l *link) statement(ctx context.Context, text string) (*sql.Stmt, error) {
+	if !l.d.prepares {
+		return nil, nil
+	}
+	if s, ok := l.prepared[text]; ok {
+		return s, nil
+	}
+	s, err := l.conn.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	if len(l.prepared) >= maxPrepared {
+		for old, s := range l.prepared {
+			s.Close()
+			delete(l.prepared, old)
+			break
+		}
+	}
+	if l.prepared == nil {
+		l.prepared = map[string]*sql.Stmt{}
+	}
+	l.prepared[text] = s
+	return s, nil
+}
+
+// discard closes the connection instead of handing it back to its pool.
+func (l *link) discard() {
+	for _, s := range l.prepared {
+		s.Close()
+	}
+	_ = l.conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = l.conn.Close()
+}
+
+// links is a bounded set of connections, each opened when it is first needed.
+type links struct {
+	d     *dialect
+	db    *sql.DB
+	slots chan struct{}
+	mu    sync.Mutex
+	idle  []*link
+}
+
+func newLinks(d *dialect, db *sql.DB, size int) *links {
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return &links{d: d, db: db, slots: make(chan struct{}, size)}
+}
+
+// with runs read on one connection. The connection used last is used first, so
+// that few are open when little is going on.
+func (p *links) with(ctx context.Context, read func(querier) error) error {
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-p.slots }()
+	l, err := p.take(ctx)
+	if err != nil {
+		return err
+	}
+	if err = read(l); err != nil && !expected(err) {
+		l.discard()
+		return err
+	}
+	p.mu.Lock()
+	p.idle = append(p.idle, l)
+	p.mu.Unlock()
+	return err
+}
+
+func (p *links) take(ctx context.Context) (*link, error) {
+	p.mu.Lock()
+	if n := len(p.idle); n > 0 {
+		l := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		return l, nil
+	}
+	p.mu.Unlock()
+	conn, err := p.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &link{d: p.d, conn: conn}, nil
+}
+
+// consistent runs read in a transaction that sees one state of the database.
+func (p *links) consistent(ctx context.Context, read func(querier) error) error {
+	return p.with(ctx, func(q querier) error {
+		if _, err := q.exec(ctx, p.d.snapshot); err != nil {
+			return err
+		}
+		err := read(q)
+		if _, end := q.exec(context.WithoutCancel(ctx), "COMMIT"); end != nil {
+			return errors.Join(end, err)
+		}
+		return err
+	})
+}
+
+// close closes every connection that is not in use.
+func (p *links) close() error {
+	p.mu.Lock()
+	for _, l := range p.idle {
+		for _, s := range l.prepared {
+			s.Close()
+		}
+		l.conn.Close()
+	}
+	p.idle = nil
+	p.mu.Unlock()
+	return p.db.Close()
+}
+
+// expected reports whether err is an answer rather than a failure: after it
+// the connection is as good as before.
+func expected(err error) bool {
+	return errors.Is(err, sql.ErrNoRows) || deputy.KindOf(err) != ""
+}
+
+// row reads the single row of a query into dest; sql.ErrNoRows if there is none.
+func row(ctx context.Context, q querier, text string, args []any, dest ...any) error {
+	found := false
+	err := rows(ctx, q, text, args, func(scan func(...any) error) error {
+		if found {
+			return nil
+		}
+		found = true
+		return scan(dest...)
+	})
+	if err == nil && !found {
+		return sql.ErrNoRows
+	}
+	return err
+}
+
+// rows calls each for every row of a query.
+func rows(ctx context.Context, q querier, text string, args []any, each func(scan func(...any) error) error) error {
+	r, err := q.query(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for r.Next() {
+		if err := each(r.Scan); err != nil {
+			return err
+		}
+	}
+	return r.Err()
+}
+
+// column reads the single column of a query.
+func column[T any](ctx context.Context, q querier, text string, args ...any) ([]T, error) {
+	var out []T
+	err := rows(ctx, q, text, args, func(scan func(...any) error) error {
+		var v T
+		if err := scan(&v); err != nil {
+			return err
+		}
+		out = append(out, v)
+		return nil
+	})
+	return out, err
+}

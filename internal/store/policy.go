@@ -1,0 +1,186 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+var policies = declare(table[deputy.Policy]{
+	name: "policies", noun: "policy", scope: zoned,
+	fields: func(p *deputy.Policy) []field {
+		return []field{
+			{"zone_id", &p.ZoneID},
+			{"id", &p.ID},
+			{"owner_type", &p.Owner},
+			{"name", &p.Name},
+			{"description", &p.Description},
+			{"latest_version", &p.LatestVersion},
+			{"latest_version_id", &p.LatestVersionID},
+			{"latest_schema_version", &p.LatestSchemaVersion},
+			{"created_by", &p.CreatedBy},
+			{"updated_by", &p.UpdatedBy},
+			{"created_at", micros{&p.CreatedAt}},
+			{"updated_at", micros{&p.UpdatedAt}},
+			{"archived_at", optionalMicros{&p.ArchivedAt}},
+			{"revision", &p.Revision},
+		}
+	},
+	search: func(p *deputy.Policy) []field {
+		description := ""
+		if p.Description != nil {
+			description = *p.Description
+		}
+		return []field{{"name_folded", text(fold(p.Name))}, {"description_folded", text(fold(description))}}
+	},
+	uniques: []unique[deputy.Policy]{{
+		field: "name", column: "name", within: zoned, where: "archived_at IS NULL",
+		about: func(p *deputy.Policy) bool { return p.ArchivedAt == nil },
+	}},
+	stamp: func(p *deputy.Policy) (*int64, *time.Time) { return &p.Revision, &p.UpdatedAt },
+	// A snapshot holds the names of policies.
+	change: func(p *deputy.Policy) change { return change{p.ZoneID, deputy.ChangedPolicies, ""} },
+	cascade: func(ctx context.Context, x *tx, p *deputy.Policy) error {
+		return x.each(ctx, []any{string(p.ZoneID), string(p.ID)}, "DELETE FROM policy_versions WHERE zone_id = $1 AND policy_id = $2")
+	},
+})
+
+// No snapshot holds a new version before a set version that names it is bound.
+var policyVersions = declare(table[deputy.PolicyVersion]{
+	name: "policy_versions", noun: "policy version", scope: zoned, parent: "policy_id",
+	fields: func(v *deputy.PolicyVersion) []field {
+		return []field{
+			{"zone_id", &v.ZoneID},
+			{"id", &v.ID},
+			{"policy_id", &v.PolicyID},
+			{"owner_type", &v.Owner},
+			{"version", &v.Version},
+			{"schema_version", &v.SchemaVersion},
+			{"cedar_raw", &v.Text},
+			{"cedar_json", raw{&v.JSON}},
+			{"sha", &v.SHA},
+			{"created_by", &v.CreatedBy},
+			{"created_at", micros{&v.CreatedAt}},
+			{"archived_at", optionalMicros{&v.ArchivedAt}},
+			{"archived_by", &v.ArchivedBy},
+		}
+	},
+	stamp: func(*deputy.PolicyVersion) (*int64, *time.Time) { return nil, nil },
+	before: func(ctx context.Context, x *tx, v *deputy.PolicyVersion) error {
+		err := row(ctx, x, "UPDATE policies SET latest_version = latest_version + 1, latest_version_id = $1, latest_schema_version = $2"+
+			" WHERE zone_id = $3 AND id = $4 RETURNING latest_version",
+			[]any{string(v.ID), v.SchemaVersion, string(v.ZoneID), string(v.PolicyID)}, &v.Version)
+		return missing(err, absent("policy"))
+	},
+})
+
+var policySets = declare(table[deputy.PolicySet]{
+	name: "policy_sets", noun: "policy set", scope: zoned,
+	fields: func(s *deputy.PolicySet) []field {
+		return []field{
+			{"zone_id", &s.ZoneID},
+			{"id", &s.ID},
+			{"owner_type", &s.Owner},
+			{"name", &s.Name},
+			{"target_type", &s.TargetType},
+			{"target_id", &s.TargetID},
+			{"latest_version", &s.LatestVersion},
+			{"latest_version_id", &s.LatestVersionID},
+			{"active_version", &s.ActiveVersion},
+			{"active_version_id", &s.ActiveVersionID},
+			{"shadow_version", &s.ShadowVersion},
+			{"shadow_version_id", &s.ShadowVersionID},
+			{"created_by", &s.CreatedBy},
+			{"updated_by", &s.UpdatedBy},
+			{"created_at", micros{&s.CreatedAt}},
+			{"updated_at", micros{&s.UpdatedAt}},
+			{"archived_at", optionalMicros{&s.ArchivedAt}},
+			{"revision", &s.Revision},
+		}
+	},
+	search: func(s *deputy.PolicySet) []field {
+		return []field{{"active", flag(s.ActiveVersion != 0)}, {"name_folded", text(fold(s.Name))}}
+	},
+	sorts: map[string]string{"status": "CASE WHEN active THEN 1 ELSE 0 END"},
+	uniques: []unique[deputy.PolicySet]{{
+		field: "name", column: "name", within: zoned, where: "archived_at IS NULL",
+		about: func(s *deputy.PolicySet) bool { return s.ArchivedAt == nil },
+	}},
+	stamp:  func(s *deputy.PolicySet) (*int64, *time.Time) { return &s.Revision, &s.UpdatedAt },
+	change: func(s *deputy.PolicySet) change { return change{s.ZoneID, deputy.ChangedPolicies, ""} },
+	cascade: func(ctx context.Context, x *tx, s *deputy.PolicySet) error {
+		if s.ActiveVersion != 0 {
+			return deputy.Errorf(deputy.Conflict, "the policy set is active")
+		}
+		return x.each(ctx, []any{string(s.ZoneID), string(s.ID)}, "DELETE FROM policy_set_versions WHERE zone_id = $1 AND policy_set_id = $2")
+	},
+})
+
+var policySetVersions = declare(table[deputy.PolicySetVersion]{
+	name: "policy_set_versions", noun: "policy set version", scope: zoned, parent: "policy_set_id",
+	fields: func(v *deputy.PolicySetVersion) []field {
+		return []field{
+			{"zone_id", &v.ZoneID},
+			{"id", &v.ID},
+			{"policy_set_id", &v.PolicySetID},
+			{"owner_type", &v.Owner},
+			{"version", &v.Version},
+			{"schema_version", &v.SchemaVersion},
+			{"manifest", document{&v.Manifest}},
+			{"manifest_sha", &v.ManifestSHA},
+			{"attestation", raw{&v.Attestation}},
+			{"created_by", &v.CreatedBy},
+			{"created_at", micros{&v.CreatedAt}},
+			{"archived_at", optionalMicros{&v.ArchivedAt}},
+			{"archived_by", &v.ArchivedBy},
+		}
+	},
+	stamp: func(*deputy.PolicySetVersion) (*int64, *time.Time) { return nil, nil },
+	// The set's revision counts renaming and binding only, so this leaves it.
+	before: func(ctx context.Context, x *tx, v *deputy.PolicySetVersion) error {
+		err := row(ctx, x, "UPDATE policy_sets SET latest_version = latest_version + 1, latest_version_id = $1"+
+			" WHERE zone_id = $2 AND id = $3 RETURNING latest_version",
+			[]any{string(v.ID), string(v.ZoneID), string(v.PolicySetID)}, &v.Version)
+		return missing(err, absent("policy set"))
+	},
+})
+
+// activate binds a set version as the one that decides in its zone.
+func activate(ctx context.Context, x *tx, zone deputy.ZoneID, set, version deputy.ID) (previous deputy.ID, err error) {
+	in := deputy.Scope{Zone: zone}
+	v, err := policySetVersions.get(ctx, x, deputy.Scope{Zone: zone, Parent: set}, version, "")
+	if err != nil {
+		return "", err
+	}
+	z, err := zones.one(ctx, x, "id = $1 AND deleted_at IS NULL"+x.store.d.forUpdate, string(zone))
+	if err != nil {
+		return "", err
+	}
+	if previous = z.ActivePolicySetVersionID; previous == version {
+		return previous, nil
+	}
+	if previous != "" {
+		old, err := policySetVersions.get(ctx, x, in, previous, "")
+		if err != nil {
+			return "", err
+		}
+		if err := bind(ctx, x, zone, old.PolicySetID, 0, ""); err != nil {
+			return "", err
+		}
+	}
+	if err := bind(ctx, x, zone, set, v.Version, version); err != nil {
+		return "", err
+	}
+	_, err = x.exec(ctx, "UPDATE zones SET active_policy_set_version_id = $1 WHERE id = $2", string(version), string(zone))
+	return previous, err
+}
+
+// bind writes down in a set which of its versions is active.
+func bind(ctx context.Context, x *tx, zone deputy.ZoneID, set deputy.ID, number int, version deputy.ID) error {
+	_, err := policySets.update(ctx, x, deputy.Scope{Zone: zone}, set, func(s *deputy.PolicySet) error {
+		s.ActiveVersion, s.ActiveVersionID = number, version
+		return nil
+	})
+	return err
+}

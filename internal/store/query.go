@@ -1,0 +1,226 @@
+package store
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"deputy/internal/deputy"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// statement is the text of a query in the making, with its arguments.
+type statement struct {
+	strings.Builder
+	args []any
+}
+
+// arg adds an argument and returns its placeholder.
+func (b *statement) arg(v any) string {
+	b.args = append(b.args, v)
+	return "$" + strconv.Itoa(len(b.args))
+}
+
+// all writes a parenthesized list of placeholders.
+func (b *statement) all(values []any) {
+	b.WriteByte('(')
+	for i, v := range values {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(b.arg(v))
+	}
+	b.WriteByte(')')
+}
+
+// within writes the condition that a row lies in the scope.
+func (t *table[T]) within(b *statement, in deputy.Scope) {
+	switch t.scope {
+	case zoned:
+		b.WriteString("zone_id = " + b.arg(string(in.Zone)))
+		if in.Organization != "" {
+			b.WriteString(" AND EXISTS (SELECT 1 FROM zones z WHERE z.id = " + b.arg(string(in.Zone)) +
+				" AND z.organization_id = " + b.arg(string(in.Organization)) + ")")
+		}
+	case owned:
+		b.WriteString("organization_id = " + b.arg(string(in.Organization)))
+	default:
+		b.WriteString("1 = 1")
+	}
+	if t.parent != "" && in.Parent != "" {
+		b.WriteString(" AND " + t.parent + " = " + b.arg(string(in.Parent)))
+	}
+	if t.live != "" {
+		b.WriteString(" AND " + t.live)
+	}
+}
+
+// filter writes the condition of one filter.
+func (t *table[T]) filter(b *statement, d *dialect, f deputy.Filter) error {
+	alternatives := 0
+	or := func(condition ...string) {
+		if alternatives++; alternatives > 1 {
+			b.WriteString(" OR ")
+		}
+		for _, s := range condition {
+			b.WriteString(s)
+		}
+	}
+	b.WriteString(" AND (")
+	for _, name := range f.Fields {
+		if !slices.Contains(t.columns, name) {
+			return deputy.Bad("filter", "unknown field %q", name)
+		}
+		switch f.Op {
+		case deputy.IsNull:
+			or(name, " IS NULL")
+		case deputy.Equals:
+			column, values, err := t.equals(name, f.Values)
+			if err != nil {
+				return err
+			}
+			if len(values) == 0 {
+				continue
+			}
+			or(column, " IN ")
+			b.all(values)
+		case deputy.Contains:
+			if !slices.Contains(t.columns, name+"_folded") {
+				return deputy.Bad("filter", "%q cannot be searched", name)
+			}
+			for _, v := range f.Values {
+				or(d.contains, "(", name, "_folded, ", b.arg(fold(v)), ") > 0")
+			}
+		case deputy.Has:
+			if t.always == name { // an empty list stands for everything
+				or(name, " IS NULL")
+			}
+			for _, v := range f.Values {
+				quoted, err := jsontext.AppendQuote(nil, v)
+				if err != nil {
+					return deputy.Bad("filter", "must be valid UTF-8")
+				}
+				or(d.contains, "(", name, ", ", b.arg(string(quoted)), ") > 0")
+			}
+		}
+	}
+	if alternatives == 0 {
+		b.WriteString("1 = 0")
+	}
+	b.WriteByte(')')
+	return nil
+}
+
+// equals returns the column to compare for equality with a field, and the
+// values as that column has them. A value that the column cannot hold matches
+// nothing and is left out.
+func (t *table[T]) equals(name string, values []string) (column string, out []any, err error) {
+	column = name
+	for _, v := range values {
+		switch t.kinds[name] {
+		case "bool":
+			if truth, err := strconv.ParseBool(v); err == nil {
+				out = append(out, truth)
+			}
+		case "int64":
+			if n, err := strconv.ParseInt(v, 10, 64); err == nil {
+				out = append(out, n)
+			}
+		default:
+			if slices.Contains(t.columns, name+"_key") {
+				column, v = name+"_key", key(v)
+			}
+			out = append(out, v)
+		}
+	}
+	return column, out, nil
+}
+
+// order is one expression that a list is sorted by.
+type order struct {
+	expression string
+	descending bool
+}
+
+// orders returns what a list is sorted by, the id last.
+func (t *table[T]) orders(sorts []deputy.Sort) ([]order, error) {
+	var out []order
+	descending := true // newest first
+	for _, s := range sorts {
+		descending = s.Descending
+		if s.Field == "created_at" && t.newest == "" {
+			break // ids are in the order of creation, and no two are equal
+		}
+		expression, ok := t.sorts[s.Field]
+		if s.Field == "created_at" {
+			expression, ok = t.newest, true
+		}
+		if !ok {
+			return nil, deputy.Bad("sort", "cannot sort by %q", s.Field)
+		}
+		out = append(out, order{expression, s.Descending})
+	}
+	if len(sorts) == 0 && t.newest != "" {
+		out = append(out, order{t.newest, descending})
+	}
+	return append(out, order{t.id, descending}), nil
+}
+
+// beyond writes the condition that a row comes after the cursor, or before it
+// when backward is set.
+func (c *cursor) beyond(b *statement, orders []order, backward bool) {
+	values := append(slices.Clone(c.keys), c.id)
+	uniform := true
+	for _, o := range orders {
+		uniform = uniform && o.descending == orders[0].descending
+	}
+	compare := func(o order) string {
+		if o.descending != backward {
+			return " < "
+		}
+		return " > "
+	}
+	if uniform { // one comparison of rows, which an index can answer
+		b.WriteString(" AND (")
+		for i, o := range orders {
+			b.WriteString([]string{"", ", "}[min(i, 1)] + o.expression)
+		}
+		b.WriteString(")" + compare(orders[0]))
+		b.all(values)
+		return
+	}
+	b.WriteString(" AND (")
+	for i, o := range orders {
+		b.WriteString([]string{"(", " OR ("}[min(i, 1)])
+		for j := range i {
+			b.WriteString(orders[j].expression + " = " + b.arg(values[j]) + " AND ")
+		}
+		b.WriteString(o.expression + compare(o) + b.arg(values[i]) + ")")
+	}
+	b.WriteString(")")
+}
+
+// orderBy writes the ORDER BY clause.
+func orderBy(b *statement, orders []order, backward bool) {
+	for i, o := range orders {
+		b.WriteString([]string{" ORDER BY ", ", "}[min(i, 1)] + o.expression)
+		if o.descending != backward {
+			b.WriteString(" DESC")
+		}
+	}
+}
+
+// maxPage is the largest and the usual size of a page.
+const maxPage = 100
+
+// pageSize checks and returns the size of a page.
+func pageSize(limit int) (int, error) {
+	switch {
+	case limit == 0:
+		return maxPage, nil
+	case limit < 0 || limit > maxPage:
+		return 0, deputy.Bad("limit", "must be 1 to %d", maxPage)
+	}
+	return limit, nil
+}

@@ -1,0 +1,231 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+// A segment holds the events of one organization that one commit appended, in
+// order. Its bytes are a version, the zones named in it, and for each event
+// what lists look at, before the record itself:
+//
+//	version, n, n × (length, zone id)
+//	each event: length, id; index of its zone; hash of its request id;
+//	            time; length, record
+//
+// Lengths, indexes and counts are unsigned varints, the rest 8 bytes each.
+const segmentVersion = 1
+
+// entry is one event of a segment.
+type entry struct {
+	seq   int64
+	id    deputy.EventID
+	zone  deputy.ZoneID
+	hash  int64 // of the request id
+	at    time.Time
+	bytes []byte
+	leaf  [32]byte
+}
+
+// hashRequest is what the index knows of a request id.
+func hashRequest(id string) int64 {
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	return int64(h.Sum64())
+}
+
+// appendEvents appends the members' events to the logs of their organizations,
+// in the order of their turns. The heads are locked in the order of the
+// organizations, and last of all.
+func (w *writer) appendEvents(x *tx, good []*member) error {
+	with := slices.DeleteFunc(slices.Clone(good), func(m *member) bool { return m.event == nil })
+	slices.SortStableFunc(with, func(a, b *member) int {
+		return strings.Compare(string(a.event.OrganizationID), string(b.event.OrganizationID))
+	})
+	for len(with) > 0 {
+		n := 1
+		for n < len(with) && with[n].event.OrganizationID == with[0].event.OrganizationID {
+			n++
+		}
+		if err := w.appendSegment(x, with[:n]); err != nil {
+			return err
+		}
+		with = with[n:]
+	}
+	return nil
+}
+
+// appendSegment appends events of one organization.
+func (w *writer) appendSegment(x *tx, members []*member) error {
+	organization := string(members[0].event.OrganizationID)
+	var last, committed, drift int64
+	err := row(x.ctx, x.link, "INSERT INTO event_heads (organization_id, last_seq, committed_at, drift) VALUES ($1, $2, $3, 0)"+
+		" ON CONFLICT (organization_id) DO UPDATE SET last_seq = event_heads.last_seq + excluded.last_seq,"+
+		" committed_at = CASE WHEN excluded.committed_at > event_heads.committed_at THEN excluded.committed_at ELSE event_heads.committed_at END"+
+		" RETURNING last_seq, committed_at, drift",
+		[]any{organization, int64(len(members)), x.now.UnixMicro()}, &last, &committed, &drift)
+	if err != nil {
+		return err
+	}
+	first := last - int64(len(members)) + 1
+	s := encodeSegment(w.segment[:0], members, committed)
+	w.segment = s.events
+	if s.drift > drift {
+		if _, err := x.link.exec(x.ctx, "UPDATE event_heads SET drift = $1 WHERE organization_id = $2", s.drift, organization); err != nil {
+			return err
+		}
+	}
+	if _, err := x.link.exec(x.ctx, "INSERT INTO event_segments (organization_id, first_seq, last_seq, committed_at, min_id, max_id, leaves, events)"+
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", organization, first, last, committed, string(s.min), string(s.max), s.leaves, s.events); err != nil {
+		return err
+	}
+	for i, zone := range s.zones {
+		if zone == "" {
+			continue
+		}
+		if _, err := x.link.exec(x.ctx, "INSERT INTO event_zones (zone_id, organization_id, first_seq, events) VALUES ($1, $2, $3, $4)",
+			string(zone), organization, first, s.counts[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// segment is what a row of the log is made of.
+type segment struct {
+	events, leaves []byte
+	min, max       deputy.EventID
+	drift          int64 // the most by which a time or id differs from the commit
+	zones          []deputy.ZoneID
+	counts         []int64 // events of each zone
+}
+
+// encodeSegment writes the members' events into b.
+func encodeSegment(b []byte, members []*member, committed int64) segment {
+	s := segment{leaves: make([]byte, 0, 32*len(members))}
+	index := make(map[deputy.ZoneID]int, 4)
+	for _, m := range members {
+		i, ok := index[m.event.ZoneID]
+		if !ok {
+			i = len(s.zones)
+			index[m.event.ZoneID] = i
+			s.zones, s.counts = append(s.zones, m.event.ZoneID), append(s.counts, 0)
+		}
+		s.counts[i]++
+	}
+	b = append(b, segmentVersion)
+	b = binary.AppendUvarint(b, uint64(len(s.zones)))
+	for _, zone := range s.zones {
+		b = appendText(b, string(zone))
+	}
+	for _, m := range members {
+		e, r := m.event, m.record
+		b = appendText(b, string(e.ID))
+		b = binary.AppendUvarint(b, uint64(index[e.ZoneID]))
+		b = binary.BigEndian.AppendUint64(b, uint64(hashRequest(e.RequestID)))
+		b = binary.BigEndian.AppendUint64(b, uint64(e.Time.UnixMicro()))
+		b = binary.AppendUvarint(b, uint64(len(r.Bytes)))
+		b = append(b, r.Bytes...)
+		s.leaves = append(s.leaves, r.Leaf[:]...)
+		if s.min == "" || e.ID < s.min {
+			s.min = e.ID
+		}
+		s.max = max(s.max, e.ID)
+		made, _ := deputy.ID(e.ID).Time()
+		s.drift = max(s.drift, apart(e.Time.UnixMicro(), committed), apart(made.UnixMicro(), committed))
+	}
+	s.events = b
+	return s
+}
+
+func apart(a, b int64) int64 { return max(a-b, b-a) }
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+var errSegment = errors.New("a segment of the log is unreadable")
+
+// decodeSegment returns the events of a segment. They share its memory.
+func decodeSegment(first int64, b, leaves []byte) ([]entry, error) {
+	d := &decoder{b: b}
+	if d.take(1)[0] != segmentVersion {
+		return nil, errSegment
+	}
+	zones := make([]deputy.ZoneID, 0, 4)
+	for n := d.number(); n > 0 && !d.short; n-- {
+		zones = append(zones, deputy.ZoneID(d.text()))
+	}
+	entries := make([]entry, 0, len(leaves)/32)
+	for seq := first; len(leaves) >= 32; seq++ {
+		e := entry{seq: seq, id: deputy.EventID(d.text()), leaf: [32]byte(leaves)}
+		zone := d.number()
+		e.hash = int64(binary.BigEndian.Uint64(d.take(8)))
+		e.at = fromMicros(int64(binary.BigEndian.Uint64(d.take(8))))
+		e.bytes = d.text()
+		if d.short || zone >= uint64(len(zones)) {
+			return nil, errSegment
+		}
+		e.zone = zones[zone]
+		entries, leaves = append(entries, e), leaves[32:]
+	}
+	return entries, nil
+}
+
+// decoder reads a segment; once it is short, everything it returns is zero.
+type decoder struct {
+	b     []byte
+	short bool
+}
+
+func (d *decoder) take(n int) []byte {
+	if n > len(d.b) {
+		d.short, d.b = true, nil
+		return make([]byte, min(n, 8))
+	}
+	taken := d.b[:n:n]
+	d.b = d.b[n:]
+	return taken
+}
+
+func (d *decoder) number() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.short, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) text() []byte {
+	n := d.number()
+	if n > uint64(len(d.b)) {
+		d.short, d.b = true, nil
+		return nil
+	}
+	return d.take(int(n))
+}
+
+// segments reads segments that the rest of a SELECT finds.
+func segments(ctx context.Context, q querier, rest string, args ...any) ([][]entry, error) {
+	var out [][]entry
+	err := rows(ctx, q, "SELECT s.first_seq, s.leaves, s.events FROM "+rest, args, func(scan func(...any) error) error {
+		var first int64
+		var leaves, events []byte
+		if err := scan(&first, &leaves, &events); err != nil {
+			return err
+		}
+		entries, err := decodeSegment(first, events, leaves)
+		out = append(out, entries)
+		return err
+	})
+	return out, err
+}

@@ -1,0 +1,189 @@
+// Package store keeps everything Deputy knows, in SQLite or PostgreSQL, and
+// holds all SQL there is. It implements deputy.Store; that interface's comments
+// are its contract, and storetest proves each of them on both engines.
+//
+// Reading. A table[T] declares once how the entities of one kind are stored;
+// get, find, list, insert, update and delete are the same code for all. Lists
+// go by key, never by offset: a page costs what its items cost, wherever it
+// lies. The fields of filters are the names of columns, those of a table's
+// declaration.
+//
+// Writing. All changes go through one goroutine, the writer, which commits them
+// in groups: whoever comes while a commit is under way shares the next one and
+// its sync. Inside the transaction members have their turns one after the
+// other; one that fails is undone to its savepoint and alone gets the error.
+// On SQLite the writer is the only connection that writes. On PostgreSQL each
+// node has one, and advisory locks of zones keep a decision and a change that
+// would have changed it apart.
+//
+// Zones. What a snapshot of a zone may hold declares its change; the table code
+// counts up the zone's revision and notes the change in the same transaction,
+// so that no caller can forget to.
+//
+// The log. The events of one commit and organization are one row, a segment.
+// No event has a row or an index entry of its own; segments are found by the
+// time that event ids carry, and request ids by sorted runs that IndexEvents
+// builds behind, while the part it has not reached yet is scanned.
+//
+// The package leaves encryption to others: what it gets sealed it keeps sealed,
+// and the personal fields of events are sealed by an injected deputy.Sealing.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"runtime"
+	"time"
+
+	"deputy/internal/deputy"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver of PostgreSQL
+)
+
+// Config says where the database is and what the store works with.
+type Config struct {
+	// Path is the SQLite file; its folder must exist. URL is that of a
+	// PostgreSQL database, postgres://…. Exactly one is set.
+	Path, URL string
+	// CursorKey authenticates the cursors of lists, so it is the same on every
+	// node and after a restart. At least 32 bytes.
+	CursorKey []byte
+	// Now is the clock.
+	Now func() time.Time
+	// Sealing seals the personal fields of events.
+	Sealing deputy.Sealing
+	// Migrate brings the schema up to date first. Without it, Ready tells
+	// whether it is.
+	Migrate bool
+	// Logger gets what no caller can be told.
+	Logger *slog.Logger
+}
+
+// Store is a deputy.Store over SQL.
+type Store struct {
+	d         *dialect
+	clock     func() time.Time
+	sealing   deputy.Sealing
+	cursorKey []byte
+	log       *slog.Logger
+
+	readers     *links
+	writing     *links
+	writer      *writer
+	checkpoints *checkpoints
+	hints       hints
+}
+
+var _ deputy.Store = (*Store)(nil)
+
+// Open opens the database, bringing its schema up to date if asked to.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	if len(c.CursorKey) < 32 {
+		return nil, errors.New("the key of the cursors must have at least 32 bytes")
+	}
+	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, log: c.Logger}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := s.connect(c); err != nil {
+		return nil, err
+	}
+	if c.Migrate {
+		if err := migrate(ctx, s.d, s.writing.db); err != nil {
+			s.readers.close()
+			s.writing.close()
+			return nil, fmt.Errorf("bringing the database schema up to date: %w", err)
+		}
+	}
+	s.writer = &writer{s: s, queue: make(chan *member, maxGroup), gone: make(chan struct{})}
+	go s.writer.run()
+	return s, nil
+}
+
+// connect makes the pools; nothing is opened before it is needed.
+func (s *Store) connect(c Config) error {
+	if (c.Path == "") == (c.URL == "") {
+		return errors.New("a store needs either a path or a URL")
+	}
+	if c.URL != "" {
+		s.d = postgresDialect
+		readers, err := sql.Open(s.d.driver, c.URL)
+		if err != nil {
+			return err
+		}
+		writing, err := sql.Open(s.d.driver, c.URL)
+		if err != nil {
+			return err
+		}
+		s.readers, s.writing = newLinks(s.d, readers, 16), newLinks(s.d, writing, 2)
+		s.checkpoints = nil
+		return nil
+	}
+	s.d = sqliteDialect
+	readers, err := sql.Open(s.d.driver, dataSource(c.Path, "deferred", "query_only(1)", "cache_size(-4000)"))
+	if err != nil {
+		return err
+	}
+	// Checkpoints are made beside the writer; if they ever fall behind, SQLite
+	// makes one itself after this many pages.
+	writing, err := sql.Open(s.d.driver, dataSource(c.Path, "immediate", "wal_autocheckpoint(32000)", "cache_size(-8000)"))
+	if err != nil {
+		return err
+	}
+	s.readers, s.writing = newLinks(s.d, readers, min(8, max(4, runtime.GOMAXPROCS(0)))), newLinks(s.d, writing, 2)
+	s.checkpoints = newCheckpoints(s)
+	return nil
+}
+
+// dataSource names a SQLite file with the settings of its connections. FULL,
+// because an answer must not outlive its event.
+func dataSource(path, lock string, pragmas ...string) string {
+	q := url.Values{"_txlock": {lock}}
+	for _, p := range append([]string{"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"}, pragmas...) {
+		q.Add("_pragma", p)
+	}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+}
+
+// Ready returns nil when the database can be reached and its schema is the one
+// this program needs, or a newer one: each schema serves the release before it.
+func (s *Store) Ready(ctx context.Context) error {
+	var version int64
+	err := s.readers.with(ctx, func(q querier) (err error) {
+		version, err = schemaOf(ctx, q)
+		return err
+	})
+	if err != nil {
+		return deputy.Error{Kind: deputy.Unavailable, Message: "the database cannot be read"}.Because(err)
+	}
+	if version < SchemaVersion() {
+		return deputy.Errorf(deputy.Unavailable, "the database has schema %d and this program needs %d: run deputy migrate", version, SchemaVersion())
+	}
+	return nil
+}
+
+// Close finishes the writes under way and closes the database. Writes that
+// come later are Unavailable.
+func (s *Store) Close() error {
+	s.writer.close()
+	s.checkpoints.close()
+	return errors.Join(s.readers.close(), s.writing.close())
+}
+
+// fault turns a failure of the engine into one that callers know.
+func (s *Store) fault(err error) error {
+	if err == nil || deputy.KindOf(err) != "" || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	switch s.d.classify(err) {
+	case lost, again:
+		return deputy.Error{Kind: deputy.Unavailable, Message: "the database is not available, try again"}.Because(err)
+	case taken:
+		return deputy.Error{Kind: deputy.Conflict, Message: "this contradicts what exists"}.Because(err)
+	}
+	return err
+}

@@ -1,0 +1,222 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"hash/fnv"
+	"strings"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+// tx is a transaction as one member of a group sees it. Several members have
+// their turns in one transaction, one after the other: what a member did is
+// undone alone when it fails.
+//
+// The contexts that a member passes to it are not used: one caller's
+// cancellation must not end the transaction of the others.
+type tx struct {
+	store *Store
+	ctx   context.Context // of the transaction
+	link  *link
+	now   time.Time
+
+	// revisions are those of zones as of the turns before this one, locked the
+	// zones that the transaction has to itself from its beginning.
+	revisions map[deputy.ZoneID]int64
+	locked    map[deputy.ZoneID]bool
+	touches   touches
+
+	// The state of one turn.
+	alone  bool // nobody else shares the transaction: it ends whole
+	marked bool // the savepoint is set
+	bumped map[deputy.ZoneID]int64
+	born   map[deputy.ZoneID]bool
+	mark   touches // the touches before the turn
+}
+
+// Now is the time of the transaction.
+func (x *tx) Now() time.Time { return x.now }
+
+func (x *tx) query(_ context.Context, text string, args ...any) (*sql.Rows, error) {
+	if err := x.writing(text); err != nil {
+		return nil, err
+	}
+	return x.link.query(x.ctx, text, args...)
+}
+
+func (x *tx) exec(_ context.Context, text string, args ...any) (int64, error) {
+	if err := x.writing(text); err != nil {
+		return 0, err
+	}
+	return x.link.exec(x.ctx, text, args...)
+}
+
+// writing sets the savepoint before the first statement of a turn that writes.
+// A read that fails although nothing is wrong with what it asks takes the
+// whole transaction along, and the members are run again one by one.
+func (x *tx) writing(text string) error {
+	if x.marked || x.alone || strings.HasPrefix(text, "SELECT") {
+		return nil
+	}
+	x.marked = true
+	_, err := x.link.exec(x.ctx, "SAVEPOINT turn")
+	return err
+}
+
+// with and consistent read inside the transaction.
+func (x *tx) with(_ context.Context, read func(querier) error) error       { return read(x) }
+func (x *tx) consistent(_ context.Context, read func(querier) error) error { return read(x) }
+
+// begin starts a member's turn.
+func (x *tx) begin() {
+	x.marked = false
+	x.bumped, x.born = map[deputy.ZoneID]int64{}, map[deputy.ZoneID]bool{}
+	x.mark = x.touches
+}
+
+// keep ends a turn that went well.
+func (x *tx) keep() error {
+	if x.marked {
+		if _, err := x.link.exec(x.ctx, "RELEASE SAVEPOINT turn"); err != nil {
+			return err
+		}
+	}
+	for zone, revision := range x.bumped {
+		x.revisions[zone] = revision
+	}
+	return nil
+}
+
+// undo ends a turn that failed.
+func (x *tx) undo() error {
+	x.touches = x.mark
+	if !x.marked {
+		return nil
+	}
+	if _, err := x.link.exec(x.ctx, "ROLLBACK TO SAVEPOINT turn"); err != nil {
+		return err
+	}
+	_, err := x.link.exec(x.ctx, "RELEASE SAVEPOINT turn")
+	return err
+}
+
+// revision returns the zone's revision as this turn sees it; a zone that is
+// gone has none.
+func (x *tx) revision(zone deputy.ZoneID) (int64, error) {
+	if r, ok := x.revisions[zone]; ok {
+		return r, nil
+	}
+	r, err := revisionOf(x.ctx, x.link, zone)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, err
+	}
+	x.revisions[zone] = r
+	return r, nil
+}
+
+// lockExclusive makes sure that no other node commits anything in the zone
+// that relied on what is about to change. The lock is not remembered: it goes
+// when the turn is undone.
+func (x *tx) lockExclusive(zone deputy.ZoneID) error {
+	if x.store.d.exclusive == "" || x.locked[zone] {
+		return nil
+	}
+	_, err := x.exec(x.ctx, x.store.d.exclusive, lockOf(zone))
+	return err
+}
+
+// lockOf is the advisory lock of a zone.
+func lockOf(zone deputy.ZoneID) int64 {
+	h := fnv.New64a()
+	h.Write([]byte("zone " + zone))
+	return int64(h.Sum64())
+}
+
+// each runs statements with the same arguments.
+func (x *tx) each(ctx context.Context, args []any, texts ...string) error {
+	for _, text := range texts {
+		if _, err := x.exec(ctx, text, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unset clears a reference to what is being deleted wherever it stands in a
+// column, and notes the change of each row of the kind; an empty kind is of
+// no interest to snapshots.
+func (x *tx) unset(ctx context.Context, zone deputy.ZoneID, table, field, id string, kind deputy.ChangeKind) error {
+	scope, counted := "zone_id", ", revision = revision + 1"
+	if table == "zones" {
+		scope, counted = "id", "" // changed counts up the zone's own revision
+	}
+	ids, err := column[string](ctx, x, "UPDATE "+table+" SET "+field+" = NULL, updated_at = $1"+counted+
+		" WHERE "+scope+" = $2 AND "+field+" = $3 RETURNING id", x.now.UnixMicro(), string(zone), id)
+	if err != nil || kind == "" {
+		return err
+	}
+	for _, id := range ids {
+		if err := x.changed(ctx, change{zone, kind, id}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missing replaces sql.ErrNoRows by an answer.
+func missing(err, absent error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return absent
+	}
+	return err
+}
+
+func (x *tx) Account(_ context.Context, clientID string) (*deputy.Account, error) {
+	return account(x.ctx, x, clientID)
+}
+
+func (x *tx) SessionChain(_ context.Context, zone deputy.ZoneID, id deputy.SessionID) ([]*deputy.Session, *deputy.User, error) {
+	return sessionChain(x.ctx, x, zone, id)
+}
+
+func (x *tx) Organizations() deputy.Writes[deputy.Organization] { return writing(x, organizations) }
+func (x *tx) ServiceAccounts() deputy.Writes[deputy.ServiceAccount] {
+	return writing(x, serviceAccounts)
+}
+func (x *tx) ServiceCredentials() deputy.Writes[deputy.ServiceAccountCredential] {
+	return writing(x, serviceCredentials)
+}
+func (x *tx) Zones() deputy.Writes[deputy.Zone]               { return writing(x, zones) }
+func (x *tx) Applications() deputy.Writes[deputy.Application] { return writing(x, applications) }
+func (x *tx) Credentials() deputy.Writes[deputy.Credential]   { return writing(x, credentials) }
+func (x *tx) Dependencies() deputy.Writes[deputy.Dependency]  { return writing(x, dependencies) }
+func (x *tx) Providers() deputy.Writes[deputy.Provider]       { return writing(x, providers) }
+func (x *tx) Resources() deputy.Writes[deputy.Resource]       { return writing(x, resources) }
+func (x *tx) Users() deputy.Writes[deputy.User]               { return writing(x, users) }
+func (x *tx) Sessions() deputy.Writes[deputy.Session]         { return writing(x, sessions) }
+func (x *tx) Grants() deputy.Writes[deputy.Grant]             { return writing(x, grants) }
+func (x *tx) Policies() deputy.Writes[deputy.Policy]          { return writing(x, policies) }
+func (x *tx) PolicyVersions() deputy.Inserts[deputy.PolicyVersion] {
+	return writing(x, policyVersions)
+}
+func (x *tx) PolicySets() deputy.Writes[deputy.PolicySet] { return writing(x, policySets) }
+func (x *tx) PolicySetVersions() deputy.Inserts[deputy.PolicySetVersion] {
+	return writing(x, policySetVersions)
+}
+
+func (x *tx) Activate(_ context.Context, zone deputy.ZoneID, set, version deputy.ID) (deputy.ID, error) {
+	return activate(x.ctx, x, zone, set, version)
+}
+
+func (x *tx) PutConsent(_ context.Context, c *deputy.ConsentRecord) error {
+	return consents.insert(x.ctx, x, c)
+}
+
+func (x *tx) Touch(s *deputy.Session) { x.touches.sessions = append(x.touches.sessions, s) }
+
+func (x *tx) TouchServiceCredential(organization deputy.OrganizationID, id deputy.ID, at time.Time) {
+	x.touches.accounts = append(x.touches.accounts, touchedAccount{organization, id, at})
+}

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+var users = declare(table[deputy.User]{
+	name: "users", noun: "user", scope: zoned,
+	fields: func(u *deputy.User) []field {
+		return []field{
+			{"zone_id", &u.ZoneID},
+			{"id", &u.ID},
+			{"organization_id", &u.OrganizationID},
+			{"identifier", &u.Identifier},
+			{"email", &u.Email},
+			{"email_verified", &u.EmailVerified},
+			{"status", &u.Status},
+			{"provider_id", &u.ProviderID},
+			{"issuer", &u.Issuer},
+			{"subject", &u.Subject},
+			{"authenticated_at", optionalMicros{&u.AuthenticatedAt}},
+			{"key_id", &u.KeyID},
+			{"created_at", micros{&u.CreatedAt}},
+			{"updated_at", micros{&u.UpdatedAt}},
+			{"revision", &u.Revision},
+		}
+	},
+	search: func(u *deputy.User) []field {
+		subject := ""
+		if u.Subject != nil {
+			subject = *u.Subject
+		}
+		return []field{
+			{"identifier_key", text(key(u.Identifier))},
+			{"email_folded", text(fold(u.Email))},
+			{"subject_folded", text(fold(subject))},
+		}
+	},
+	sorts:   map[string]string{"email": "email", "authenticated_at": "COALESCE(authenticated_at, 0)"},
+	uniques: []unique[deputy.User]{{field: "identifier", column: "identifier_key", within: zoned}},
+	stamp:   func(u *deputy.User) (*int64, *time.Time) { return &u.Revision, &u.UpdatedAt },
+	cascade: func(ctx context.Context, x *tx, u *deputy.User) error {
+		return x.each(ctx, []any{string(u.ZoneID), string(u.ID)},
+			"DELETE FROM sessions WHERE zone_id = $1 AND user_id = $2",
+			"DELETE FROM grants WHERE zone_id = $1 AND user_id = $2",
+			"DELETE FROM consents WHERE zone_id = $1 AND user_id = $2")
+	},
+})
+
+var grants = declare(table[deputy.Grant]{
+	name: "grants", noun: "delegated grant", scope: zoned,
+	fields: func(g *deputy.Grant) []field {
+		return []field{
+			{"zone_id", &g.ZoneID},
+			{"id", &g.ID},
+			{"organization_id", &g.OrganizationID},
+			{"user_id", &g.UserID},
+			{"resource_id", &g.ResourceID},
+			{"provider_id", &g.ProviderID},
+			{"scopes", listOf(&g.Scopes)},
+			{"status", &g.Status},
+			{"refresh_token_set", &g.RefreshTokenSet},
+			{"expires_at", micros{&g.ExpiresAt}},
+			{"refreshed_at", optionalMicros{&g.RefreshedAt}},
+			{"created_at", micros{&g.CreatedAt}},
+			{"updated_at", micros{&g.UpdatedAt}},
+			{"revision", &g.Revision},
+		}
+	},
+	stamp: func(g *deputy.Grant) (*int64, *time.Time) { return &g.Revision, &g.UpdatedAt },
+})
+
+// consents have no id of their own; their table is read and written whole.
+var consents = declare(table[deputy.ConsentRecord]{
+	name: "consents", noun: "consent", scope: zoned, id: "resource_id",
+	fields: func(c *deputy.ConsentRecord) []field {
+		return []field{
+			{"zone_id", &c.ZoneID},
+			{"user_id", &c.UserID},
+			{"application_id", &c.ApplicationID},
+			{"resource_id", &c.ResourceID},
+			{"scopes", listOf(&c.Scopes)},
+			{"created_at", micros{&c.CreatedAt}},
+		}
+	},
+	replace: "(zone_id, user_id, application_id, resource_id) DO UPDATE SET scopes = excluded.scopes, created_at = excluded.created_at",
+	stamp:   func(*deputy.ConsentRecord) (*int64, *time.Time) { return nil, nil },
+})

@@ -1,0 +1,162 @@
+package store
+
+import (
+	"context"
+
+	"deputy/internal/deputy"
+)
+
+// reader runs reads: each alone, or several on one state of the database. The
+// store reads from its pool, a transaction from its own connection.
+type reader interface {
+	with(ctx context.Context, read func(querier) error) error
+	consistent(ctx context.Context, read func(querier) error) error
+}
+
+// collection is a table as readers of it see it.
+type collection[T any] struct {
+	t *table[T]
+	s *Store
+	r reader
+}
+
+func (c collection[T]) Get(ctx context.Context, in deputy.Scope, id deputy.ID) (e *T, err error) {
+	err = c.r.with(ctx, func(q querier) (err error) {
+		e, err = c.t.get(ctx, q, in, id, "")
+		return err
+	})
+	return e, c.s.fault(err)
+}
+
+func (c collection[T]) Find(ctx context.Context, in deputy.Scope, field, value string) (e *T, err error) {
+	err = c.r.with(ctx, func(q querier) (err error) {
+		e, err = c.t.find(ctx, q, in, field, value)
+		return err
+	})
+	return e, c.s.fault(err)
+}
+
+func (c collection[T]) List(ctx context.Context, in deputy.Scope, q deputy.Query) (p *deputy.Page[T], err error) {
+	err = c.r.consistent(ctx, func(r querier) (err error) {
+		p, err = c.t.list(ctx, c.s, r, in, q)
+		return err
+	})
+	return p, c.s.fault(err)
+}
+
+// writes is a table as a transaction sees it.
+type writes[T any] struct {
+	collection[T]
+	x *tx
+}
+
+func (w writes[T]) Insert(_ context.Context, e *T) error {
+	return w.t.insert(w.x.ctx, w.x, e)
+}
+
+func (w writes[T]) Update(_ context.Context, in deputy.Scope, id deputy.ID, change func(*T) error) (*T, error) {
+	return w.t.update(w.x.ctx, w.x, in, id, change)
+}
+
+func (w writes[T]) Delete(_ context.Context, in deputy.Scope, id deputy.ID) error {
+	return w.t.delete(w.x.ctx, w.x, in, id)
+}
+
+func reading[T any](s *Store, t *table[T]) deputy.Reads[T] {
+	return collection[T]{t, s, s.readers}
+}
+
+func writing[T any](x *tx, t *table[T]) writes[T] {
+	return writes[T]{collection[T]{t, x.store, x}, x}
+}
+
+func (s *Store) Organizations() deputy.Reads[deputy.Organization] { return reading(s, organizations) }
+func (s *Store) ServiceAccounts() deputy.Reads[deputy.ServiceAccount] {
+	return reading(s, serviceAccounts)
+}
+func (s *Store) ServiceCredentials() deputy.Reads[deputy.ServiceAccountCredential] {
+	return reading(s, serviceCredentials)
+}
+func (s *Store) Zones() deputy.Reads[deputy.Zone]               { return reading(s, zones) }
+func (s *Store) Applications() deputy.Reads[deputy.Application] { return reading(s, applications) }
+func (s *Store) Credentials() deputy.Reads[deputy.Credential]   { return reading(s, credentials) }
+func (s *Store) Dependencies() deputy.Reads[deputy.Dependency]  { return reading(s, dependencies) }
+func (s *Store) Providers() deputy.Reads[deputy.Provider]       { return reading(s, providers) }
+func (s *Store) Resources() deputy.Reads[deputy.Resource]       { return reading(s, resources) }
+func (s *Store) Users() deputy.Reads[deputy.User]               { return reading(s, users) }
+func (s *Store) Sessions() deputy.Reads[deputy.Session]         { return reading(s, sessions) }
+func (s *Store) Grants() deputy.Reads[deputy.Grant]             { return reading(s, grants) }
+func (s *Store) Policies() deputy.Reads[deputy.Policy]          { return reading(s, policies) }
+func (s *Store) PolicyVersions() deputy.Reads[deputy.PolicyVersion] {
+	return reading(s, policyVersions)
+}
+func (s *Store) PolicySets() deputy.Reads[deputy.PolicySet] { return reading(s, policySets) }
+func (s *Store) PolicySetVersions() deputy.Reads[deputy.PolicySetVersion] {
+	return reading(s, policySetVersions)
+}
+
+func (s *Store) Account(ctx context.Context, clientID string) (a *deputy.Account, err error) {
+	err = s.readers.consistent(ctx, func(q querier) (err error) {
+		a, err = account(ctx, q, clientID)
+		return err
+	})
+	return a, s.fault(err)
+}
+
+func (s *Store) Zone(ctx context.Context, zone deputy.ZoneID, since int64) (d *deputy.ZoneDelta, err error) {
+	err = s.readers.consistent(ctx, func(q querier) (err error) {
+		d, err = delta(ctx, q, zone, since)
+		return err
+	})
+	if err == nil {
+		s.hints.note(zone, d.Revision)
+	}
+	return d, s.fault(err)
+}
+
+func (s *Store) Client(ctx context.Context, zone deputy.ZoneID, clientID string) (c *deputy.Client, err error) {
+	err = s.readers.consistent(ctx, func(q querier) (err error) {
+		c, err = client(ctx, q, zone, clientID)
+		return err
+	})
+	if err == nil {
+		s.hints.note(zone, c.Revision)
+	}
+	return c, s.fault(err)
+}
+
+func (s *Store) SessionChain(ctx context.Context, zone deputy.ZoneID, id deputy.SessionID) (chain []*deputy.Session, u *deputy.User, err error) {
+	err = s.readers.consistent(ctx, func(q querier) (err error) {
+		chain, u, err = sessionChain(ctx, q, zone, id)
+		return err
+	})
+	return chain, u, s.fault(err)
+}
+
+func (s *Store) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, app deputy.ApplicationID, resource deputy.ResourceID) (c *deputy.ConsentRecord, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		c, err = consents.one(ctx, q, "zone_id = $1 AND user_id = $2 AND application_id = $3 AND resource_id = $4",
+			string(zone), string(user), string(app), string(resource))
+		return err
+	})
+	return c, s.fault(err)
+}
+
+func (s *Store) SigningKeys(ctx context.Context, owner deputy.ID) (keys []deputy.SigningKey, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		keys, err = keysOf(ctx, q, owner)
+		return err
+	})
+	return keys, s.fault(err)
+}
+
+func (s *Store) DataKey(ctx context.Context, id deputy.ID) (k deputy.DataKey, err error) {
+	err = s.readers.with(ctx, func(q querier) error {
+		found, err := dataKeys.one(ctx, q, "id = $1", string(id))
+		if err == nil {
+			k = *found
+		}
+		return err
+	})
+	return k, s.fault(err)
+}

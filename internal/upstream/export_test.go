@@ -1,0 +1,4 @@
+package upstream
+
+// Freshness is freshness, whose input strangers write.
+var Freshness = freshness
