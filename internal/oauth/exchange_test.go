@@ -23,8 +23,8 @@ type relay struct {
 	token         string // the agent's, for the front resource
 }
 
-func newRelay(t testing.TB) *relay {
-	w := newWorld(t)
+func newRelay(t testing.TB, algs ...deputy.SigningAlgorithm) *relay {
+	w := newWorld(t, algs...)
 	r := &relay{world: w, agent: w.newApp("agent"), server: w.newApp("server")}
 	r.front = w.newResource("https://front.test/mcp", func(x *deputy.Resource) {
 		x.ApplicationID, x.Scopes = &r.server.ID, []string{"use", "admin"}
@@ -202,7 +202,7 @@ func (w *world) newExternal() *deputy.Provider {
 }
 
 func TestSubjectTokens(t *testing.T) {
-	w := newRelay(t)
+	w := newRelay(t, both...)
 	good := func() map[string]any {
 		now := w.clock.Now()
 		return map[string]any{

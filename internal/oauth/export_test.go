@@ -47,3 +47,34 @@ func IsJWS(s string) bool { return isJWS(s) }
 
 // Clients is how many clients are cached before one is forgotten.
 const Clients = generationSize
+
+// MaxSources is how many sources of failures are told apart.
+const MaxSources = maxSources
+
+// Sources returns how many sources of failures a server has counted.
+func Sources(s *Server) int {
+	s.failures.mu.Lock()
+	defer s.failures.mu.Unlock()
+	return len(s.failures.counts)
+}
+
+// Hold bounds the zones that a server holds.
+func Hold(s *Server, weight int) { s.zones.limit = weight }
+
+// Held returns how many zones a server holds.
+func Held(s *Server) (n int) {
+	for range s.zones.held.Range {
+		n++
+	}
+	return n
+}
+
+// CachedClients returns how many clients a server has cached.
+func CachedClients(s *Server) (n int) {
+	for _, g := range []*generation{s.clients.young.Load(), s.clients.old.Load()} {
+		for range g.entries.Range {
+			n++
+		}
+	}
+	return n
+}

@@ -183,6 +183,7 @@ func TestOffMeansOffAtOnce(t *testing.T) {
 			}
 			for name, way := range ways[part] {
 				t.Run(string(use)+"/"+string(part)+"/"+name, func(t *testing.T) {
+					t.Parallel()
 					s := newStage(t)
 					if a := send(s); a.status != 200 {
 						t.Fatalf("with everything in force: %s", a)

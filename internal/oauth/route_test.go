@@ -87,7 +87,7 @@ func TestIssuerForms(t *testing.T) {
 }
 
 func TestJWKS(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, both...)
 	a := w.get("GET", w.issuer()+"/openidconnect/jwks")
 	keys, _ := a.json["keys"].([]any)
 	if a.status != 200 || len(keys) != 2 || a.header.Get("Cache-Control") != "public, max-age=300" {

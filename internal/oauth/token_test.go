@@ -12,8 +12,11 @@ import (
 	"deputy/internal/deputy"
 )
 
+// both are the algorithms of a zone as its create call leaves it.
+var both = []deputy.SigningAlgorithm{deputy.RS256, deputy.ES256}
+
 func TestClientCredentials(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, both...)
 	agent := w.newApp("agent")
 	r := w.newResource("https://api.test/v1", func(r *deputy.Resource) { r.Scopes = []string{"read", "write"} })
 	w.depend(agent, r)
@@ -116,7 +119,7 @@ func (w *world) setResource(r *deputy.Resource, change func(*deputy.Resource)) {
 }
 
 func TestSigningAlgorithm(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, both...)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", nil)
 	w.depend(agent, r)

@@ -69,7 +69,7 @@ type world struct {
 	sealing *sealing
 	config  oauth.Config
 	server  *oauth.Server
-	rsa     *keys.Pool
+	algs    []deputy.SigningAlgorithm
 
 	platform     deputy.ID
 	organization *deputy.Organization
@@ -81,9 +81,14 @@ type world struct {
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-func newWorld(t testing.TB) *world {
+// newWorld makes a world whose keys are of the given algorithms; the first is
+// the zone's choice. Without any they are of ES256, which take no time to make.
+func newWorld(t testing.TB, algs ...deputy.SigningAlgorithm) *world {
 	t.Helper()
-	w := &world{TB: t, clock: &clock{now: noon}, platform: deputy.NewID(noon), rsa: keys.NewPool(1)}
+	if len(algs) == 0 {
+		algs = []deputy.SigningAlgorithm{deputy.ES256}
+	}
+	w := &world{TB: t, clock: &clock{now: noon}, platform: deputy.NewID(noon), algs: algs}
 	var root, cursors [32]byte
 	rand.Read(root[:])
 	rand.Read(cursors[:])
@@ -168,13 +173,13 @@ func (w *world) newDataKey(owner, parent deputy.ID) deputy.DataKey {
 	return key
 }
 
-// newKeys makes an active key of each algorithm.
+// newKeys makes an active key of each of the world's algorithms.
 func (w *world) newKeys(owner, dataKey deputy.ID) ([]deputy.SigningKey, map[deputy.SigningAlgorithm]*keys.Signer) {
 	w.Helper()
 	signers := make(map[deputy.SigningAlgorithm]*keys.Signer)
 	var rows []deputy.SigningKey
-	for _, alg := range []deputy.SigningAlgorithm{deputy.RS256, deputy.ES256} {
-		signer, row, err := keys.Generate(context.Background(), w.vault, w.rsa, keys.Spec{
+	for _, alg := range w.algs {
+		signer, row, err := keys.Generate(context.Background(), w.vault, keys.NewPool(1), keys.Spec{
 			Owner: owner, DataKey: dataKey, Algorithm: alg, State: deputy.KeyActive, Now: w.clock.Now(),
 		})
 		if err != nil {
@@ -198,7 +203,7 @@ func (w *world) newZone(o *deputy.Organization, form deputy.IssuerForm) (z *depu
 	}
 	z = &deputy.Zone{
 		ID: deputy.ZoneID(id), OrganizationID: o.ID, Owner: deputy.Customer, Slug: "zone", Name: "Zone",
-		LoginFlow: "default", PKCERequired: true, DCREnabled: true, SigningAlg: "RS256", IssuerForm: form,
+		LoginFlow: "default", PKCERequired: true, DCREnabled: true, SigningAlg: string(w.algs[0]), IssuerForm: form,
 		KeyID: dataKey.ID, CreatedAt: now, UpdatedAt: now,
 	}
 	provider := func(kind deputy.ProviderType, identifier, name string) *deputy.Provider {
@@ -248,7 +253,7 @@ func (w *world) newZone(o *deputy.Organization, form deputy.IssuerForm) (z *depu
 }
 
 // activate makes a policy set of the texts and binds it.
-func (w *world) activate(z *deputy.Zone, name string, order []string, texts map[string]string) *deputy.PolicySet {
+func (w *world) activate(z *deputy.Zone, name string, order []string, texts map[string]string, change ...func(*deputy.PolicySetVersion)) *deputy.PolicySet {
 	w.Helper()
 	now := w.clock.Now()
 	set := &deputy.PolicySet{
@@ -283,6 +288,9 @@ func (w *world) activate(z *deputy.Zone, name string, order []string, texts map[
 	version := &deputy.PolicySetVersion{
 		ID: w.id(), ZoneID: z.ID, PolicySetID: set.ID, Owner: deputy.Customer, SchemaVersion: policy.DefaultSchema,
 		Manifest: manifest, ManifestSHA: sha, Attestation: []byte(`{}`), CreatedBy: "test", CreatedAt: now,
+	}
+	for _, f := range change {
+		f(version)
 	}
 	w.write(z.ID, func(ctx context.Context, tx deputy.Tx) error {
 		for i := range policies {
