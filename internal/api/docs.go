@@ -205,9 +205,11 @@ func docsNotes(s *huma.Schema) []string {
 		add("%s", s.Format)
 	}
 	if len(s.Enum) > 0 {
-		values := make([]string, len(s.Enum))
-		for i, v := range s.Enum {
-			values[i] = fmt.Sprint(v)
+		var values []string
+		for _, v := range s.Enum {
+			if v != nil { // the type says so
+				values = append(values, fmt.Sprint(v))
+			}
 		}
 		add("one of %s", strings.Join(values, ", "))
 	}

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -192,7 +193,10 @@ func TestLists(t *testing.T) {
 		step{do: "GET /zones/{zone}/applications?filter[id]={a}&filter[id]={e}&filter[id]=unknown&limit=1", status: 200, want: `{"items":[{"name":"e"},{"name":"a"}],"pagination":{` + none + `}}`},
 		step{do: "GET /zones/{zone}/applications?filter[id]={a},{b}", status: 400, want: `{"details":[{"field":"filter[id]"}]}`},
 		step{do: "GET /zones/{zone}/applications?filter[id]={a}&after={next}", status: 400, want: errorBody(400, "bad_request")},
-		step{do: "GET /zones/{zone}/applications?" + strings.Repeat("filter[id]=x&", 101), status: 400},
+		step{do: "GET /zones/{zone}/applications?" + many("filter[id]", 101), status: 400},
+		step{do: "GET /zones/{zone}/applications?" + many("query[]", 101), status: 400, want: `{"details":[{"field":"query[]"}]}`},
+		step{do: "GET /zones/{zone}/applications?" + many("query[]", 100), status: 200, want: `{"items":[]}`},
+		step{do: "GET /zones/{zone}/applications?" + strings.Repeat("traits[all]=gateway&", 2000), status: 200, want: `{"items":[]}`},
 		step{do: "GET /zones/{zone}/applications?query[]=A&query[]=B", status: 200, want: `{"items":[{"name":"b"},{"name":"a"}]}`},
 		step{do: "GET /zones/{zone}/applications?query=A", status: 200, want: `{"items":[{"name":"a"}]}`},
 		step{do: "GET /zones/{zone}/applications?query[name]=a&query[identifier]=b", status: 200, want: `{"items":[]}`},
@@ -202,4 +206,13 @@ func TestLists(t *testing.T) {
 		step{do: "GET /zones/{zone}/applications?traits=gateway,mcp-provider", status: 400},
 		step{do: "GET /zones/{zone}/applications?traits=other", status: 400},
 	)
+}
+
+// many returns a query with n values of a parameter.
+func many(name string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%s=x%dx&", name, i)
+	}
+	return b.String()
 }
