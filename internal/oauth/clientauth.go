@@ -74,7 +74,7 @@ func basicHeader(values []string) (string, error) {
 	if len(values) > 1 {
 		return "", refuse(codeInvalidRequest, "More than one Authorization header is given.")
 	}
-	credentials = strings.TrimSpace(credentials)
+	credentials = strings.TrimLeft(credentials, " ") // RFC 9110 §11.4: one space or more
 	if credentials == "" {
 		return "", errClient
 	}
