@@ -24,18 +24,6 @@ func (unsealed) OpenPersonal(_ context.Context, _ deputy.EventID, p []byte) ([]b
 	return p, nil
 }
 
-func open(tb testing.TB, path string) *store.Store {
-	tb.Helper()
-	s, err := store.Open(tb.Context(), store.Config{
-		Path: path, CursorKey: make([]byte, 32), Now: time.Now, Sealing: unsealed{}, Migrate: true,
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { s.Close() })
-	return s
-}
-
 var organization = deputy.OrganizationID(deputy.NewID(time.Now()))
 
 // issued is the event of a usual issuance.
@@ -64,7 +52,7 @@ func newZone() *deputy.Zone {
 // BenchmarkEvents writes events alone, 64 at a time.
 func BenchmarkEvents(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "deputy.db")
-	s := open(b, path)
+	s := open(b, store.Config{Path: path, Migrate: true})
 	z := newZone()
 	if err := s.Write(b.Context(), issued(z.ID), func(t deputy.Tx) error { return t.Zones().Insert(b.Context(), z) }); err != nil {
 		b.Fatal(err)
@@ -93,6 +81,9 @@ func BenchmarkEvents(b *testing.B) {
 	b.StopTimer()
 	b.ReportMetric(float64(written(b)-before)/float64(b.N), "disk-B/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	if i, err := os.Stat(path + "-wal"); err == nil {
+		b.ReportMetric(float64(i.Size())/(1<<20), "wal-MB")
+	}
 }
 
 // written returns how many bytes this process has sent to disks.
