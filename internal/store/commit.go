@@ -210,13 +210,12 @@ func (w *writer) transact(group []*member) (err error) {
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
 	x := &tx{
 		store: w.s, ctx: ctx, link: w.link, now: w.s.now(), alone: len(group) == 1,
 		revisions: map[deputy.ZoneID]int64{}, locked: map[deputy.ZoneID]bool{},
-	}
-	if _, err := w.link.exec(ctx, w.s.d.begin); err != nil {
-		w.drop()
-		return err
 	}
 	good, err := w.turns(x, group)
 	if err == nil && len(good) > 0 {
@@ -237,6 +236,23 @@ func (w *writer) transact(group []*member) (err error) {
 func (w *writer) connect(ctx context.Context) (err error) {
 	if w.link == nil {
 		w.link, err = w.s.writing.take(ctx)
+	}
+	return err
+}
+
+// begin starts the transaction: on a new connection if the one at hand was lost
+// since it was last used.
+func (w *writer) begin(ctx context.Context) error {
+	_, err := w.link.exec(ctx, w.s.d.begin)
+	if w.s.d.classify(err) == lost {
+		w.drop()
+		if err := w.connect(ctx); err != nil {
+			return err
+		}
+		_, err = w.link.exec(ctx, w.s.d.begin)
+	}
+	if err != nil {
+		w.drop()
 	}
 	return err
 }
