@@ -343,13 +343,18 @@ func (r *resource) lifetime() time.Duration {
 	return time.Duration(*r.Lifetime) * time.Second
 }
 
+// appendToken appends the member access_token. A JWS needs no escaping.
+func appendToken(b []byte, token string) []byte {
+	return append(append(append(appendName(b, "access_token"), '"'), token...), '"')
+}
+
 // writeCredential answers with a credential (RFC 6749 §5.1, RFC 8693 §2.2.1).
 func writeCredential(w http.ResponseWriter, i *issuance, c *credential) {
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["Pragma"] = jsonType, noStore, noCache
 	h["Access-Control-Allow-Origin"] = anyone
 	b := append(make([]byte, 0, len(c.token)+256), '{')
-	b = appendMember(b, "access_token", c.token)
+	b = appendToken(b, c.token)
 	if i.subject != nil {
 		b = appendMember(b, "issued_token_type", typeAccessToken)
 	}
