@@ -111,12 +111,14 @@ func (b *benchmark) prepare(ctx context.Context) error {
 	if b.zone != nil {
 		return nil
 	}
+	file := b.remote.bootstrap()
 	if b.remote.url == "" {
 		if err := b.startServer(ctx); err != nil {
 			return err
 		}
+		file = filepath.Join(b.folder, "data", "bootstrap.json")
 	}
-	account, err := b.remote.account(filepath.Join(b.folder, "data", "bootstrap.json"))
+	account, err := b.remote.account(file)
 	if err != nil {
 		return err
 	}

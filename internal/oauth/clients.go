@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
+	"unique"
 
 	"deputy/internal/deputy"
 	"deputy/internal/policy"
@@ -22,17 +23,24 @@ type client struct {
 }
 
 func newClient(c *deputy.Client) *client {
+	a, by := c.Application, c.Credential
+	a.OrganizationID, a.ZoneID, a.Owner, a.Consent = shared(a.OrganizationID), shared(a.ZoneID), shared(a.Owner), shared(a.Consent)
+	by.OrganizationID, by.ZoneID, by.ApplicationID, by.Type = a.OrganizationID, a.ZoneID, a.ID, shared(by.Type)
 	return &client{
 		revision: c.Revision, credential: c.Credential, application: c.Application,
 		principal: newPrincipal(c.Application, c.Credential.Type, c.Dependencies), edges: len(c.Dependencies),
 	}
 }
 
+// shared returns s in memory that all cached clients share, for what many of
+// them have in common.
+func shared[S ~string](s S) S { return unique.Make(s).Value() }
+
 // newPrincipal returns an application as policies see it.
 func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency) *policy.Application {
 	dependencies := make([]policy.Dependency, len(edges))
 	for i, d := range edges {
-		dependencies[i] = policy.Dependency{ResourceID: d.ResourceID, WhenAccessing: d.WhenAccessing}
+		dependencies[i] = policy.Dependency{ResourceID: shared(d.ResourceID), WhenAccessing: d.WhenAccessing}
 	}
 	return policy.NewApplication(policy.ApplicationFacts{
 		ID: a.ID, Identifier: a.Identifier, Name: a.Name, RegistrationMethod: "managed",

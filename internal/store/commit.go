@@ -47,7 +47,8 @@ type writer struct {
 
 	link    *link // nil until connected
 	group   []*member
-	segment []byte // reused
+	segment []byte // reused, as is packed
+	packed  []byte
 }
 
 // maxGroup is how many members share a transaction at most.
@@ -118,15 +119,12 @@ func (w *writer) enter(m *member) error {
 	}
 }
 
-// close works off the queue and ends the writer.
+// close works off the queue and ends the writer. It is called once.
 func (w *writer) close() {
 	w.mu.Lock()
-	already := w.closed
 	w.closed = true
 	w.mu.Unlock()
-	if !already {
-		close(w.queue)
-	}
+	close(w.queue)
 	<-w.gone
 }
 
@@ -336,7 +334,7 @@ func (w *writer) finish(x *tx, good []*member) error {
 	if _, err = w.link.exec(x.ctx, "COMMIT"); err != nil {
 		return w.doubtful(x, good, err)
 	}
-	w.s.checkpoints.wrote(len(w.segment), len(good))
+	w.s.checkpoints.wrote(len(w.packed), len(good))
 	return nil
 }
 

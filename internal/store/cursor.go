@@ -104,7 +104,7 @@ func parseCursor(b []byte) (c cursor, ok bool) {
 // tag authenticates a cursor's content as part of one list.
 func (s *Store) tag(content []byte, list []any) []byte {
 	mac := hmac.New(sha256.New, s.cursorKey)
-	fmt.Fprintf(mac, "%q", list)
+	fmt.Fprintf(mac, "%#v", list)
 	mac.Write([]byte{0})
 	mac.Write(content)
 	return mac.Sum(nil)[:cursorTag]

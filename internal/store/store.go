@@ -37,6 +37,7 @@ import (
 	"log/slog"
 	"net/url"
 	"runtime"
+	"sync"
 	"time"
 
 	"deputy/internal/deputy"
@@ -76,6 +77,7 @@ type Store struct {
 	writer      *writer
 	checkpoints *checkpoints
 	hints       hints
+	close       func() error
 }
 
 var _ deputy.Store = (*Store)(nil)
@@ -101,6 +103,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s.writer = &writer{s: s, queue: make(chan *member, maxGroup), gone: make(chan struct{})}
 	go s.writer.run()
+	s.close = sync.OnceValue(func() error {
+		s.writer.close()
+		s.checkpoints.close()
+		return errors.Join(s.readers.close(), s.writing.close())
+	})
 	return s, nil
 }
 
@@ -124,13 +131,13 @@ func (s *Store) connect(c Config) error {
 		return nil
 	}
 	s.d = sqliteDialect
-	readers, err := sql.Open(s.d.driver, dataSource(c.Path, "deferred", "query_only(1)", "cache_size(-4000)"))
+	readers, err := sql.Open(s.d.driver, dataSource(c.Path, "deferred", "query_only(1)", "cache_size(-1000)"))
 	if err != nil {
 		return err
 	}
 	// Checkpoints are made beside the writer; if they ever fall behind, SQLite
 	// makes one itself after this many pages.
-	writing, err := sql.Open(s.d.driver, dataSource(c.Path, "immediate", "wal_autocheckpoint(32000)", "cache_size(-8000)"))
+	writing, err := sql.Open(s.d.driver, dataSource(c.Path, "immediate", "wal_autocheckpoint(32000)", "cache_size(-2000)"))
 	if err != nil {
 		return err
 	}
@@ -168,11 +175,7 @@ func (s *Store) Ready(ctx context.Context) error {
 
 // Close finishes the writes under way and closes the database. Writes that
 // come later are Unavailable.
-func (s *Store) Close() error {
-	s.writer.close()
-	s.checkpoints.close()
-	return errors.Join(s.readers.close(), s.writing.close())
-}
+func (s *Store) Close() error { return s.close() }
 
 // fault turns a failure of the engine into one that callers know.
 func (s *Store) fault(err error) error {

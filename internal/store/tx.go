@@ -220,3 +220,9 @@ func (x *tx) Touch(s *deputy.Session) { x.touches.sessions = append(x.touches.se
 func (x *tx) TouchServiceCredential(organization deputy.OrganizationID, id deputy.ID, at time.Time) {
 	x.touches.accounts = append(x.touches.accounts, touchedAccount{organization, id, at})
 }
+
+// Once notes the key beside the facts about the database.
+func (x *tx) Once(_ context.Context, key string) (first bool, err error) {
+	n, err := x.exec(x.ctx, "INSERT INTO meta (name, value) VALUES ($1, '') ON CONFLICT DO NOTHING", "once:"+key)
+	return n > 0, err
+}

@@ -1,0 +1,138 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+var background = map[string]func(*world){
+	"a task is claimed by one":      exclusive,
+	"a lost lease finishes nothing": lostLease,
+	"facts about the database":      facts,
+}
+
+func (w *world) enqueue(kind string, at time.Time) deputy.Task {
+	t := deputy.Task{ID: w.newID(), Kind: kind, ZoneID: w.zone.ID, Data: []byte(`{"n":1}`), RunAt: at}
+	w.insert(func(tx deputy.Tx) error { return tx.Enqueue(w.ctx, t) })
+	return t
+}
+
+func exclusive(w *world) {
+	now := w.clock.Now()
+	for range 40 {
+		w.enqueue("work", now)
+	}
+	w.enqueue("other", now)
+	w.enqueue("work", now.Add(time.Hour))
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	claims := map[deputy.ID]int{}
+	nodes := []Store{w.Store, w.node()}
+	for i := range 8 {
+		wait.Go(func() {
+			for {
+				tasks, err := nodes[i%2].ClaimTasks(w.ctx, []string{"work", "none"}, 3, time.Minute)
+				if err != nil {
+					w.Error(err)
+				}
+				if len(tasks) == 0 {
+					return
+				}
+				for _, t := range tasks {
+					if t.Attempt != 1 || t.Kind != "work" || string(t.Data) != `{"n":1}` {
+						w.Errorf("claimed %+v", t)
+					}
+					mu.Lock()
+					claims[t.ID]++
+					mu.Unlock()
+					if err := nodes[i%2].FinishTask(w.ctx, t, time.Time{}); err != nil {
+						w.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wait.Wait()
+	for id, n := range claims {
+		if n != 1 {
+			w.Errorf("task %s was claimed %d times", id, n)
+		}
+	}
+	if len(claims) != 40 {
+		w.Errorf("%d tasks were claimed", len(claims))
+	}
+	w.clock.advance(2 * time.Hour)
+	if left := sure(w.ClaimTasks(w.ctx, []string{"work"}, 10, time.Minute)); len(left) != 1 {
+		w.Errorf("an hour later %d are due", len(left))
+	}
+	if none := sure(w.ClaimTasks(w.ctx, nil, 10, time.Minute)); len(none) != 0 {
+		w.Error("tasks of no kind")
+	}
+}
+
+func lostLease(w *world) {
+	w.enqueue("work", w.clock.Now())
+	claim := func() deputy.Task {
+		w.Helper()
+		tasks := sure(w.ClaimTasks(w.ctx, []string{"work"}, 10, time.Minute))
+		if len(tasks) != 1 {
+			w.Fatalf("%d tasks", len(tasks))
+		}
+		return tasks[0]
+	}
+	first := claim()
+	w.clock.advance(2 * time.Minute)
+	second := claim()
+	if second.ID != first.ID || second.Attempt != 2 {
+		w.Errorf("claimed again: %+v", second)
+	}
+	w.is(w.FinishTask(w.ctx, first, time.Time{}), deputy.Stale)
+	w.must(w.FinishTask(w.ctx, second, w.clock.Now().Add(time.Minute)))
+	w.is(w.FinishTask(w.ctx, second, time.Time{}), deputy.Stale)
+	if early := sure(w.ClaimTasks(w.ctx, []string{"work"}, 10, time.Minute)); len(early) != 0 {
+		w.Error("claimed before it is due")
+	}
+	w.clock.advance(time.Minute)
+	third := claim()
+	w.must(w.FinishTask(w.ctx, third, time.Time{}))
+	w.clock.advance(time.Hour)
+	if gone := sure(w.ClaimTasks(w.ctx, []string{"work"}, 10, time.Minute)); len(gone) != 0 {
+		w.Error("a finished task came back")
+	}
+	no := errors.New("no")
+	if err := w.write(func(t deputy.Tx) error {
+		w.must(t.Enqueue(w.ctx, deputy.Task{ID: w.newID(), Kind: "work", RunAt: w.clock.Now()}))
+		return no
+	}); !errors.Is(err, no) {
+		w.Error(err)
+	}
+	if none := sure(w.ClaimTasks(w.ctx, []string{"work"}, 10, time.Minute)); len(none) != 0 {
+		w.Error("the task of a failed write")
+	}
+}
+
+func facts(w *world) {
+	_, err := w.Meta(w.ctx, "root")
+	w.is(err, deputy.NotFound)
+	nodes := []Store{w.Store, w.node()}
+	known := make([]string, 16)
+	var wait sync.WaitGroup
+	for i := range known {
+		wait.Go(func() {
+			var err error
+			if known[i], err = nodes[i%2].Remember(w.ctx, "root", fmt.Sprint(i)); err != nil {
+				w.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	for _, k := range known {
+		if k != known[0] || k != sure(w.Meta(w.ctx, "root")) {
+			w.Errorf("known: %v", known)
+		}
+	}
+}

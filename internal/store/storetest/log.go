@@ -1,0 +1,335 @@
+package storetest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"deputy/internal/deputy"
+
+	"pgregory.net/rapid"
+)
+
+var log = map[string]func(*world){
+	"a record reads back":                          records,
+	"pages of any log make up the log":             logPaging,
+	"an event is found at once":                    foundAtOnce,
+	"requests are found before and after indexing": requests,
+	"a clock that goes back loses nothing":         clockGoesBack,
+	"a cursor is of one log only":                  foreignLogCursors,
+	"sequence numbers have no gap":                 sequence,
+}
+
+func records(w *world) {
+	e := w.event()
+	e.UserKey, e.IP, e.UserAgent = "key", "192.0.2.1", "agent"
+	e.Actor = deputy.Actor{Type: "user", ID: "u", Identifier: "canary@example.com"}
+	w.must(w.Write(w.ctx, e, nil))
+	r := sure(w.Event(w.ctx, w.org.ID, w.zone.ID, e.ID))
+	if r.ID != e.ID || r.OrganizationID != w.org.ID || r.ZoneID != w.zone.ID || r.RequestID != e.RequestID || r.Seq != 3 {
+		w.Errorf("%+v", r)
+	}
+	if r.Leaf != deputy.LeafHash(r.Bytes) || bytes.Contains(r.Bytes, []byte("canary")) {
+		w.Errorf("bytes %s", r.Bytes)
+	}
+	got := sure(r.Event(w.ctx, reversal{}))
+	e.UserKey = ""
+	e.Time = e.Time.Truncate(time.Millisecond) // as it is shown
+	w.same(e, got)
+	_, err := w.Event(w.ctx, w.org.ID, "another zone", e.ID)
+	w.is(err, deputy.NotFound)
+	_, err = w.Event(w.ctx, "another organization", "", e.ID)
+	w.is(err, deputy.NotFound)
+	for _, id := range []deputy.EventID{"odd", fresh[deputy.EventID](w), deputy.EventID(deputy.MinID(w.clock.Now().Add(-1e15)))} {
+		_, err = w.Event(w.ctx, w.org.ID, "", id)
+		w.is(err, deputy.NotFound)
+	}
+}
+
+// fill writes n events in groups of many writers, of two zones and a few
+// requests, and returns them in the order of the log.
+func (w *world) fill(n int) []*deputy.Record {
+	other := deputy.ZoneID(w.newID())
+	var wait sync.WaitGroup
+	events := make(chan *deputy.Event, n)
+	for i := range n {
+		e := w.event()
+		e.RequestID = fmt.Sprint("request-", i%17)
+		switch i % 5 {
+		case 0:
+			e.ZoneID = other
+		case 1:
+			e.ZoneID = ""
+		}
+		events <- e
+	}
+	close(events)
+	for range 8 {
+		wait.Go(func() {
+			for e := range events {
+				if err := w.Write(w.ctx, e, nil); err != nil {
+					w.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	return w.all()
+}
+
+// all reads the whole log of the organization.
+func (w *world) all() (all []*deputy.Record) {
+	q := deputy.EventQuery{Organization: w.org.ID, Ascending: true}
+	for more := true; more; {
+		p := sure(w.Events(w.ctx, q))
+		all = append(all, p.Items...)
+		q.After, more = p.Last, p.HasNext
+	}
+	return all
+}
+
+// logPaging compares random queries with a model that has the whole log in
+// memory, before and after a part of it is indexed.
+func logPaging(w *world) {
+	all := w.fill(400)
+	times := make([]time.Time, len(all))
+	for i, r := range all {
+		times[i] = sure(r.Event(w.ctx, reversal{})).Time
+	}
+	rapid.Check(w.T, func(t *rapid.T) {
+		q := deputy.EventQuery{Organization: w.org.ID, Limit: rapid.IntRange(1, 100).Draw(t, "limit"), Ascending: rapid.Bool().Draw(t, "ascending"), Count: rapid.Bool().Draw(t, "count")}
+		if rapid.Bool().Draw(t, "zoned") {
+			q.Zone = rapid.SampledFrom([]deputy.ZoneID{w.zone.ID, all[len(all)-3].ZoneID, "nowhere"}).Draw(t, "zone")
+		}
+		if rapid.Bool().Draw(t, "since") {
+			q.Since = rapid.SampledFrom(times).Draw(t, "from").Add(time.Duration(rapid.IntRange(-1, 1).Draw(t, "µs")) * time.Microsecond)
+		}
+		if rapid.Bool().Draw(t, "until") {
+			q.Until = rapid.SampledFrom(times).Draw(t, "to").Add(time.Duration(rapid.IntRange(-1, 1).Draw(t, "µs")) * time.Microsecond)
+		}
+		for range rapid.IntRange(0, 2).Draw(t, "requests") {
+			q.RequestID = append(q.RequestID, fmt.Sprint("request-", rapid.IntRange(0, 18).Draw(t, "request")))
+		}
+		for range rapid.IntRange(0, 3).Draw(t, "ids") {
+			q.JTI = append(q.JTI, rapid.SampledFrom(all).Draw(t, "id").ID)
+		}
+		var want []*deputy.Record
+		for i, r := range all {
+			if (q.Zone == "" || r.ZoneID == q.Zone) && (q.Since.IsZero() || !times[i].Before(q.Since)) && (q.Until.IsZero() || times[i].Before(q.Until)) &&
+				(len(q.RequestID) == 0 || slices.Contains(q.RequestID, r.RequestID)) && (len(q.JTI) == 0 || slices.Contains(q.JTI, r.ID)) {
+				want = append(want, r)
+			}
+		}
+		if !q.Ascending {
+			slices.Reverse(want)
+		}
+		logPagesMakeUp(t, w, q, want)
+	})
+}
+
+func logPagesMakeUp(t *rapid.T, w *world, q deputy.EventQuery, want []*deputy.Record) {
+	check := func(q deputy.EventQuery, from, to int) *deputy.Page[deputy.Record] {
+		p, err := w.Events(w.ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.EqualFunc(p.Items, want[from:to], func(a, b *deputy.Record) bool { return a.Seq == b.Seq && bytes.Equal(a.Bytes, b.Bytes) }) {
+			t.Fatalf("%+v: items %d to %d of %d are not what was returned: %d items", q, from, to, len(want), len(p.Items))
+		}
+		if p.HasPrevious != (from > 0) || p.HasNext != (to < len(want)) {
+			t.Fatalf("%+v: items %d to %d of %d: previous %v, next %v", q, from, to, len(want), p.HasPrevious, p.HasNext)
+		}
+		if q.Count != (p.Total != nil) || q.Count && *p.Total != len(want) {
+			t.Fatalf("%+v: total %d, want %d", q, *p.Total, len(want))
+		}
+		return p
+	}
+	n := len(want)
+	var p *deputy.Page[deputy.Record]
+	for from := 0; from == 0 || from < n; from += q.Limit {
+		p = check(q, from, min(n, from+q.Limit))
+		q.After = p.Last
+	}
+	if n == 0 {
+		return
+	}
+	q.After, q.Before = "", p.First
+	for to := (n - 1) / q.Limit * q.Limit; to > 0; to -= q.Limit {
+		p = check(q, max(0, to-q.Limit), to)
+		q.Before = p.First
+	}
+}
+
+func foundAtOnce(w *world) {
+	var wait sync.WaitGroup
+	for range 64 {
+		e := w.event()
+		wait.Go(func() {
+			if err := w.Write(w.ctx, e, nil); err != nil {
+				w.Error(err)
+				return
+			}
+			for _, zone := range []deputy.ZoneID{"", e.ZoneID} {
+				p, err := w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, Zone: zone, JTI: []deputy.EventID{e.ID}})
+				if err != nil || len(p.Items) != 1 || p.Items[0].ID != e.ID {
+					w.Errorf("by id: %v, %v", p, err)
+				}
+				p, err = w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, Zone: zone, RequestID: []string{e.RequestID}})
+				if err != nil || len(p.Items) != 1 || p.Items[0].ID != e.ID {
+					w.Errorf("by request: %v, %v", p, err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
+
+func requests(w *world) {
+	rare := w.event()
+	rare.RequestID = "rare"
+	w.must(w.Write(w.ctx, rare, nil))
+	find := func(id string, want int) {
+		w.Helper()
+		q := deputy.EventQuery{Organization: w.org.ID, RequestID: []string{id}, Limit: 7, Ascending: true, Count: true}
+		var seqs []int64
+		for more := true; more; {
+			p := sure(w.Events(w.ctx, q))
+			for _, r := range p.Items {
+				seqs = append(seqs, r.Seq)
+				if r.RequestID != id {
+					w.Errorf("event of request %q", r.RequestID)
+				}
+			}
+			if *p.Total != want {
+				w.Errorf("%d events of %s in total, want %d", *p.Total, id, want)
+			}
+			q.After, more = p.Last, p.HasNext
+		}
+		if len(seqs) != want || !slices.IsSorted(seqs) {
+			w.Errorf("%d events of request %s, want %d", len(seqs), id, want)
+		}
+	}
+	// More than a run at a time, so that some is indexed and some is not; eight
+	// runs, so that they are merged.
+	written := 0
+	write := func(n int) {
+		events := make(chan *deputy.Event, n)
+		for i := range n {
+			e := w.event()
+			e.RequestID = fmt.Sprint("r", (written+i)%1000)
+			events <- e
+		}
+		close(events)
+		written += n
+		var wait sync.WaitGroup
+		for range 64 {
+			wait.Go(func() {
+				for e := range events {
+					if err := w.Write(w.ctx, e, nil); err != nil {
+						w.Error(err)
+					}
+				}
+			})
+		}
+		wait.Wait()
+	}
+	write(1000)
+	if more := sure(w.IndexEvents(w.ctx, 1)); more {
+		w.Error("a short log needs no index")
+	}
+	find("r7", 1)
+	for round := 1; round <= 9; round++ {
+		write(4000)
+		find("r7", 4*round+1)
+		for sure(w.IndexEvents(w.ctx, 4096)) {
+		}
+		find("r7", 4*round+1)
+	}
+	find("rare", 1)
+	find("none", 0)
+	p := sure(w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, Zone: w.zone.ID, RequestID: []string{"r1", "rare"}, Limit: 100}))
+	if len(p.Items) != 38 {
+		w.Errorf("%d events of two requests", len(p.Items))
+	}
+}
+
+func clockGoesBack(w *world) {
+	var events []*deputy.Event
+	for _, by := range []time.Duration{0, -time.Hour, 2 * time.Hour, -30 * time.Minute, 0} {
+		w.clock.advance(by)
+		for range 3 {
+			e := w.event()
+			e.Time = e.Time.Add(-by) // its own time and id disagree, too
+			events = append(events, e)
+			w.must(w.Write(w.ctx, e, nil))
+		}
+	}
+	for i, e := range events {
+		if !w.logged(e) {
+			w.Errorf("event %d is not found", i)
+		}
+		p := sure(w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, Since: e.Time.Truncate(time.Millisecond), Until: e.Time.Add(time.Millisecond), Count: true}))
+		if !slices.ContainsFunc(p.Items, func(r *deputy.Record) bool { return r.ID == e.ID }) || *p.Total != len(p.Items) {
+			w.Errorf("event %d is not found by its time: %d, %d", i, len(p.Items), *p.Total)
+		}
+	}
+}
+
+func foreignLogCursors(w *world) {
+	w.fill(20)
+	q := deputy.EventQuery{Organization: w.org.ID, Zone: w.zone.ID, Limit: 2}
+	cursor := sure(w.Events(w.ctx, q)).Last
+	for name, change := range map[string]func(*deputy.EventQuery){
+		"zone":         func(q *deputy.EventQuery) { q.Zone = "" },
+		"organization": func(q *deputy.EventQuery) { q.Organization = "other" },
+		"order":        func(q *deputy.EventQuery) { q.Ascending = true },
+		"since":        func(q *deputy.EventQuery) { q.Since = w.clock.Now().Add(-time.Hour) },
+		"until":        func(q *deputy.EventQuery) { q.Until = w.clock.Now() },
+		"request":      func(q *deputy.EventQuery) { q.RequestID = []string{"r"} },
+		"jti":          func(q *deputy.EventQuery) { q.JTI = []deputy.EventID{"r"} },
+	} {
+		other := q
+		change(&other)
+		other.After = cursor
+		_, err := w.Events(w.ctx, other)
+		if !errors.Is(err, deputy.Invalid) {
+			w.Errorf("%s: %v", name, err)
+		}
+	}
+	list := sure(w.Zones().List(w.ctx, w.owned(), deputy.Query{})).Last
+	for parameter, q := range map[string]deputy.EventQuery{"after": {After: list}, "before": {Before: "junk"}, "limit": {Limit: 101}} {
+		q.Organization = w.org.ID
+		_, err := w.Events(w.ctx, q)
+		w.blames(err, deputy.Invalid, parameter)
+	}
+}
+
+func sequence(w *world) {
+	other := w.organization("Other")
+	w.insert(func(t deputy.Tx) error { return t.Organizations().Insert(w.ctx, other) })
+	var wait sync.WaitGroup
+	for i := range 64 {
+		e := w.event()
+		if i%2 == 0 {
+			e.OrganizationID, e.ZoneID = other.ID, ""
+		}
+		wait.Go(func() {
+			if err := w.Write(w.ctx, e, nil); err != nil {
+				w.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	for i, r := range w.all() {
+		if r.Seq != int64(i+1) {
+			w.Fatalf("event %d has number %d", i, r.Seq)
+		}
+	}
+	p := sure(w.Events(w.ctx, deputy.EventQuery{Organization: other.ID, Count: true}))
+	if *p.Total != 32 || p.Items[0].Seq != 32 {
+		w.Errorf("the other organization has %d events", *p.Total)
+	}
+}
