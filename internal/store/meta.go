@@ -30,9 +30,3 @@ func (s *Store) Remember(ctx context.Context, name, value string) (known string,
 	})
 	return known, err
 }
-
-// Once reports whether this is the first transaction ever to name the key.
-func (x *tx) Once(_ context.Context, key string) (first bool, err error) {
-	n, err := x.exec(x.ctx, "INSERT INTO meta (name, value) VALUES ($1, '') ON CONFLICT DO NOTHING", "once:"+key)
-	return n > 0, err
-}

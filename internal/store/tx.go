@@ -28,6 +28,7 @@ type tx struct {
 	revisions map[deputy.ZoneID]int64
 	locked    map[deputy.ZoneID]bool
 	touches   touches
+	spans     map[span][]noted // what changed, as far as it was asked
 
 	// The state of one turn.
 	alone  bool // nobody else shares the transaction: it ends whole
