@@ -332,11 +332,11 @@ func (x *tx) turn(m *member) (err error) {
 		}
 	}()
 	if m.event != nil && m.event.Basis != nil {
-		now, err := x.revision(m.event.Basis.Zone)
+		stale, err := x.stale(m.event.Basis)
 		if err != nil {
 			return err
 		}
-		if now != m.event.Basis.Revision {
+		if stale {
 			return deputy.Errorf(deputy.Stale, "the zone has changed")
 		}
 	}
