@@ -16,7 +16,7 @@ import (
 const (
 	defaultLimit = 100
 	maxLimit     = 100
-	maxIDs       = 100 // in filter[id]
+	maxValues    = 100 // of one parameter
 	maxCursor    = 255
 )
 
@@ -32,6 +32,8 @@ type parameter struct {
 	Many bool
 	// Deprecated parameters still work.
 	Deprecated bool
+	// IDs says that the values are ids, on one page: filter[id].
+	IDs bool
 
 	// Fields, Op narrow the list; every value must hold when All is set, else
 	// any. A parameter without fields is read by the noun's own code.
@@ -86,7 +88,7 @@ func (l *listing) read(a *API, c *call) (*asked, error) {
 		if len(values) == 0 || p.Fields == nil {
 			continue
 		}
-		if p.Name == "filter[id]" {
+		if p.IDs {
 			if err := l.readIDs(c, q, values); err != nil {
 				return nil, err
 			}
@@ -113,33 +115,33 @@ func (p *parameter) values(query url.Values) ([]string, error) {
 	for _, name := range append([]string{p.Name}, p.Also...) {
 		out = append(out, query[strings.TrimSuffix(name, "[]")]...)
 	}
-	out = slices.DeleteFunc(out, func(s string) bool { return s == "" })
-	if len(out) > 1 && !p.Many {
-		slices.Sort(out)
-		if out = slices.Compact(out); len(out) > 1 {
-			return nil, deputy.Bad(p.Name, "must be given once")
-		}
+	seen := map[string]bool{"": true}
+	out = slices.DeleteFunc(out, func(s string) bool { again := seen[s]; seen[s] = true; return again })
+	switch {
+	case len(out) > 1 && !p.Many:
+		return nil, deputy.Bad(p.Name, "must be given once")
+	case len(out) > maxValues:
+		return nil, deputy.Bad(p.Name, "must have at most %d values", maxValues)
 	}
 	for _, v := range out {
 		if len(v) > deputy.MaxIdentifier {
 			return nil, deputy.Bad(p.Name, "must be at most %d bytes long", deputy.MaxIdentifier)
 		}
-		if p.Enum == nil || slices.Contains(p.Enum, v) {
+		if p.Enum == nil && !p.IDs || slices.Contains(p.Enum, v) {
 			continue
 		}
 		if strings.Contains(v, ",") && p.Many {
 			return nil, deputy.Bad(p.Name, "repeat the parameter for more than one value: %s=…&%s=…", p.Name, p.Name)
 		}
-		return nil, deputy.Bad(p.Name, "must be one of %s", strings.Join(p.Enum, ", "))
+		if p.Enum != nil {
+			return nil, deputy.Bad(p.Name, "must be one of %s", strings.Join(p.Enum, ", "))
+		}
 	}
 	return out, nil
 }
 
 // readIDs makes the list one page of the named entities.
 func (l *listing) readIDs(c *call, q *asked, ids []string) error {
-	if len(ids) > maxIDs {
-		return deputy.Bad("filter[id]", "must name at most %d ids", maxIDs)
-	}
 	if q.After != "" || q.Before != "" {
 		return deputy.Errorf(deputy.Invalid, "filter[id] gives one page: it does not go with after or before")
 	}
@@ -295,10 +297,7 @@ func (p parameter) document() *huma.Param {
 		}
 	}
 	if p.Many {
-		s = &huma.Schema{Type: huma.TypeArray, Items: s}
-		if p.Name == "filter[id]" {
-			s.MaxItems = number(maxIDs)
-		}
+		s = &huma.Schema{Type: huma.TypeArray, Items: s, MaxItems: number(maxValues)}
 	}
 	out := queryParam(p.Name, p.Doc, s)
 	out.Deprecated = p.Deprecated

@@ -54,6 +54,7 @@ func New(c Config) *Server {
 		store: c.Store, addresses: c.Addresses, now: c.Now, log: c.Logger, clientAddress: c.ClientAddress,
 		builder: builder{vault: c.Vault, addresses: c.Addresses},
 		clients: newClients(),
+		zones:   zones{limit: maxWeight},
 		verified: otter.Must(&otter.Options[[32]byte, *verified]{
 			MaximumSize: maxRemembered, Executor: func(f func()) { f() },
 		}),

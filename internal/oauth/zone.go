@@ -34,6 +34,7 @@ type zones struct {
 	held   sync.Map // of *zone by deputy.ZoneID
 	serial atomic.Uint64
 	mu     sync.Mutex // held while zones are dropped
+	limit  int        // of the weight of all
 }
 
 // zone returns a zone and its snapshot, loading it on first use. It is NotFound
@@ -131,7 +132,7 @@ func (zs *zones) shrink(loaded *zone) {
 				oldest = z
 			}
 		}
-		if total <= maxWeight || oldest == nil {
+		if total <= zs.limit || oldest == nil {
 			return
 		}
 		zs.held.CompareAndDelete(oldest.id, oldest)

@@ -47,7 +47,8 @@ type writer struct {
 
 	link    *link // nil until connected
 	group   []*member
-	segment []byte // reused
+	segment []byte // reused, as is packed
+	packed  []byte
 }
 
 // maxGroup is how many members share a transaction at most.
@@ -131,30 +132,42 @@ func (w *writer) close() {
 func (w *writer) run() {
 	defer close(w.gone)
 	for first := range w.queue {
-		// Those whose answers just left are about to come back: let them, so
-		// that they share this sync instead of waiting for the next.
-		runtime.Gosched()
 		w.group = append(w.group[:0], first)
-		w.drain()
+		w.gather()
 		w.settle()
+		if w.link != nil {
+			w.s.checkpoints.finish(w.link)
+		}
 	}
 	if w.link != nil {
 		w.link.discard()
 	}
 }
 
-func (w *writer) drain() {
+// gather lets those come who are about to, so that they share this sync
+// instead of waiting for the next: it yields to whoever can run for as long as
+// that brings more members. When nobody can run that takes no time.
+func (w *writer) gather() {
+	for more := true; more; {
+		runtime.Gosched()
+		more = w.drain()
+	}
+}
+
+// drain takes what is in the queue and reports whether that was anything.
+func (w *writer) drain() (any bool) {
 	for len(w.group) < maxGroup {
 		select {
 		case m, ok := <-w.queue:
 			if !ok {
-				return
+				return false
 			}
-			w.group = append(w.group, m)
+			w.group, any = append(w.group, m), true
 		default:
-			return
+			return any
 		}
 	}
+	return false
 }
 
 // settle commits the group and answers its members: together, or when that
@@ -319,11 +332,11 @@ func (x *tx) turn(m *member) (err error) {
 		}
 	}()
 	if m.event != nil && m.event.Basis != nil {
-		now, err := x.revision(m.event.Basis.Zone)
+		stale, err := x.stale(m.event.Basis)
 		if err != nil {
 			return err
 		}
-		if now != m.event.Basis.Revision {
+		if stale {
 			return deputy.Errorf(deputy.Stale, "the zone has changed")
 		}
 	}
@@ -349,7 +362,7 @@ func (w *writer) finish(x *tx, good []*member) error {
 	if _, err = w.link.exec(x.ctx, "COMMIT"); err != nil {
 		return w.doubtful(x, good, err)
 	}
-	w.s.checkpoints.wrote(len(w.segment), len(good))
+	w.s.checkpoints.wrote(len(w.packed), x.statements)
 	return nil
 }
 

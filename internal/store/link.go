@@ -95,11 +95,12 @@ func (l *link) discard() {
 
 // links is a bounded set of connections, each opened when it is first needed.
 type links struct {
-	d     *dialect
-	db    *sql.DB
-	slots chan struct{}
-	mu    sync.Mutex
-	idle  []*link
+	d      *dialect
+	db     *sql.DB
+	slots  chan struct{}
+	mu     sync.Mutex
+	idle   []*link
+	closed bool
 }
 
 func newLinks(d *dialect, db *sql.DB, size int) *links {
@@ -132,8 +133,14 @@ func (p *links) with(ctx context.Context, read func(querier) error) error {
 		return err
 	}
 	p.mu.Lock()
-	p.idle = append(p.idle, l)
+	closed := p.closed
+	if !closed {
+		p.idle = append(p.idle, l)
+	}
 	p.mu.Unlock()
+	if closed {
+		l.discard()
+	}
 	return err
 }
 
@@ -178,7 +185,7 @@ func (p *links) consistent(ctx context.Context, read func(querier) error) error 
 	})
 }
 
-// close closes every connection that is not in use.
+// close closes every connection: those in use when their read has ended.
 func (p *links) close() error {
 	p.mu.Lock()
 	for _, l := range p.idle {
@@ -187,7 +194,7 @@ func (p *links) close() error {
 		}
 		l.conn.Close()
 	}
-	p.idle = nil
+	p.idle, p.closed = nil, true
 	p.mu.Unlock()
 	return p.db.Close()
 }

@@ -77,6 +77,7 @@ type Store struct {
 	writer      *writer
 	checkpoints *checkpoints
 	hints       hints
+	kept        int64 // revisions of a zone's list of changes
 	close       func() error
 }
 
@@ -87,7 +88,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if len(c.CursorKey) < 32 {
 		return nil, errors.New("the key of the cursors must have at least 32 bytes")
 	}
-	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, log: c.Logger}
+	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, log: c.Logger, kept: keptChanges}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -131,13 +132,13 @@ func (s *Store) connect(c Config) error {
 		return nil
 	}
 	s.d = sqliteDialect
-	readers, err := sql.Open(s.d.driver, dataSource(c.Path, "deferred", "query_only(1)", "cache_size(-4000)"))
+	readers, err := sql.Open(s.d.driver, dataSource(c.Path, "deferred", "query_only(1)", "cache_size(-1000)"))
 	if err != nil {
 		return err
 	}
 	// Checkpoints are made beside the writer; if they ever fall behind, SQLite
 	// makes one itself after this many pages.
-	writing, err := sql.Open(s.d.driver, dataSource(c.Path, "immediate", "wal_autocheckpoint(32000)", "cache_size(-8000)"))
+	writing, err := sql.Open(s.d.driver, dataSource(c.Path, "immediate", "wal_autocheckpoint(32000)", "cache_size(-2000)"))
 	if err != nil {
 		return err
 	}
