@@ -130,7 +130,7 @@ var applications = Noun[deputy.Application, Application, ApplicationCreate, Appl
 		Parameters: []parameter{
 			{Name: "identifier", Fields: []string{"identifier"}, Doc: "The application with the identifier."},
 			{Name: "slug", Fields: []string{"slug"}, Doc: "The application with the slug."},
-			{Name: "filter[id]", Fields: []string{"id"}, Many: true, Doc: "These, on one page; ids of none are left out."},
+			{Name: "filter[id]", Fields: []string{"id"}, Many: true, IDs: true, Doc: "These, on one page; ids of none are left out."},
 			{Name: "filter[identifier]", Fields: []string{"identifier"}, Many: true, Doc: "Exactly one of these identifiers."},
 			{Name: "filter[slug]", Fields: []string{"slug"}, Many: true, Doc: "Exactly one of these slugs."},
 			{Name: "query[]", Fields: []string{"name", "identifier"}, Op: deputy.Contains, Many: true, Doc: "Name or identifier contains one of these, letter case aside."},

@@ -106,6 +106,9 @@ func (m *members) walk(r huma.Registry, s *huma.Schema, path string, value any) 
 			m.add(path)
 			return // a map or any value: its names are the caller's own
 		}
+		if len(v) == 0 {
+			m.add(path)
+		}
 		for name, member := range v {
 			at := strings.TrimPrefix(path+"."+name, ".")
 			if sub := property(r, s, v, name); sub != nil {

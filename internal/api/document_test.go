@@ -1,34 +1,110 @@
 package api_test
 
 import (
-	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"flag"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
-	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"deputy/internal/api"
-	"deputy/internal/deputy"
-	"deputy/internal/keys"
-	"deputy/internal/vault"
 )
 
-type nostore struct{ deputy.Store }
-type nosealing struct{ deputy.Sealing }
+var update = flag.Bool("update", false, "write the golden files")
 
-func TestScratch(t *testing.T) {
-	ad, _ := deputy.NewAddresses("http://127.0.0.1:8080", "")
-	start := time.Now()
-	a, err := api.New(api.Config{Store: nostore{}, Addresses: ad, Vault: &vault.Vault{}, Pool: keys.NewPool(1), Sealing: nosealing{}, Now: time.Now,
-		Authenticate: func(context.Context, string) (*deputy.Caller, error) { return nil, nil }})
-	t.Log(time.Since(start))
+// golden compares text with a file under testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	start = time.Now()
-	d, err := a.Document()
-	t.Log(time.Since(start), len(d))
-	if err != nil {
-		t.Fatal(err)
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+		t.Errorf("%s is not as reviewed; if the change is meant, run the test with -update (-want +got):\n%s", path, diff)
 	}
-	os.WriteFile("/tmp/openapi.json", d, 0o644)
+}
+
+// TestRoutes keeps the API on one page: method, path, operation, action, event.
+func TestRoutes(t *testing.T) {
+	s := newServer(t)
+	var b strings.Builder
+	for _, r := range s.api.Routes() {
+		b.WriteString(strings.Join([]string{r.Method, r.Path, r.Operation, r.Action, orDash(r.Event)}, "\t") + "\n")
+	}
+	golden(t, "routes.txt", b.String())
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// TestDocument keeps the OpenAPI document under review.
+func TestDocument(t *testing.T) {
+	s := newServer(t)
+	w := httptest.NewRecorder()
+	s.api.ServeHTTP(w, httptest.NewRequest("GET", "/openapi.json", nil))
+	if w.Code != 200 || w.Header().Get("Content-Type") != "application/json" {
+		t.Fatalf("status %d, content type %q", w.Code, w.Header().Get("Content-Type"))
+	}
+	golden(t, "openapi.json", w.Body.String()+"\n")
+	for _, odd := range []string{`"422"`, "application/octet-stream", `"null",`} {
+		if strings.Contains(w.Body.String(), odd) {
+			t.Errorf("the document holds %s", odd)
+		}
+	}
+}
+
+// TestDocs reads the page without a network: it holds every operation, no
+// script, and only the style that its policy names.
+func TestDocs(t *testing.T) {
+	s := newServer(t)
+	w := httptest.NewRecorder()
+	s.api.ServeHTTP(w, httptest.NewRequest("GET", "/docs", nil))
+	page, policy := w.Body.String(), w.Header().Get("Content-Security-Policy")
+	if w.Code != 200 || w.Header().Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Fatalf("status %d, content type %q", w.Code, w.Header().Get("Content-Type"))
+	}
+	if !strings.HasPrefix(policy, "default-src 'none'; style-src 'sha256-") || strings.Contains(policy, "unsafe") {
+		t.Errorf("policy %q", policy)
+	}
+	_, style, _ := strings.Cut(page, "<style>")
+	style, _, _ = strings.Cut(style, "</style>")
+	if sum := sha256.Sum256([]byte(style)); !strings.Contains(policy, base64.StdEncoding.EncodeToString(sum[:])) {
+		t.Error("the policy does not let the page's own style in")
+	}
+	for _, r := range s.api.Routes() {
+		if !strings.Contains(page, `id="`+r.Operation+`"`) {
+			t.Errorf("the page lacks %s", r.Operation)
+		}
+	}
+	for _, odd := range []string{"<script", "<link", "<img", " style=", "ZgotmplZ", "url("} {
+		if strings.Contains(page, odd) {
+			t.Errorf("the page holds %s", odd)
+		}
+	}
+	if loads := regexp.MustCompile(`(src|href)="https?:`).FindString(page); loads != "" {
+		t.Errorf("the page points outside: %s", loads)
+	}
+}
+
+// TestConfig refuses to start half set.
+func TestConfig(t *testing.T) {
+	if _, err := api.New(api.Config{}); err == nil {
+		t.Error("an API without a store was made")
+	}
 }

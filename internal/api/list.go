@@ -32,6 +32,8 @@ type parameter struct {
 	Many bool
 	// Deprecated parameters still work.
 	Deprecated bool
+	// IDs says that the values are ids, on one page: filter[id].
+	IDs bool
 
 	// Fields, Op narrow the list; every value must hold when All is set, else
 	// any. A parameter without fields is read by the noun's own code.
@@ -86,7 +88,7 @@ func (l *listing) read(a *API, c *call) (*asked, error) {
 		if len(values) == 0 || p.Fields == nil {
 			continue
 		}
-		if p.Name == "filter[id]" {
+		if p.IDs {
 			if err := l.readIDs(c, q, values); err != nil {
 				return nil, err
 			}
@@ -124,13 +126,15 @@ func (p *parameter) values(query url.Values) ([]string, error) {
 		if len(v) > deputy.MaxIdentifier {
 			return nil, deputy.Bad(p.Name, "must be at most %d bytes long", deputy.MaxIdentifier)
 		}
-		if p.Enum == nil || slices.Contains(p.Enum, v) {
+		if p.Enum == nil && !p.IDs || slices.Contains(p.Enum, v) {
 			continue
 		}
 		if strings.Contains(v, ",") && p.Many {
 			return nil, deputy.Bad(p.Name, "repeat the parameter for more than one value: %s=…&%s=…", p.Name, p.Name)
 		}
-		return nil, deputy.Bad(p.Name, "must be one of %s", strings.Join(p.Enum, ", "))
+		if p.Enum != nil {
+			return nil, deputy.Bad(p.Name, "must be one of %s", strings.Join(p.Enum, ", "))
+		}
 	}
 	return out, nil
 }
@@ -296,7 +300,7 @@ func (p parameter) document() *huma.Param {
 	}
 	if p.Many {
 		s = &huma.Schema{Type: huma.TypeArray, Items: s}
-		if p.Name == "filter[id]" {
+		if p.IDs {
 			s.MaxItems = number(maxIDs)
 		}
 	}

@@ -284,26 +284,18 @@ func (n *Noun[D, V, C, P]) writable(c *call, d *D) error {
 
 func (n *Noun[D, V, C, P]) remove(a *API) func(context.Context, *call, *empty) (*empty, error) {
 	return func(ctx context.Context, c *call, _ *empty) (*empty, error) {
-		return nil, n.delete(ctx, a, c, nil)
+		id := deputy.ID(c.param(n.Key))
+		return nil, a.write(ctx, c, n.target(id), func(tx deputy.Tx) error {
+			d, err := n.Writes(tx).Get(ctx, n.scope(c), id)
+			if err != nil {
+				return missing(err, n.Name)
+			}
+			if err := n.writable(c, d); err != nil {
+				return err
+			}
+			return n.Writes(tx).Delete(ctx, n.scope(c), id)
+		})
 	}
-}
-
-// delete removes the entity that the path names, then does also.
-func (n *Noun[D, V, C, P]) delete(ctx context.Context, a *API, c *call, also func(deputy.Tx) error) error {
-	id := deputy.ID(c.param(n.Key))
-	return a.write(ctx, c, n.target(id), func(tx deputy.Tx) error {
-		d, err := n.Writes(tx).Get(ctx, n.scope(c), id)
-		if err != nil {
-			return missing(err, n.Name)
-		}
-		if err := n.writable(c, d); err != nil {
-			return err
-		}
-		if err := n.Writes(tx).Delete(ctx, n.scope(c), id); err != nil || also == nil {
-			return err
-		}
-		return also(tx)
-	})
 }
 
 // ownedByCustomer refuses to change or add to what the platform owns.

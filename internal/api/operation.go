@@ -40,6 +40,22 @@ func (o *operation) Event() string {
 	return o.Action
 }
 
+// Route is one operation, for review.
+type Route struct {
+	Method, Path, Operation string
+	Action                  string // what permit asks for
+	Event                   string // type of the event that success records; empty for reads
+}
+
+// Routes returns every operation in the order in which it was mounted.
+func (a *API) Routes() []Route {
+	var out []Route
+	for _, o := range a.operations {
+		out = append(out, Route{o.Method, o.Path, o.ID, o.Action, o.Event()})
+	}
+	return out
+}
+
 // input is what a handler is given when its operation has a body.
 type input[B any] struct{ Body B }
 

@@ -57,7 +57,7 @@ var policies = Noun[deputy.Policy, Policy, PolicyCreate, PolicyPatch]{
 	List: listing{
 		Expand: []string{"total_count"}, Style: both, Ordered: true,
 		Parameters: []parameter{
-			{Name: "filter[id]", Fields: []string{"id"}, Many: true, Doc: "These, on one page; ids of none are left out."},
+			{Name: "filter[id]", Fields: []string{"id"}, Many: true, IDs: true, Doc: "These, on one page; ids of none are left out."},
 			{Name: "filter[owner_type]", Fields: []string{"owner_type"}, Many: true, Enum: ownerTypes, Doc: "Owned by one of these."},
 			{Name: "query", Fields: []string{"name", "description"}, Op: deputy.Contains, Many: true, Doc: "Name or description contains one of these, letter case aside."},
 			{Name: "query[name]", Fields: []string{"name"}, Op: deputy.Contains, Many: true, Doc: "Name contains one of these."},

@@ -376,6 +376,18 @@ func insertSetVersion(ctx context.Context, tx deputy.Tx, c *call, v *deputy.Poli
 // checkManifest checks that what a version pins is there and fits, and fills
 // in the hashes.
 func checkManifest(ctx context.Context, in deputy.Reads[deputy.PolicyVersion], v *deputy.PolicySetVersion) error {
+	ids := make([]string, 0, len(v.Manifest))
+	for _, e := range v.Manifest {
+		ids = append(ids, string(e.PolicyVersionID))
+	}
+	page, err := in.List(ctx, deputy.Scope{Zone: v.ZoneID}, deputy.Query{All: true, Where: []deputy.Filter{{Fields: []string{"id"}, Values: ids}}})
+	if err != nil {
+		return err
+	}
+	pinned := map[deputy.ID]*deputy.PolicyVersion{}
+	for _, version := range page.Items {
+		pinned[version.ID] = version
+	}
 	seen := map[deputy.ID]bool{}
 	for i := range v.Manifest {
 		e := &v.Manifest[i]
@@ -384,18 +396,16 @@ func checkManifest(ctx context.Context, in deputy.Reads[deputy.PolicyVersion], v
 			return deputy.Bad(at+".policy_id", "names a policy that another entry names")
 		}
 		seen[e.PolicyID] = true
-		pinned, err := in.Get(ctx, deputy.Scope{Zone: v.ZoneID, Parent: e.PolicyID}, e.PolicyVersionID)
+		version := pinned[e.PolicyVersionID]
 		switch {
-		case deputy.KindOf(err) == deputy.NotFound:
+		case version == nil || version.PolicyID != e.PolicyID:
 			return deputy.Bad(at+".policy_version_id", "names no version of the policy in this zone")
-		case err != nil:
-			return err
-		case pinned.ArchivedAt != nil:
+		case version.ArchivedAt != nil:
 			return deputy.Bad(at+".policy_version_id", "names a version that is archived")
-		case pinned.SchemaVersion != v.SchemaVersion:
-			return deputy.Bad(at+".policy_version_id", "was validated against schema %s, not %s", pinned.SchemaVersion, v.SchemaVersion)
+		case version.SchemaVersion != v.SchemaVersion:
+			return deputy.Bad(at+".policy_version_id", "was validated against schema %s, not %s", version.SchemaVersion, v.SchemaVersion)
 		}
-		e.SHA = pinned.SHA
+		e.SHA = version.SHA
 	}
 	return nil
 }

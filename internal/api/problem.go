@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
 
 	"deputy/internal/deputy"
 )
@@ -178,12 +179,24 @@ func checked(ctx context.Context, status int, message string, errs []error) *Err
 				break
 			}
 		}
+		if name, ok := missingMember(text); ok {
+			field, text = strings.TrimPrefix(field+"."+name, "."), "is required"
+		}
 		e.Details = append(e.Details, ErrorDetail{Field: field, Message: text})
 	}
 	for i := range e.Details {
 		e.Details[i].Code = e.Code
 	}
 	return e
+}
+
+// missingMember returns the name in what the checker says of an object that
+// lacks a member.
+func missingMember(text string) (name string, ok bool) {
+	before, after, _ := strings.Cut(validation.MsgExpectedRequiredProperty, "%s")
+	text, starts := strings.CutPrefix(text, before)
+	name, ends := strings.CutSuffix(text, after)
+	return name, starts && ends
 }
 
 // codeOf returns the code of a status that no error kind stands behind.

@@ -8,9 +8,8 @@ import (
 func (a *API) routes() {
 	a.mountOrganizations()
 
-	zones.mountAll(a, list, get, patch)
+	zones.mountAll(a, list, get, patch, remove)
 	mount(a, zones.operation(create), a.createZone)
-	mount(a, zones.operation(remove), a.deleteZone)
 
 	applications.mountAll(a, list, get, patch, remove)
 	mount(a, applications.operation(create), a.createApplication)

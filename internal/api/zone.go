@@ -315,10 +315,3 @@ func (a *API) createZone(ctx context.Context, c *call, in *input[ZoneCreate]) (*
 	}
 	return zones.view(a, c, z), nil
 }
-
-// deleteZone makes a zone unusable and invisible at once; its rows go later.
-func (a *API) deleteZone(ctx context.Context, c *call, _ *empty) (*empty, error) {
-	return nil, zones.delete(ctx, a, c, func(tx deputy.Tx) error {
-		return tx.Enqueue(ctx, deputy.Task{ID: deputy.NewID(c.at), Kind: deputy.TaskPurgeZone, ZoneID: c.zone.ID, RunAt: c.at})
-	})
-}

@@ -45,6 +45,38 @@ type Client struct{ ID, Secret string }
 
 type object = map[string]any
 
+// What the management API answers with, as far as it is of interest here.
+type (
+	ref struct {
+		ID string `json:"id"`
+	}
+	list[T any] struct {
+		Items []T `json:"items"`
+	}
+	credential struct {
+		Identifier string `json:"identifier"`
+		Password   string `json:"password"`
+	}
+	made struct {
+		ID        string `json:"id"`
+		Protocols struct {
+			OAuth2 struct {
+				Issuer string `json:"issuer"`
+			} `json:"oauth2"`
+		} `json:"protocols"`
+	}
+	activeSet struct {
+		ID              string `json:"id"`
+		ActiveVersionID string `json:"active_version_id"`
+	}
+	setVersion struct {
+		SchemaVersion string `json:"schema_version"`
+		Manifest      struct {
+			Entries []object `json:"entries"`
+		} `json:"manifest"`
+	}
+)
+
 // Prepare makes a realistic zone through the management API: every application
 // depends on two resources, and of the policies all but the managed ones and
 // two more are pinned to other resources than the one under load.
@@ -79,16 +111,13 @@ type builder struct {
 }
 
 func (b *builder) makeZone(ctx context.Context) error {
-	var zone struct {
-		ID        string
-		Protocols struct{ OAuth2 struct{ Issuer string } }
-	}
+	var zone made
 	err := b.manage(ctx, "POST", "/zones", object{"name": "Benchmark", "protocols": object{"oauth2": object{"signing_alg": b.size.Algorithm}}}, &zone)
 	if err != nil {
 		return err
 	}
 	b.zone.ID, b.zone.Issuer = zone.ID, zone.Protocols.OAuth2.Issuer
-	var providers struct{ Items []struct{ ID string } }
+	var providers list[ref]
 	if err := b.manage(ctx, "GET", b.path("/providers?type=keycard-sts"), nil, &providers); err != nil {
 		return err
 	}
@@ -105,7 +134,7 @@ func (b *builder) path(format string, args ...any) string {
 
 // create makes an entity and returns its id.
 func (b *builder) create(ctx context.Context, path string, in object) (string, error) {
-	var made struct{ ID string }
+	var made ref
 	err := b.manage(ctx, "POST", b.path("%s", path), in, &made)
 	return made.ID, err
 }
@@ -136,7 +165,7 @@ func (b *builder) makeBroker(ctx context.Context) error {
 }
 
 func (b *builder) credential(ctx context.Context, application string) (Client, error) {
-	var made struct{ Identifier, Password string }
+	var made credential
 	err := b.manage(ctx, "POST", b.path("/application-credentials"), object{"application_id": application, "type": "password"}, &made)
 	return Client{made.Identifier, made.Password}, err
 }
@@ -162,23 +191,15 @@ func (b *builder) makeApplications(ctx context.Context) error {
 // makePolicies activates a set of the managed policies, two that are open and
 // match no application here, and the rest pinned to further resources.
 func (b *builder) makePolicies(ctx context.Context) error {
-	var sets struct {
-		Items []struct {
-			ID     string
-			Active string `json:"active_version_id"`
-		}
-	}
+	var sets list[activeSet]
 	if err := b.manage(ctx, "GET", b.path("/policy-sets?filter[active]=true"), nil, &sets); err != nil {
 		return err
 	}
 	if len(sets.Items) != 1 {
 		return deputy.Errorf(deputy.Unavailable, "the zone has %d active policy sets", len(sets.Items))
 	}
-	var managed struct {
-		Schema   string `json:"schema_version"`
-		Manifest struct{ Entries []object }
-	}
-	if err := b.manage(ctx, "GET", b.path("/policy-sets/%s/versions/%s", sets.Items[0].ID, sets.Items[0].Active), nil, &managed); err != nil {
+	var managed setVersion
+	if err := b.manage(ctx, "GET", b.path("/policy-sets/%s/versions/%s", sets.Items[0].ID, sets.Items[0].ActiveVersionID), nil, &managed); err != nil {
 		return err
 	}
 	entries := make([]object, max(b.size.Policies, len(managed.Manifest.Entries)))
@@ -192,7 +213,7 @@ func (b *builder) makePolicies(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		version, err := b.create(ctx, "/policies/"+policy+"/versions", object{"schema_version": managed.Schema, "cedar_raw": text})
+		version, err := b.create(ctx, "/policies/"+policy+"/versions", object{"schema_version": managed.SchemaVersion, "cedar_raw": text})
 		entries[shipped+i] = object{"policy_id": policy, "policy_version_id": version}
 		return err
 	})
@@ -203,7 +224,7 @@ func (b *builder) makePolicies(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	version, err := b.create(ctx, "/policy-sets/"+set+"/versions", object{"schema_version": managed.Schema, "manifest": object{"entries": entries}})
+	version, err := b.create(ctx, "/policy-sets/"+set+"/versions", object{"schema_version": managed.SchemaVersion, "manifest": object{"entries": entries}})
 	if err != nil {
 		return err
 	}

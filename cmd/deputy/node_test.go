@@ -1,0 +1,309 @@
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary builds the program once for all tests.
+var binary = sync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "deputy-test-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, "deputy")
+	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := binary(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// node is a running server, a process of its own.
+type node struct {
+	*manager
+	process *exec.Cmd
+	stderr  *bytes.Buffer
+	ended   chan error
+}
+
+// startNode runs `deputy serve` on a free port and waits until it answers.
+func startNode(t *testing.T, folder string, args ...string) *node {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{stderr: &bytes.Buffer{}, ended: make(chan error, 1)}
+	n.process = exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", folder}, args...)...)
+	n.process.Stderr = n.stderr
+	n.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdout, err := n.process.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make(chan string, 1)
+	go func() {
+		first, _ := bufio.NewReader(stdout).ReadString('\n')
+		line <- strings.TrimSpace(first)
+		io.Copy(io.Discard, stdout)
+		n.ended <- n.process.Wait()
+	}()
+	t.Cleanup(func() { n.kill() })
+	select {
+	case first := <-line:
+		base, ok := strings.CutPrefix(first, "listening on ")
+		if !ok {
+			t.Fatalf("the server said %q\n%s", first, n.stderr)
+		}
+		n.manager = &manager{base: base}
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the server did not start\n%s", n.stderr)
+	}
+	return n
+}
+
+// kill ends the node as a power failure would.
+func (n *node) kill() {
+	n.process.Process.Kill()
+	<-n.ended
+	n.ended <- nil
+}
+
+// stop asks the node to end and returns how it did.
+func (n *node) stop(t *testing.T) error {
+	t.Helper()
+	n.process.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-n.ended:
+		n.ended <- nil
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatalf("the server did not stop\n%s", n.stderr)
+		return nil
+	}
+}
+
+// account is the content of bootstrap.json.
+type account struct {
+	BaseURL          string `json:"base_url"`
+	OrganizationID   string `json:"organization_id"`
+	OrganizationSlug string `json:"organization_slug"`
+	ClientID         string `json:"client_id"`
+	ClientSecret     string `json:"client_secret"`
+}
+
+func readAccount(t *testing.T, folder string) account {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(folder, "bootstrap.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a account
+	if err := json.Unmarshal(raw, &a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// manager makes management calls to one node.
+type manager struct{ base, bearer string }
+
+// login returns a manager of the same node with a fresh bearer token.
+func (m *manager) login(t *testing.T, a account) *manager {
+	t.Helper()
+	status, body := form(t, m.base+"/service-account-token", a.ClientID, a.ClientSecret, url.Values{"grant_type": {"client_credentials"}})
+	if status != 200 {
+		t.Fatalf("management token: %d %v", status, body)
+	}
+	return &manager{m.base, body["access_token"].(string)}
+}
+
+// at returns the same caller at another node.
+func (m *manager) at(n *node) *manager { return &manager{n.base, m.bearer} }
+
+// call makes one management call; want is the status that it must have.
+func (m *manager) call(t testing.TB, want int, method, path string, in any) map[string]any {
+	t.Helper()
+	out, err := m.try(want, method, path, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func (m *manager) try(want int, method, path string, in any) (map[string]any, error) {
+	var body io.Reader
+	if in != nil {
+		raw, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(raw)
+	}
+	r, err := http.NewRequest(method, m.base+path, body)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Authorization", "Bearer "+m.bearer)
+	if in != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	raw, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != want {
+		return nil, fmt.Errorf("%s %s: %d, want %d: %s", method, path, answer.StatusCode, want, raw)
+	}
+	var out map[string]any
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &out); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// form posts a form with Basic credentials and returns the JSON answer.
+func form(t testing.TB, address, id, secret string, values url.Values) (int, map[string]any) {
+	t.Helper()
+	status, body, err := tryForm(address, id, secret, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status, body
+}
+
+func tryForm(address, id, secret string, values url.Values) (int, map[string]any, error) {
+	r, err := http.NewRequest("POST", address, strings.NewReader(values.Encode()))
+	if err != nil {
+		return 0, nil, err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(id, secret)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer answer.Body.Close()
+	var body map[string]any
+	if err := json.NewDecoder(answer.Body).Decode(&body); err != nil {
+		return 0, nil, err
+	}
+	return answer.StatusCode, body, nil
+}
+
+// agent is an application that may reach one resource of a zone.
+type agent struct {
+	zone, app, credential, resource string
+	issuer, id, secret, target      string
+}
+
+// newZone makes a zone whose tokens are signed with ES256.
+func (m *manager) newZone(t testing.TB, name string) (id, issuer string) {
+	t.Helper()
+	zone := m.call(t, 200, "POST", "/zones", map[string]any{"name": name, "protocols": map[string]any{"oauth2": map[string]any{"signing_alg": "ES256"}}})
+	id = zone["id"].(string)
+	return id, zone["protocols"].(map[string]any)["oauth2"].(map[string]any)["issuer"].(string)
+}
+
+// newAgent makes an application with a secret and a resource it depends on.
+func (m *manager) newAgent(t testing.TB, zone, issuer, name string) *agent {
+	t.Helper()
+	a := &agent{zone: zone, issuer: issuer, target: "https://" + name + ".example.com/api"}
+	base := "/zones/" + zone
+	providers := m.call(t, 200, "GET", base+"/providers?type=keycard-sts", nil)["items"].([]any)
+	a.resource = m.call(t, 200, "POST", base+"/resources", map[string]any{
+		"name": name + " API", "identifier": a.target, "scopes": []string{"read", "write"},
+		"credential_provider_id": providers[0].(map[string]any)["id"],
+	})["id"].(string)
+	a.app = m.call(t, 200, "POST", base+"/applications", map[string]any{"name": name, "identifier": name})["id"].(string)
+	m.call(t, 204, "PUT", base+"/applications/"+a.app+"/dependencies/"+a.resource, nil)
+	a.renew(t, m)
+	return a
+}
+
+// renew gives the agent a fresh password credential.
+func (a *agent) renew(t testing.TB, m *manager) {
+	t.Helper()
+	made := m.call(t, 200, "POST", "/zones/"+a.zone+"/application-credentials", map[string]any{"application_id": a.app, "type": "password"})
+	a.credential, a.id, a.secret = made["id"].(string), made["identifier"].(string), made["password"].(string)
+}
+
+// token asks a node for a token; the issuer's host is replaced by the node's.
+func (a *agent) token(n *node) (status int, body map[string]any, err error) {
+	return tryForm(n.base+"/z/"+a.zone+"/oauth/2/token", a.id, a.secret,
+		url.Values{"grant_type": {"client_credentials"}, "resource": {a.target}, "scope": {"read"}})
+}
+
+// jti returns the event id that a token names.
+func jti(t testing.TB, token string) string {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("not a JWT: %q", token)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims struct{ JTI string }
+	if err := json.Unmarshal(raw, &claims); err != nil || claims.JTI == "" {
+		t.Fatalf("claims %s, %v", raw, err)
+	}
+	return claims.JTI
+}
+
+// command runs the program to its end.
+func command(t *testing.T, env []string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, path, args...)
+	c.Env = append(os.Environ(), env...)
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	err = c.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return c.ProcessState.ExitCode(), out.String(), errs.String()
+}

@@ -1,0 +1,205 @@
+package api_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+const requestID = "6f1c2f0e-8f0e-4c52-9b58-0d6d2f6c1a11"
+
+func TestAuthentication(t *testing.T) {
+	s := newServer(t)
+	unauthorized := errorBody(401, "unauthorized")
+	s.run(
+		step{do: "GET /zones", as: "-", status: 401, want: unauthorized, heads: map[string]string{"WWW-Authenticate": "Bearer"}},
+		step{do: "GET /zones", as: "nobody", status: 401, want: unauthorized},
+		step{do: "GET /zones", as: "-", header: map[string]string{"Authorization": "Basic YWRtaW46YWRtaW4="}, status: 401, want: unauthorized},
+		step{do: "GET /zones", as: "-", header: map[string]string{"Authorization": "Bearer "}, status: 401, want: unauthorized},
+		step{do: "GET /zones", as: "-", header: map[string]string{"Authorization": "bearer admin"}, status: 200},
+		// Who calls is settled before the body is looked at.
+		step{do: "POST /zones", as: "-", body: `{`, status: 401, want: unauthorized},
+	)
+}
+
+func TestErrorBody(t *testing.T) {
+	s := newServer(t)
+	s.zone()
+	s.run(
+		step{
+			do: "GET /zones/nowhere", header: map[string]string{"X-Client-Request-ID": requestID}, status: 404,
+			want:  `{"status":404,"code":"not_found","message":"no such zone","details":[],"path":"/zones/nowhere","request_id":"` + requestID + `","timestamp":"<any>"}`,
+			heads: map[string]string{"X-Client-Request-ID": requestID, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"},
+		},
+		// What is not a UUID is replaced.
+		step{do: "GET /zones/nowhere", header: map[string]string{"X-Client-Request-ID": "mine"}, status: 404, keep: []string{"made=request_id"}},
+		step{
+			do: "POST /zones/{zone}/applications", body: `{"identifier":"a","name":"A","consent":"explicit"}`, status: 400,
+			want: `{"code":"validation_error","details":[{"code":"validation_error","field":"consent","message":"<any>"}]}`,
+		},
+		step{
+			do: "POST /zones/{zone}/applications", body: `{"identifier":"a"}`, status: 400,
+			want: `{"code":"validation_error","details":[{"field":"name","message":"is required"}]}`,
+		},
+		step{do: "POST /zones/{zone}/applications", body: `{"identifier":7,"name":"A"}`, status: 400, want: `{"details":[{"field":"identifier"}]}`},
+		step{do: "POST /zones/{zone}/applications", body: `{"identifier":"a","name":"A","consent":null}`, status: 400, want: `{"code":"validation_error"}`},
+		step{do: "POST /zones/{zone}/applications", body: `{"identifier":"a","name":"<b>A</b>"}`, status: 400, want: `{"code":"validation_error","details":[{"field":"name"}]}`},
+		step{do: "POST /zones/{zone}/applications", body: "{\"identifier\":\"a\\u0007\",\"name\":\"A\"}", status: 400, want: `{"details":[{"field":"identifier"}]}`},
+	)
+	if len(s.vars["made"]) != 36 || s.vars["made"] == "mine" {
+		t.Errorf("request id %q", s.vars["made"])
+	}
+}
+
+func TestMalformedBodies(t *testing.T) {
+	s := newServer(t)
+	s.zone()
+	for name, body := range map[string]string{
+		"broken":          `{"name":"A","client_secret":"hush"`,
+		"two values":      `{"name":"A"}{"client_secret":"hush"}`,
+		"a name twice":    `{"name":"A","name":"B","client_secret":"hush"}`,
+		"not UTF-8":       "{\"name\":\"\xff\",\"client_secret\":\"hush\"}",
+		"bad escape":      `{"name":"\u12","client_secret":"hush"}`,
+		"not an object":   `["hush"]`,
+		"a text":          `"hush"`,
+		"wrong secret":    `{"identifier":"i","name":"n","client_secret":["hush"]}`,
+		"missing members": `{"client_secret":"hush"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := s.request(step{do: "POST /zones/{zone}/providers", body: body})
+			if w.Code != http.StatusBadRequest {
+				t.Errorf("status %d: %s", w.Code, w.Body)
+			}
+			if strings.Contains(w.Body.String(), "hush") || strings.Contains(s.log.String(), "hush") {
+				t.Errorf("the answer or the log repeats what was sent: %s", w.Body)
+			}
+		})
+	}
+	s.run(step{do: "GET /zones/{zone}/providers", status: 200, want: `{"items":["<any>","<any>"]}`})
+}
+
+func TestBodies(t *testing.T) {
+	s := newServer(t)
+	s.zone()
+	plain := map[string]string{"Content-Type": "text/plain"}
+	s.run(
+		step{do: "PATCH /zones/{zone}", status: 200, want: `{"name":"Prod"}`, events: []string{"zones:update"}},
+		step{do: "PATCH /zones/{zone}", body: `{}`, status: 200, want: `{"name":"Prod"}`, events: []string{"zones:update"}},
+		step{do: "PATCH /zones/{zone}", body: ` null `, status: 200, want: `{"name":"Prod"}`, events: []string{"zones:update"}},
+		step{do: "PATCH /zones/{zone}", body: `{"name":"X"}`, header: plain, status: 415, want: errorBody(415, "bad_request")},
+		step{do: "PATCH /zones/{zone}", body: `{"name":"X"}`, header: map[string]string{"Content-Type": ""}, status: 415},
+		step{do: "PATCH /zones/{zone}", body: `{"name":"Y"}`, header: map[string]string{"Content-Type": "application/json; charset=utf-8"}, status: 200, want: `{"name":"Y"}`, events: []string{"zones:update"}},
+		step{do: "POST /zones", body: `{"name":"` + strings.Repeat("x", 600<<10) + `"}`, status: 413, want: errorBody(413, "bad_request")},
+		step{do: "POST /zones", status: 400, want: `{"code":"validation_error"}`},
+		// What nobody knows is ignored, and named.
+		step{
+			do:     "POST /zones/{zone}/resources",
+			body:   `{"identifier":"https://x.test","name":"X","scopes_supported":["a"],"secret":"s","metadata":{"docs_url":"https://d.test","more":1},"bad\nname":1}`,
+			status: 200, events: []string{"resources:create"},
+			heads: map[string]string{"X-Deputy-Ignored-Fields": "bad%0Aname, metadata.more, scopes_supported, secret"},
+		},
+	)
+}
+
+func TestPaths(t *testing.T) {
+	s := newServer(t)
+	s.zone()
+	s.run(
+		step{do: "GET //zones//{zone}", status: 200, want: `{"id":"{zone}"}`},
+		step{do: "GET /nothing", status: 404, want: errorBody(404, "not_found")},
+		step{do: "GET /nothing", as: "-", status: 404},
+		step{do: "GET /zones/", status: 404, want: errorBody(404, "not_found")},
+		step{do: "GET /zones/../zones", status: 404},
+		step{do: "PUT /zones/{zone}", status: 405, want: errorBody(405, "bad_request"), heads: map[string]string{"Allow": "DELETE, GET, HEAD, PATCH"}},
+		step{do: "GET /zones/non-existent-zone-id-12345", status: 404},
+		step{do: "GET /zones/%2e%2e%2fetc", status: 404},
+		step{do: "GET /zones/" + strings.Repeat("z", 300), status: 404},
+		step{do: "GET /zones/{zone}/applications/%F0%9F%92%A5", status: 404},
+		// A percent-encoded id is the id.
+		step{do: "GET /zones/%" + "7A", status: 404},
+	)
+	id := s.vars["zone"]
+	encoded := ""
+	for i := range len(id) {
+		encoded += "%" + string("0123456789ABCDEF"[id[i]>>4]) + string("0123456789ABCDEF"[id[i]&15])
+	}
+	s.run(step{do: "GET /zones/" + encoded, status: 200, want: `{"id":"{zone}"}`})
+}
+
+// TestForeign asks one organization's account for what another owns.
+func TestForeign(t *testing.T) {
+	s := newServer(t)
+	s.zone()
+	s.run(
+		step{do: "POST /zones/{zone}/applications", body: `{"identifier":"a","name":"A"}`, status: 200, keep: []string{"app=id"}, events: []string{"applications:create"}},
+		step{do: "POST /zones", as: "stranger", body: `{"name":"Theirs"}`, status: 200, keep: []string{"theirs=id"}, events: []string{"zones:create"}},
+	)
+	missing := errorBody(404, "not_found")
+	for _, do := range []string{
+		"GET /zones/{zone}", "PATCH /zones/{zone}", "DELETE /zones/{zone}", "GET /zones/{zone}/applications", "POST /zones/{zone}/policies",
+		"GET /zones/{zone}/applications/{app}", "PATCH /zones/{zone}/applications/{app}", "DELETE /zones/{zone}/applications/{app}",
+		"GET /zones/{zone}/audit-events", "GET /organizations/{org}", "PATCH /organizations/{org}", "GET /organizations/own", "GET /organizations/{org}/audit-events",
+		// An application of another zone, by way of one's own.
+		"GET /zones/{theirs}/applications/{app}", "PATCH /zones/{theirs}/applications/{app}", "DELETE /zones/{theirs}/applications/{app}",
+		"PUT /zones/{theirs}/applications/{app}/dependencies/{app}", "GET /zones/{theirs}/applications/{app}/dependencies",
+	} {
+		body := ""
+		if strings.HasPrefix(do, "POST") {
+			body = `{"name":"x"}`
+		}
+		s.run(step{do: do, as: "stranger", body: body, status: 404, want: missing})
+	}
+	s.run(
+		step{do: "GET /zones/{zone}/applications/{app}", status: 200, want: `{"name":"A"}`},
+		step{do: "GET /zones", as: "stranger", status: 200, want: `{"items":[{"id":"{theirs}"}]}`},
+	)
+}
+
+func TestLists(t *testing.T) {
+	s := newServer(t)
+	s.zone()
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		s.run(step{do: "POST /zones/{zone}/applications", body: `{"identifier":"` + name + `","name":"` + name + `"}`, status: 200, keep: []string{name + "=id"}, events: []string{"applications:create"}})
+	}
+	none := `"after_cursor":null,"before_cursor":null`
+	s.run(
+		// Newest first, both ways, the first and the last page with nulls.
+		step{do: "GET /zones/{zone}/applications", status: 200, want: `{"items":[{"name":"e"},{"name":"d"},{"name":"c"},{"name":"b"},{"name":"a"}],
+			"page_info":{"has_next_page":false,"has_previous_page":false,"start_cursor":"<any>","end_cursor":"<any>"},"pagination":{` + none + `,"total_count":"<absent>"}}`},
+		step{do: "GET /zones/{zone}/applications?limit=2&expand[]=total_count", status: 200, keep: []string{"next=pagination.after_cursor"},
+			want: `{"items":[{"name":"e"},{"name":"d"}],"page_info":{"has_next_page":true,"has_previous_page":false},"pagination":{"before_cursor":null,"total_count":5}}`},
+		step{do: "GET /zones/{zone}/applications?limit=2&after={next}", status: 200, keep: []string{"more=pagination.after_cursor", "back=pagination.before_cursor"},
+			want: `{"items":[{"name":"c"},{"name":"b"}],"page_info":{"has_next_page":true,"has_previous_page":true}}`},
+		step{do: "GET /zones/{zone}/applications?limit=2&cursor={more}", status: 200, want: `{"items":[{"name":"a"}],"pagination":{"after_cursor":null,"before_cursor":"<any>"}}`},
+		step{do: "GET /zones/{zone}/applications?limit=2&before={back}", status: 200, want: `{"items":[{"name":"e"},{"name":"d"}],"pagination":{"after_cursor":"<any>","before_cursor":null}}`},
+		step{do: "GET /zones/{zone}/applications?after={next}&before={back}", status: 400, want: errorBody(400, "bad_request")},
+		step{do: "GET /zones/{zone}/applications?after=made-up", status: 400},
+		step{do: "GET /zones/{zone}/resources?after={next}", status: 400},
+		step{do: "GET /zones/{zone}/applications?after=" + strings.Repeat("x", 256), status: 400},
+		step{do: "GET /zones/{zone}/applications?limit=0", status: 400, want: `{"code":"validation_error","details":[{"field":"limit"}]}`},
+		step{do: "GET /zones/{zone}/applications?limit=101", status: 400},
+		step{do: "GET /zones/{zone}/applications?limit=ten", status: 400},
+		step{do: "GET /zones/{zone}/applications?limit=100&anything=else", status: 200},
+		// Every spelling of expand.
+		step{do: "GET /zones/{zone}/applications?expand%5B%5D=total_count", status: 200, want: `{"pagination":{"total_count":5}}`},
+		step{do: "GET /zones/{zone}/applications?expand=total_count", status: 200, want: `{"pagination":{"total_count":5}}`},
+		step{do: "GET /zones/{zone}/applications?expand=everything", status: 400},
+		// Filters: any of the values, all of the filters.
+		step{do: "GET /zones/{zone}/applications?identifier=c", status: 200, want: `{"items":[{"name":"c"}]}`},
+		step{do: "GET /zones/{zone}/applications?identifier=C", status: 200, want: `{"items":[]}`},
+		step{do: "GET /zones/{zone}/applications?slug=d", status: 200, want: `{"items":[{"name":"d"}]}`},
+		step{do: "GET /zones/{zone}/applications?filter[identifier]=a&filter[identifier]=c&filter[slug]=c&filter[slug]=d", status: 200, want: `{"items":[{"name":"c"}]}`},
+		step{do: "GET /zones/{zone}/applications?filter[id]={a}&filter[id]={e}&filter[id]=unknown&limit=1", status: 200, want: `{"items":[{"name":"e"},{"name":"a"}],"pagination":{` + none + `}}`},
+		step{do: "GET /zones/{zone}/applications?filter[id]={a},{b}", status: 400, want: `{"details":[{"field":"filter[id]"}]}`},
+		step{do: "GET /zones/{zone}/applications?filter[id]={a}&after={next}", status: 400, want: errorBody(400, "bad_request")},
+		step{do: "GET /zones/{zone}/applications?" + strings.Repeat("filter[id]=x&", 101), status: 400},
+		step{do: "GET /zones/{zone}/applications?query[]=A&query[]=B", status: 200, want: `{"items":[{"name":"b"},{"name":"a"}]}`},
+		step{do: "GET /zones/{zone}/applications?query=A", status: 200, want: `{"items":[{"name":"a"}]}`},
+		step{do: "GET /zones/{zone}/applications?query[name]=a&query[identifier]=b", status: 200, want: `{"items":[]}`},
+		step{do: "GET /zones/{zone}/applications?sort=name&limit=2", status: 200, want: `{"items":[{"name":"a"},{"name":"b"}]}`},
+		step{do: "GET /zones/{zone}/applications?sort=-identifier&limit=1", status: 200, want: `{"items":[{"name":"e"}]}`},
+		step{do: "GET /zones/{zone}/applications?sort=secret", status: 400},
+		step{do: "GET /zones/{zone}/applications?traits=gateway,mcp-provider", status: 400},
+		step{do: "GET /zones/{zone}/applications?traits=other", status: 400},
+	)
+}

@@ -1,0 +1,451 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"deputy/internal/api"
+	"deputy/internal/deputy"
+	"deputy/internal/keys"
+	"deputy/internal/store"
+	"deputy/internal/vault"
+)
+
+// server is the whole API over a SQLite store of its own, with two
+// organizations, each with an administrating service account.
+type server struct {
+	t     testing.TB
+	api   *api.API
+	store deputy.Store
+	vault *vault.Vault
+	vars  map[string]string
+	seen  map[deputy.OrganizationID]int
+	log   *bytes.Buffer
+	mu    sync.Mutex
+	clock time.Time
+}
+
+// pool is shared: an RSA key takes a while to find.
+var pool = keys.NewPool(8)
+
+func TestMain(m *testing.M) {
+	ctx, stop := context.WithCancel(context.Background())
+	go func() { _ = pool.Run(ctx) }()
+	m.Run()
+	stop()
+}
+
+// openSealing keeps personal fields as they are: nothing here involves people.
+type openSealing struct{}
+
+func (openSealing) SealPersonal(_ context.Context, _ deputy.ID, _ deputy.EventID, personal []byte) ([]byte, error) {
+	return personal, nil
+}
+
+func (openSealing) OpenPersonal(_ context.Context, _ deputy.EventID, sealed []byte) ([]byte, error) {
+	return sealed, nil
+}
+
+const publicURL = "http://deputy.test:8080"
+
+func newServer(t testing.TB) *server {
+	t.Helper()
+	s := &server{
+		t: t, vars: map[string]string{}, seen: map[deputy.OrganizationID]int{}, log: &bytes.Buffer{},
+		clock: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC),
+	}
+	opened, err := store.Open(t.Context(), store.Config{
+		Path: filepath.Join(t.TempDir(), "deputy.db"), CursorKey: make([]byte, 32), Now: s.now, Sealing: openSealing{}, Migrate: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { opened.Close() })
+	s.store = opened
+	s.vault = vault.New(vault.NewRoot([32]byte{1}), opened)
+	addresses, err := deputy.NewAddresses(publicURL, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.api, err = api.New(api.Config{
+		Store: opened, Addresses: addresses, Authenticate: s.authenticate, Vault: s.vault, Pool: pool,
+		Sealing: openSealing{}, Now: s.now, Version: "test", Log: slog.New(slog.NewTextHandler(s.log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.vars["org"] = string(s.organization("Own", "own", "admin"))
+	s.vars["foreign"] = string(s.organization("Foreign", "foreign", "stranger"))
+	return s
+}
+
+// now moves on with every look, so that nothing happens at the same time.
+func (s *server) now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = s.clock.Add(time.Millisecond)
+	return s.clock
+}
+
+// organization adds an organization whose service account has the client id.
+func (s *server) organization(name, label, clientID string) deputy.OrganizationID {
+	s.t.Helper()
+	now := s.now()
+	o := &deputy.Organization{ID: deputy.OrganizationID(deputy.NewID(now)), Name: name, Label: label, CreatedAt: now, UpdatedAt: now}
+	a := &deputy.ServiceAccount{ID: deputy.NewID(now), OrganizationID: o.ID, Name: clientID, CreatedAt: now, UpdatedAt: now}
+	c := &deputy.ServiceAccountCredential{
+		ID: deputy.NewID(now), OrganizationID: o.ID, ServiceAccountID: a.ID, ClientID: clientID,
+		SecretHash: deputy.HashSecret(deputy.NewSecret()), CreatedAt: now,
+	}
+	s.write(o.ID, func(tx deputy.Tx) error {
+		ctx := s.t.Context()
+		return errors.Join(tx.Organizations().Insert(ctx, o), tx.ServiceAccounts().Insert(ctx, a), tx.ServiceCredentials().Insert(ctx, c))
+	})
+	return o.ID
+}
+
+// write changes the store beside the API.
+func (s *server) write(o deputy.OrganizationID, change func(deputy.Tx) error) {
+	s.t.Helper()
+	now := s.now()
+	err := s.store.Write(s.t.Context(), &deputy.Event{
+		ID: deputy.EventID(deputy.NewID(now)), Time: now, Type: "tests:arrange", Outcome: deputy.Success,
+		OrganizationID: o, Actor: deputy.Actor{Type: "platform"},
+	}, change)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.seen[o]++
+}
+
+// authenticate takes a client id as the token.
+func (s *server) authenticate(ctx context.Context, bearer string) (*deputy.Caller, error) {
+	account, err := s.store.Account(ctx, bearer)
+	if err != nil {
+		return nil, deputy.Errorf(deputy.Unauthenticated, "the token is not valid")
+	}
+	return &deputy.Caller{
+		Organization: account.Organization.ID, Account: account.Account.ID, Name: account.Account.Name,
+		ClientID: bearer, Credential: account.Credential.ID,
+	}, nil
+}
+
+// step is one request with what must come of it. Braces in the request and in
+// what is wanted stand for variables.
+type step struct {
+	do     string // method and path
+	as     string // client id; admin unless said, "-" for none
+	header map[string]string
+	body   string
+	status int
+	// want is JSON that the answer must contain: members that are named, with
+	// "<any>" for any value and "<absent>" for none.
+	want string
+	// keep names members of the answer to keep as variables: name=path.
+	keep []string
+	// events are the types recorded by the step in the caller's organization,
+	// with ! behind a failure.
+	events []string
+	// heads are headers of the answer.
+	heads map[string]string
+}
+
+func (s *server) run(steps ...step) {
+	s.t.Helper()
+	for i, st := range steps {
+		s.step(fmt.Sprintf("step %d: %s", i+1, s.fill(st.do)), st)
+	}
+}
+
+// fill replaces {name} by the variable.
+func (s *server) fill(text string) string {
+	for name, value := range s.vars {
+		text = strings.ReplaceAll(text, "{"+name+"}", value)
+	}
+	return text
+}
+
+func (s *server) request(st step) *httptest.ResponseRecorder {
+	s.t.Helper()
+	method, path, _ := strings.Cut(s.fill(st.do), " ")
+	r := httptest.NewRequest(method, path, strings.NewReader(s.fill(st.body)))
+	if st.body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if st.as != "-" {
+		as := st.as
+		if as == "" {
+			as = "admin"
+		}
+		r.Header.Set("Authorization", "Bearer "+as)
+	}
+	for name, value := range st.header {
+		r.Header.Set(name, s.fill(value))
+		if value == "" {
+			r.Header.Del(name)
+		}
+	}
+	w := httptest.NewRecorder()
+	s.api.ServeHTTP(w, r)
+	return w
+}
+
+func (s *server) step(name string, st step) {
+	s.t.Helper()
+	w := s.request(st)
+	if w.Code != st.status {
+		s.t.Fatalf("%s: status %d, want %d: %s\n%s", name, w.Code, st.status, w.Body, s.log)
+	}
+	var got any
+	if w.Body.Len() > 0 {
+		if ct := w.Header().Get("Content-Type"); ct != "application/json" {
+			s.t.Errorf("%s: content type %q", name, ct)
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+			s.t.Fatalf("%s: %v: %s", name, err, w.Body)
+		}
+	}
+	s.conforms(name, st, w.Code, got)
+	if st.want != "" {
+		var want any
+		if err := json.Unmarshal([]byte(s.fill(st.want)), &want); err != nil {
+			s.t.Fatalf("%s: the wanted JSON: %v", name, err)
+		}
+		if diff := contains(want, got, "$"); diff != "" {
+			s.t.Errorf("%s: %s\nin %s", name, diff, w.Body)
+		}
+	}
+	for header, want := range st.heads {
+		if got := w.Header().Get(header); got != s.fill(want) {
+			s.t.Errorf("%s: header %s is %q, want %q", name, header, got, s.fill(want))
+		}
+	}
+	for _, k := range st.keep {
+		variable, path, _ := strings.Cut(k, "=")
+		if header, ok := strings.CutPrefix(path, "header:"); ok {
+			s.vars[variable] = w.Header().Get(header)
+			continue
+		}
+		value, ok := at(got, path).(string)
+		if !ok {
+			s.t.Fatalf("%s: no text at %s in %s", name, path, w.Body)
+		}
+		s.vars[variable] = value
+	}
+	if diff := cmp.Diff(st.events, s.events(st.as)); diff != "" && st.as != "-" {
+		s.t.Errorf("%s: events (-want +got):\n%s", name, diff)
+	}
+}
+
+// events returns what was recorded in the caller's organization since the last
+// look.
+func (s *server) events(as string) []string {
+	organization := deputy.OrganizationID(s.vars["org"])
+	if as == "stranger" {
+		organization = deputy.OrganizationID(s.vars["foreign"])
+	}
+	var all []string
+	q := deputy.EventQuery{Organization: organization, Ascending: true, Limit: 100}
+	for {
+		page, err := s.store.Events(s.t.Context(), q)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, r := range page.Items {
+			e, err := r.Event(s.t.Context(), openSealing{})
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			mark := ""
+			if e.Outcome == deputy.Failure {
+				mark = "!"
+			}
+			all = append(all, e.Type+mark)
+		}
+		if !page.HasNext {
+			break
+		}
+		q.After = page.Last
+	}
+	fresh := slices.Clone(all[s.seen[organization]:])
+	s.seen[organization] = len(all)
+	if len(fresh) == 0 {
+		return nil
+	}
+	return fresh
+}
+
+// at returns the value at a path such as items.0.id.
+func at(v any, path string) any {
+	for part := range strings.SplitSeq(path, ".") {
+		switch typed := v.(type) {
+		case map[string]any:
+			v = typed[part]
+		case []any:
+			var i int
+			if _, err := fmt.Sscanf(part, "%d", &i); err != nil || i >= len(typed) {
+				return nil
+			}
+			v = typed[i]
+		default:
+			return nil
+		}
+	}
+	return v
+}
+
+// contains says where got lacks something of want.
+func contains(want, got any, path string) string {
+	switch w := want.(type) {
+	case map[string]any:
+		g, ok := got.(map[string]any)
+		if !ok {
+			return fmt.Sprintf("%s is %v, want an object", path, got)
+		}
+		for name, value := range w {
+			have, there := g[name]
+			switch {
+			case value == "<absent>":
+				if there {
+					return fmt.Sprintf("%s.%s is %v, want it absent", path, name, have)
+				}
+			case !there:
+				return fmt.Sprintf("%s.%s is absent", path, name)
+			default:
+				if diff := contains(value, have, path+"."+name); diff != "" {
+					return diff
+				}
+			}
+		}
+		return ""
+	case []any:
+		g, ok := got.([]any)
+		if !ok || len(g) != len(w) {
+			return fmt.Sprintf("%s is %v, want %d items", path, got, len(w))
+		}
+		for i := range w {
+			if diff := contains(w[i], g[i], fmt.Sprintf("%s[%d]", path, i)); diff != "" {
+				return diff
+			}
+		}
+		return ""
+	}
+	if want == "<any>" {
+		if got == nil || got == "" {
+			return path + " is empty"
+		}
+		return ""
+	}
+	if !reflect.DeepEqual(want, got) {
+		return fmt.Sprintf("%s is %v, want %v", path, got, want)
+	}
+	return ""
+}
+
+// document is the OpenAPI document, compiled for checking answers.
+var document = sync.OnceValues(func() (map[string]any, error) {
+	a, err := api.New(api.Config{
+		Store: struct{ deputy.Store }{}, Vault: &vault.Vault{}, Pool: pool, Sealing: openSealing{}, Now: time.Now,
+		Authenticate: func(context.Context, string) (*deputy.Caller, error) { return nil, errors.New("nobody") },
+	})
+	if err != nil {
+		return nil, err
+	}
+	raw, err := a.Document()
+	if err != nil {
+		return nil, err
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	return doc.(map[string]any), nil
+})
+
+var compiled sync.Map // pointer into the document → *jsonschema.Schema
+
+// conforms checks that an answer is one that the document promises.
+func (s *server) conforms(name string, st step, status int, got any) {
+	s.t.Helper()
+	doc, err := document()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	method, target, _ := strings.Cut(s.fill(st.do), " ")
+	target, _, _ = strings.Cut(target, "?")
+	for path, item := range doc["paths"].(map[string]any) {
+		pattern := "^" + regexp.MustCompile(`\\\{[a-z_]+\\\}`).ReplaceAllString(regexp.QuoteMeta(path), "[^/]+") + "$"
+		op, ok := item.(map[string]any)[strings.ToLower(method)].(map[string]any)
+		if !ok || !regexp.MustCompile(pattern).MatchString(target) {
+			continue
+		}
+		response, ok := op["responses"].(map[string]any)[fmt.Sprint(status)].(map[string]any)
+		if !ok {
+			s.t.Errorf("%s: the document knows no status %d", name, status)
+			return
+		}
+		if _, ok := response["content"]; !ok {
+			if got != nil {
+				s.t.Errorf("%s: the document promises no body", name)
+			}
+			return
+		}
+		pointer := "/paths/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(path) + "/" + strings.ToLower(method) +
+			"/responses/" + fmt.Sprint(status) + "/content/application~1json/schema"
+		if err := schemaAt(s.t, doc, pointer).Validate(got); err != nil {
+			s.t.Errorf("%s: the answer is not as documented: %v", name, err)
+		}
+		return
+	}
+}
+
+func schemaAt(t testing.TB, doc any, pointer string) *jsonschema.Schema {
+	t.Helper()
+	if s, ok := compiled.Load(pointer); ok {
+		return s.(*jsonschema.Schema)
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	if err := c.AddResource("mem:///openapi.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("mem:///openapi.json#" + strings.NewReplacer("{", "%7B", "}", "%7D").Replace(pointer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiled.Store(pointer, s)
+	return s
+}
+
+// zone makes a zone and keeps its id as {zone}.
+func (s *server) zone() {
+	s.t.Helper()
+	s.run(step{
+		do: "POST /zones", body: `{"name":"Prod"}`, status: 200, keep: []string{"zone=id", "issuer=protocols.oauth2.issuer"},
+		events: []string{"zones:create"},
+	})
+}
+
+// errorBody is the body of every error, with a status and code.
+func errorBody(status int, code string) string {
+	return fmt.Sprintf(`{"status":%d,"code":%q,"message":"<any>","details":"<any>","path":"<any>","request_id":"<any>","timestamp":"<any>"}`, status, code)
+}
+
+var _ http.Handler = (*api.API)(nil)

@@ -1,0 +1,255 @@
+package oauth
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"unicode/utf8"
+	"unique"
+
+	"deputy/internal/deputy"
+	"deputy/internal/policy"
+)
+
+// client is an application as one of its credentials shows it. It never
+// changes, but for the note of its last session write.
+type client struct {
+	revision    int64
+	credential  *deputy.Credential // nil where only the application is known
+	application *deputy.Application
+	principal   *policy.Application
+	edges       int          // dependencies
+	touched     atomic.Int64 // when its session was last written, in Unix seconds
+}
+
+func newClient(c *deputy.Client) *client {
+	a, by := c.Application, c.Credential
+	a.OrganizationID, a.ZoneID, a.Owner, a.Consent = shared(a.OrganizationID), shared(a.ZoneID), shared(a.Owner), shared(a.Consent)
+	by.OrganizationID, by.ZoneID, by.ApplicationID, by.Type = a.OrganizationID, a.ZoneID, a.ID, shared(by.Type)
+	return &client{
+		revision: c.Revision, credential: c.Credential, application: c.Application,
+		principal: newPrincipal(c.Application, c.Credential.Type, c.Dependencies), edges: len(c.Dependencies),
+	}
+}
+
+// shared returns s in memory that all cached clients share, for what many of
+// them have in common.
+func shared[S ~string](s S) S { return unique.Make(s).Value() }
+
+// newPrincipal returns an application as policies see it.
+func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency) *policy.Application {
+	dependencies := make([]policy.Dependency, len(edges))
+	for i, d := range edges {
+		dependencies[i] = policy.Dependency{ResourceID: shared(d.ResourceID), WhenAccessing: d.WhenAccessing}
+	}
+	return policy.NewApplication(policy.ApplicationFacts{
+		ID: a.ID, Identifier: a.Identifier, Name: a.Name, RegistrationMethod: "managed",
+		CredentialType: string(by), Dependencies: dependencies, Traits: a.Traits,
+	})
+}
+
+// clientID returns the client_id of the credential's tokens.
+func (c *client) clientID() string {
+	if c.credential.Type == deputy.TokenCredential {
+		return string(c.credential.ID)
+	}
+	return c.credential.Identifier
+}
+
+// clientKey names a client in the cache. The serial belongs to one holding of a
+// zone: what an earlier holding cached has missed changes and is not found.
+type clientKey struct {
+	zone uint64
+	id   string // a client_id
+	// application says that id is an application's identifier instead.
+	application bool
+}
+
+// generationSize is how many clients are cached before one that was not used
+// is forgotten. At most twice as many are in memory, about a kilobyte each.
+const generationSize = 16_384
+
+// clients caches clients of all zones, so that a zone with a million of them
+// costs no more than one with ten.
+//
+// An entry may be used with a snapshot if it was read at its revision or before
+// and no change since has touched its application. Three rules see to that. A
+// client is put only under its zone's lock and only when it was read at the
+// current snapshot's revision. A delta removes the clients that it names under
+// the same lock, before its snapshot can be seen. A request takes the snapshot
+// first and the client afterwards, and ignores one that is newer.
+//
+// There are two generations: entries in use move to the young one, and when
+// that is full it becomes the old one, whose predecessor is forgotten. So
+// reading takes no lock.
+type clients struct {
+	young, old atomic.Pointer[generation]
+	mu         sync.Mutex // guards changes
+}
+
+// generation is a set of clients.
+type generation struct {
+	entries sync.Map // of *client by clientKey
+	// byApplication finds what a change of an application voids.
+	byApplication map[applicationKey][]clientKey
+	weight        int
+}
+
+type applicationKey struct {
+	zone uint64
+	id   deputy.ApplicationID
+}
+
+func newClients() *clients {
+	c := new(clients)
+	c.young.Store(newGeneration())
+	c.old.Store(newGeneration())
+	return c
+}
+
+func newGeneration() *generation {
+	return &generation{byApplication: make(map[applicationKey][]clientKey)}
+}
+
+// get returns a cached client, or nil.
+func (c *clients) get(key clientKey) *client {
+	if found, ok := c.young.Load().entries.Load(key); ok {
+		return found.(*client)
+	}
+	found, ok := c.old.Load().entries.Load(key)
+	if !ok {
+		return nil
+	}
+	kept := found.(*client)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if again, ok := c.old.Load().entries.Load(key); ok && again == found {
+		c.insert(key, kept) // still valid: a change would have removed it
+	}
+	return kept
+}
+
+// put caches a client. The caller holds its zone's lock and has seen that the
+// client was read at the zone's current revision.
+func (c *clients) put(key clientKey, entry *client) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.insert(key, entry)
+}
+
+// insert puts an entry into the young generation; c.mu is held.
+func (c *clients) insert(key clientKey, entry *client) {
+	g := c.young.Load()
+	if g.weight >= generationSize {
+		c.old.Store(g)
+		g = newGeneration()
+		c.young.Store(g)
+	}
+	if _, replaced := g.entries.Swap(key, entry); replaced {
+		return
+	}
+	g.weight += 1 + entry.edges/8
+	owner := applicationKey{key.zone, entry.application.ID}
+	g.byApplication[owner] = append(g.byApplication[owner], key)
+}
+
+// apply removes what a delta voids. The caller holds the zone's lock.
+func (c *clients) apply(z *zone, d *deputy.ZoneDelta) {
+	if !d.Full && !d.AllApplications && len(d.Applications) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, g := range []*generation{c.young.Load(), c.old.Load()} {
+		if !d.Full && !d.AllApplications {
+			for _, id := range d.Applications {
+				g.remove(applicationKey{z.serial, id})
+			}
+			continue
+		}
+		for owner := range g.byApplication {
+			if owner.zone == z.serial {
+				g.remove(owner)
+			}
+		}
+	}
+}
+
+func (g *generation) remove(owner applicationKey) {
+	for _, key := range g.byApplication[owner] {
+		g.entries.Delete(key)
+	}
+	delete(g.byApplication, owner)
+}
+
+// client returns the client called id as of the snapshot: nil when there is
+// none, Stale when the zone has moved on.
+func (s *Server) client(ctx context.Context, z *zone, snap *snapshot, id string) (*client, error) {
+	if len(id) > deputy.MaxIdentifier*utf8.UTFMax {
+		return nil, nil
+	}
+	key := clientKey{zone: z.serial, id: id}
+	if c := s.clients.get(key); c != nil && c.revision <= snap.revision {
+		return c, nil
+	}
+	read, err := s.store.Client(ctx, z.id, id)
+	if deputy.KindOf(err) == deputy.NotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.keep(z, snap, key, newClient(read))
+}
+
+// keep caches what was just read and returns it if it is of the snapshot's
+// revision.
+func (s *Server) keep(z *zone, snap *snapshot, key clientKey, c *client) (*client, error) {
+	z.mu.Lock()
+	if z.current.Load().revision == c.revision {
+		s.clients.put(key, c)
+	}
+	z.mu.Unlock()
+	if c.revision != snap.revision {
+		return nil, errMoved
+	}
+	return c, nil
+}
+
+// errMoved says that the zone is no longer as the snapshot has it.
+var errMoved = deputy.Errorf(deputy.Stale, "the zone has changed")
+
+// application returns the application with the identifier as of the snapshot,
+// whatever its credentials: nil when there is none, Stale when the zone has
+// moved on.
+func (s *Server) application(ctx context.Context, z *zone, snap *snapshot, identifier string) (*client, error) {
+	key := clientKey{zone: z.serial, id: identifier, application: true}
+	if c := s.clients.get(key); c != nil && c.revision <= snap.revision {
+		return c, nil
+	}
+	in := deputy.Scope{Organization: snap.zone.OrganizationID, Zone: z.id}
+	a, err := s.store.Applications().Find(ctx, in, "identifier", identifier)
+	if deputy.KindOf(err) == deputy.NotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	in.Parent = deputy.ID(a.ID)
+	edges, err := s.store.Dependencies().List(ctx, in, deputy.Query{All: true})
+	if err != nil {
+		return nil, err
+	}
+	// Two reads see one state only if nothing has changed since the snapshot.
+	delta, err := s.store.Zone(ctx, z.id, snap.revision)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]deputy.Dependency, len(edges.Items))
+	for i, d := range edges.Items {
+		list[i] = *d
+	}
+	return s.keep(z, snap, key, &client{
+		revision: delta.Revision, application: a, principal: newPrincipal(a, "", list), edges: len(list),
+	})
+}

@@ -1,0 +1,38 @@
+// Package oauth is the authorization server of every zone, and of the
+// management plane: who asks, for whom, for what, and with which token they
+// leave.
+//
+// The way of a token request:
+//
+//	route.go       host or path to zone and endpoint
+//	zone.go        the zone's snapshot, brought forward if it has moved
+//	form.go        the form, parsed once
+//	clientauth.go  who it says it comes from; clients.go: who that is
+//	token.go       the phases: grant, target, standing, policy, hand-out
+//	grant_*.go     what one grant type adds to them
+//	mint.go        the credential and its event, in one commit, or neither
+//	error.go       the one table from errors to answers
+//
+// Invariants:
+//
+//   - Every credential leaves through mint, which asks Standing.Live, the one
+//     rule of what may still be used, and commits on the proof that the zone is
+//     still at the revision that the decision was made at. If it is not, the
+//     request is decided again. What no zone revision covers (people, sessions,
+//     service accounts) is read again in the committing transaction.
+//   - A grant type fills in what is its own and cannot leave out a check that
+//     all share, because the phases belong to the token endpoint.
+//   - A request of a known client ends in exactly one event, whatever the
+//     answer; the failures of unknown ones are counted, one event a minute and
+//     source. Only an answer that was never reached leaves none.
+//   - An issuer is derived from settings and the zone. Host and path find the
+//     zone and decide nothing.
+//   - Reading a snapshot or a cached client takes no lock.
+//
+// It stores nothing itself, decides nothing that policy can, and knows no key
+// outside of package keys. The management API asks it who a bearer is and
+// otherwise does not know it.
+//
+// Standards: RFC 6749 (§2.3, §3.2, §4.4, §5), RFC 7519, RFC 8414, RFC 8693,
+// RFC 8707, RFC 9068. Where we depart from them: docs/spec-notes.md.
+package oauth

@@ -1,0 +1,80 @@
+package oauth
+
+// ParseForm returns what the form parser keeps, by parameter.
+func ParseForm(body string) (map[string][]string, error) {
+	f, err := parseForm(body)
+	if err != nil {
+		return nil, err
+	}
+	kept := make(map[string][]string)
+	for _, name := range []string{
+		"grant_type", "client_id", "client_assertion", "client_assertion_type", "scope", "subject_token",
+		"subject_token_type", "actor_token", "actor_token_type", "requested_token_type",
+	} {
+		if v := *f.text(name); v != "" {
+			kept[name] = []string{v}
+		}
+	}
+	if !f.clientSecret.IsZero() {
+		kept["client_secret"] = []string{f.clientSecret.Reveal()}
+	}
+	if f.resource != nil {
+		kept["resource"] = f.resource
+	}
+	if f.audience != nil {
+		kept["audience"] = f.audience
+	}
+	return kept, nil
+}
+
+// ReadBasic returns the readings of an Authorization header.
+func ReadBasic(header, clientID string) (identities [][2]string, err error) {
+	c, err := newClaimant(map[string][]string{"Authorization": {header}}, &tokenRequest{clientID: clientID})
+	if err != nil || !c.basic {
+		return nil, err
+	}
+	for _, i := range c.identities {
+		identities = append(identities, [2]string{i.clientID, i.secret.Reveal()})
+	}
+	return identities, nil
+}
+
+// AppendQuoted appends a JSON string.
+func AppendQuoted(b []byte, s string) []byte { return appendQuoted(b, s) }
+
+// IsJWS reports whether s has the form of a JWS.
+func IsJWS(s string) bool { return isJWS(s) }
+
+// Clients is how many clients are cached before one is forgotten.
+const Clients = generationSize
+
+// MaxSources is how many sources of failures are told apart.
+const MaxSources = maxSources
+
+// Sources returns how many sources of failures a server has counted.
+func Sources(s *Server) int {
+	s.failures.mu.Lock()
+	defer s.failures.mu.Unlock()
+	return len(s.failures.counts)
+}
+
+// Hold bounds the zones that a server holds.
+func Hold(s *Server, weight int) { s.zones.limit = weight }
+
+// Held returns how many zones a server holds.
+func Held(s *Server) (n int) {
+	for range s.zones.held.Range {
+		n++
+	}
+	return n
+}
+
+// CachedClients returns how many clients a server has cached.
+func CachedClients(s *Server) (n int) {
+	for _, g := range []*generation{s.clients.young.Load(), s.clients.old.Load()} {
+		for range g.entries.Range {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,123 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+// Failed authentications are counted, because anybody can cause them: each
+// source gets one event a minute, whatever it does.
+const (
+	failurePeriod = time.Minute
+	// maxFailures of one client id from one address are answered as such in a
+	// period; more are told to wait. A right secret is never refused.
+	maxFailures = 100
+	// maxSources bounds the sources told apart in a period; further ones count
+	// as one source in each zone.
+	maxSources = 4096
+	// maxSummaries bounds the events of one period.
+	maxSummaries = 1024
+	// flushTimeout bounds the writing of one period's events.
+	flushTimeout = 10 * time.Second
+)
+
+// failure is what failures are counted by. The client id is what somebody
+// wrote, known or not.
+type failure struct {
+	organization deputy.OrganizationID
+	zone         deputy.ZoneID
+	address      string
+	clientID     string
+}
+
+// failures counts failed authentications of the current period.
+type failures struct {
+	server *Server
+
+	mu     sync.Mutex
+	counts map[failure]int
+	timer  *time.Timer // runs while there is something to write
+	closed bool
+	busy   sync.WaitGroup // counts timers that will fire or are firing
+}
+
+func (f *failures) init(s *Server) { f.server = s }
+
+// count notes a failure and returns the answer to it: r, or that there have
+// been too many.
+func (f *failures) count(r *refusal, by failure) *refusal {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.counts == nil {
+		f.counts = make(map[failure]int)
+	}
+	if _, known := f.counts[by]; !known && len(f.counts) >= maxSources {
+		by.address, by.clientID = "", ""
+	}
+	f.counts[by]++
+	if f.timer == nil && !f.closed {
+		f.busy.Add(1)
+		f.timer = time.AfterFunc(failurePeriod, func() {
+			defer f.busy.Done()
+			f.flush()
+		})
+	}
+	if f.counts[by] <= maxFailures || by.address == "" {
+		return r
+	}
+	return &refusal{
+		code: codeUnavailable, description: "Client authentication failed too often. Try again later.",
+		status: http.StatusTooManyRequests, retryAfter: failurePeriod,
+	}
+}
+
+// flush ends the period and writes its summaries.
+func (f *failures) flush() {
+	f.mu.Lock()
+	counts := f.counts
+	f.counts, f.timer = nil, nil
+	f.mu.Unlock()
+	sources := make(map[failure]int) // without the client id
+	for by, n := range counts {
+		by.clientID = ""
+		if _, known := sources[by]; !known && len(sources) >= maxSummaries {
+			by.address = ""
+		}
+		sources[by] += n
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	for by, n := range sources {
+		if err := f.server.store.Write(ctx, f.server.summary(by, n), nil); err != nil {
+			f.server.log.Error("failed authentications were not recorded", "zone_id", string(by.zone), "count", n, "cause", err)
+		}
+	}
+}
+
+// summary returns the event for n failures of one source.
+func (s *Server) summary(by failure, n int) *deputy.Event {
+	at := deputy.Time(s.now())
+	return &deputy.Event{
+		ID: deputy.EventID(deputy.NewID(at)), Time: at, Type: eventAuthenticate,
+		Outcome: deputy.Failure, Error: codeInvalidClient,
+		OrganizationID: by.organization, ZoneID: by.zone,
+		Actor: deputy.Actor{Type: "anonymous"}, IP: by.address, Count: n,
+	}
+}
+
+// close writes what has been counted and waits for a flush under way.
+func (f *failures) close() {
+	f.mu.Lock()
+	f.closed = true
+	pending := f.timer != nil && f.timer.Stop()
+	f.mu.Unlock()
+	if pending {
+		f.busy.Done()
+	}
+	f.busy.Wait()
+	f.flush()
+}

@@ -1,0 +1,167 @@
+package oauth
+
+import (
+	"context"
+	"slices"
+
+	"deputy/internal/deputy"
+	"deputy/internal/policy"
+)
+
+// exchangeGrant turns a token that was addressed to the client into one for a
+// further resource, with the same subject and the client as its newest actor
+// (RFC 8693).
+var exchangeGrant = grant{present: presentExchange, admit: admitExchange, agree: agreeExchange}
+
+// presentExchange checks the tokens and says who the credential is about.
+func presentExchange(s *Server, ctx context.Context, i *issuance) error {
+	f := i.form
+	if err := f.checkExchange(); err != nil {
+		return err
+	}
+	v, err := s.verify(i.snap.keys, i.snap.issuer, f.subjectToken, leeway)
+	if err != nil {
+		if deputy.KindOf(err) == deputy.Invalid {
+			return refuse(codeInvalidRequest, "The subject token is not a JWS.").because(err)
+		}
+		return refuse(codeInvalidGrant, "The subject token is not valid here.").because(err)
+	}
+	if i.wanted, err = f.exchangeTargets(); err != nil {
+		return err
+	}
+	if err := s.presentSubject(ctx, i, v); err != nil {
+		return err
+	}
+	sub := i.subject
+	i.event.Actor.IdentityChain = sub.identities(i.event.Actor)
+	i.claims.subject, i.claims.profile, i.claims.session = v.Subject, v.Profile, v.Session
+	i.claims.act = &actor{Subject: i.client.application.Identifier, ClientID: i.client.clientID(), Previous: v.Act}
+	if i.claims.act.depth() > maxActors {
+		return refuse(codeInvalidGrant, "The token has passed through more than %d actors.", maxActors)
+	}
+	if sub.principal != nil {
+		i.question.Legs = []policy.Leg{
+			{Principal: sub.principal, OnBehalf: sub.user != nil},
+			{Principal: i.client.principal, OnBehalf: true},
+		}
+	}
+	i.question.SubjectClaims = v.policy
+	return nil
+}
+
+// checkExchange checks the token types (RFC 8693 §2.1).
+func (f *tokenRequest) checkExchange() error {
+	zoneToken := func(kind string) bool { return kind == typeAccessToken || kind == typeJWT }
+	switch {
+	case f.subjectToken == "":
+		return refuse(codeInvalidRequest, "The parameter subject_token is missing.")
+	case f.subjectTokenType == "":
+		return refuse(codeInvalidRequest, "The parameter subject_token_type is missing.")
+	case !zoneToken(f.subjectTokenType):
+		return refuse(codeInvalidRequest, "The subject token type is not supported.")
+	case f.requestedTokenType != "" && !zoneToken(f.requestedTokenType):
+		return refuse(codeInvalidRequest, "The requested token type is not supported.")
+	case f.actorToken != "" && !zoneToken(f.actorTokenType):
+		return refuse(codeInvalidRequest, "The actor token type is missing or not supported.")
+	case f.actorToken == "" && f.actorTokenType != "":
+		return refuse(codeInvalidRequest, "The parameter actor_token is missing.")
+	}
+	return nil
+}
+
+// exchangeTargets returns the identifiers of what is asked for. Where there is
+// no resource, audience stands for it; where there are both, they agree.
+func (f *tokenRequest) exchangeTargets() ([]string, error) {
+	if len(f.resource) == 0 {
+		return f.audience, nil
+	}
+	for _, a := range f.audience {
+		if !slices.Contains(f.resource, a) {
+			return nil, refuse(codeInvalidTarget, "The parameters resource and audience ask for different things.")
+		}
+	}
+	return f.resource, nil
+}
+
+// identities lists who acted, from the one acting now to the subject.
+func (sub *subject) identities(now deputy.Actor) []deputy.Actor {
+	chain := []deputy.Actor{now}
+	for a := sub.Act; a != nil; a = a.Previous {
+		chain = append(chain, deputy.Actor{Type: "application", Identifier: a.Subject})
+	}
+	switch {
+	case sub.user != nil:
+		return append(chain, deputy.Actor{Type: "user", ID: string(sub.user.ID), Identifier: sub.user.Identifier})
+	case sub.application != nil:
+		return append(chain, deputy.Actor{Type: "application", ID: string(sub.application.ID), Identifier: sub.application.Identifier})
+	}
+	return chain
+}
+
+// admitExchange holds the ownership invariant: an application exchanges only
+// tokens that were addressed to it. No policy can permit more.
+func admitExchange(s *Server, _ context.Context, i *issuance) error {
+	if i.form.requestedTokenType == typeJWT && i.standing.Unsigned {
+		return refuse(codeInvalidRequest, "The resource's credential is not a JWT.")
+	}
+	if !i.owns(i.subject.from) {
+		return refuse(codeInvalidGrant, "Client is not allowed to exchange token for this resource")
+	}
+	i.question.From = i.subject.from.entity
+	if i.target.ID == i.subject.from.ID {
+		// The same audience again: nothing the token did not have.
+		i.scopes = slices.DeleteFunc(slices.Clone(i.scopes), func(scope string) bool { return !i.subject.hasScope(scope) })
+	}
+	if i.form.actorToken == "" {
+		return nil
+	}
+	return s.presentActor(i)
+}
+
+// owns reports whether the client's application is behind the resource: its
+// own, or the zone's gateway's where a resource names none.
+func (i *issuance) owns(r *resource) bool {
+	if r == nil {
+		return false
+	}
+	owner := r.ApplicationID
+	if owner == nil {
+		owner = i.snap.zone.DefaultGatewayApplicationID
+	}
+	return owner != nil && *owner == i.client.application.ID
+}
+
+// presentActor checks the actor token: the client's own.
+func (s *Server) presentActor(i *issuance) error {
+	v, err := s.verify(i.snap.keys, i.snap.issuer, i.form.actorToken, leeway)
+	if err != nil {
+		return refuse(codeInvalidRequest, "The actor token is not valid here.").because(err)
+	}
+	if v.Profile != profileApplication || v.Act != nil || v.Subject != i.client.application.Identifier {
+		return refuse(codeInvalidRequest, "The actor token is not the client's own.")
+	}
+	i.question.ActorClaims = v.policy
+	return nil
+}
+
+// agreeExchange checks that the person has agreed, where the application asks
+// for it, to what policy has permitted.
+func agreeExchange(s *Server, ctx context.Context, i *issuance) error {
+	user, app := i.standing.User, i.client.application
+	if user == nil || app.Consent == deputy.ImplicitConsent {
+		return nil
+	}
+	given, err := s.store.Consent(ctx, i.zone.id, user.ID, app.ID, i.target.ID)
+	if deputy.KindOf(err) == deputy.NotFound {
+		return errConsent
+	}
+	if err != nil {
+		return err
+	}
+	for _, scope := range i.outcome.Scopes {
+		if !slices.Contains(given.Scopes, scope) {
+			return errConsent
+		}
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package oauth_test
+
+import (
+	"context"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+
+	"deputy/internal/deputy"
+)
+
+// online is a world whose zone can be reached over HTTP.
+func online(t *testing.T) (w *world, base string) {
+	w = newWorld(t, both...)
+	server := httptest.NewUnstartedServer(nil)
+	server.Start()
+	t.Cleanup(server.Close)
+	addresses, err := deputy.NewAddresses(server.URL, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.config.Addresses = addresses
+	w.restart()
+	server.Config.Handler = w.server
+	return w, server.URL
+}
+
+// TestWithOIDC reads the metadata and verifies tokens with go-oidc, gets them
+// with x/oauth2, by each way of client authentication.
+func TestWithOIDC(t *testing.T) {
+	w, _ := online(t)
+	ctx := context.Background()
+	agent := w.newApp("agent")
+	r := w.newResource("https://api.test/mcp", func(r *deputy.Resource) { r.Scopes = []string{"read"} })
+	w.depend(agent, r)
+	provider, err := oidc.NewProvider(ctx, w.issuer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier := provider.Verifier(&oidc.Config{
+		ClientID: r.Identifier, SupportedSigningAlgs: []string{"RS256", "ES256"}, Now: w.clock.Now,
+	})
+	for _, alg := range []string{"RS256", "ES256"} {
+		w.setZone(func(z *deputy.Zone) { z.SigningAlg = alg })
+		for _, style := range []oauth2.AuthStyle{oauth2.AuthStyleInHeader, oauth2.AuthStyleInParams, oauth2.AuthStyleAutoDetect} {
+			config := clientcredentials.Config{
+				ClientID: agent.credential.Identifier, ClientSecret: agent.secret, TokenURL: provider.Endpoint().TokenURL,
+				Scopes: []string{"read"}, AuthStyle: style, EndpointParams: url.Values{"resource": {r.Identifier}},
+			}
+			token, err := config.Token(ctx)
+			if err != nil {
+				t.Fatalf("%s, style %v: %v", alg, style, err)
+			}
+			verified, err := verifier.Verify(ctx, token.AccessToken)
+			if err != nil {
+				t.Fatalf("%s, style %v: %v", alg, style, err)
+			}
+			if verified.Subject != agent.Identifier || token.TokenType != "Bearer" || time.Until(token.Expiry) < 59*time.Minute {
+				t.Errorf("%s, style %v: %+v %+v", alg, style, verified, token)
+			}
+		}
+	}
+}
+
+func TestServiceAccountWithOAuth2(t *testing.T) {
+	w, base := online(t)
+	account := w.newAccount()
+	for _, style := range []oauth2.AuthStyle{oauth2.AuthStyleInHeader, oauth2.AuthStyleInParams} {
+		config := clientcredentials.Config{
+			ClientID: account.credential.ClientID, ClientSecret: account.secret, TokenURL: base + "//service-account-token", AuthStyle: style,
+		}
+		token, err := config.Token(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.server.Authenticate(context.Background(), token.AccessToken); err != nil {
+			t.Error(err)
+		}
+		config.ClientSecret = "wrong"
+		if _, err := config.Token(context.Background()); err == nil {
+			t.Error("a wrong secret works")
+		} else if refused, ok := err.(*oauth2.RetrieveError); !ok || refused.ErrorCode != "invalid_client" {
+			t.Errorf("refused with %v", err)
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package oauth_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+// off is a way in which one part can be turned off, and the refusal that the
+// very next request gets.
+type off struct {
+	turn   func(*stage)
+	status int
+	code   string
+}
+
+// stage is everything that every use rests on, in force.
+type stage struct {
+	*relay
+	person  *person
+	account *account
+
+	personToken, bearer string
+}
+
+func newStage(t testing.TB) *stage {
+	s := &stage{relay: newRelay(t)}
+	s.depend(s.server, s.api)
+	s.person = s.newPerson("zoe@example.test")
+	s.account = s.newAccount()
+	return s
+}
+
+// uses sends a request of each use; true means that it was allowed. A use
+// without one here is not served by this package.
+var uses = map[deputy.Use]func(*stage) *answer{
+	deputy.UseClientCredentials:   func(s *stage) *answer { return s.credentialsFor(s.server, s.api.Identifier) },
+	deputy.UseExchangeApplication: func(s *stage) *answer { return s.exchange(s.server, s.token, s.api.Identifier) },
+	deputy.UseExchangeUser: func(s *stage) *answer {
+		if s.personToken == "" {
+			s.personToken = s.userToken(s.person, s.agent.credential.Identifier, s.front.Identifier)
+		}
+		return s.exchange(s.server, s.personToken, s.api.Identifier)
+	},
+	deputy.UseServiceToken: func(s *stage) *answer { return s.serviceToken(s.account) },
+	deputy.UseManagement: func(s *stage) *answer {
+		if s.bearer == "" {
+			s.bearer = s.serviceToken(s.account).text("access_token")
+		}
+		if _, err := s.world.server.Authenticate(context.Background(), s.bearer); err != nil {
+			return &answer{status: http.StatusUnauthorized, json: map[string]any{"error": string(deputy.KindOf(err))}}
+		}
+		return &answer{status: http.StatusOK}
+	},
+}
+
+// remove deletes an entity of the zone.
+func remove[T any](in func(deputy.Tx) deputy.Writes[T], id func(*stage) deputy.ID) func(*stage) {
+	return func(s *stage) {
+		s.write(s.zone.ID, func(ctx context.Context, tx deputy.Tx) error { return in(tx).Delete(ctx, s.in(), id(s)) })
+	}
+}
+
+// end changes a session.
+func end(which func(*stage) *deputy.Session, change func(*deputy.Session)) func(*stage) {
+	return func(s *stage) { s.setSession(which(s), change) }
+}
+
+func child(s *stage) *deputy.Session { return s.person.child }
+func web(s *stage) *deputy.Session   { return s.person.web }
+
+// ways lists, for each part, every way in which it can be turned off in the
+// store.
+var ways = map[deputy.Part]map[string]off{
+	deputy.PartOrganization: {
+		"deleted": {func(s *stage) {
+			s.account.erase(s, func(ctx context.Context, tx deputy.Tx) error {
+				return tx.Organizations().Delete(ctx, deputy.Scope{}, deputy.ID(s.account.organization.ID))
+			})
+		}, 401, "invalid_client"},
+	},
+	deputy.PartServiceAccount: {
+		"deleted": {func(s *stage) {
+			s.account.erase(s, func(ctx context.Context, tx deputy.Tx) error {
+				return tx.ServiceAccounts().Delete(ctx, deputy.Scope{Organization: s.account.organization.ID}, s.account.account.ID)
+			})
+		}, 401, "invalid_client"},
+	},
+	deputy.PartServiceCredential: {
+		"deleted": {func(s *stage) {
+			s.account.erase(s, func(ctx context.Context, tx deputy.Tx) error {
+				return tx.ServiceCredentials().Delete(ctx, deputy.Scope{Organization: s.account.organization.ID}, s.account.credential.ID)
+			})
+		}, 401, "invalid_client"},
+	},
+	deputy.PartZone: {
+		"deleted": {func(s *stage) {
+			s.write(s.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+				return tx.Zones().Delete(ctx, deputy.Scope{Organization: s.organization.ID}, deputy.ID(s.zone.ID))
+			})
+		}, 404, "not_found"},
+	},
+	deputy.PartKey: {
+		"retired": {func(s *stage) { s.retireKeys(deputy.KeyRetired) }, 503, "temporarily_unavailable"},
+		"next":    {func(s *stage) { s.retireKeys(deputy.KeyNext) }, 503, "temporarily_unavailable"},
+	},
+	deputy.PartApplication: {
+		"deleted": {remove(deputy.Tx.Applications, func(s *stage) deputy.ID { return deputy.ID(s.server.ID) }), 401, "invalid_client"},
+	},
+	deputy.PartCredential: {
+		"deleted": {remove(deputy.Tx.Credentials, func(s *stage) deputy.ID { return deputy.ID(s.server.credential.ID) }), 401, "invalid_client"},
+	},
+	deputy.PartResource: {
+		"deleted": {remove(deputy.Tx.Resources, func(s *stage) deputy.ID { return deputy.ID(s.api.ID) }), 400, "invalid_target"},
+	},
+	deputy.PartProvider: {
+		"deleted": {remove(deputy.Tx.Providers, func(s *stage) deputy.ID { return deputy.ID(s.sts.ID) }), 400, "invalid_target"},
+	},
+	deputy.PartSubject: {
+		"deleted":            {remove(deputy.Tx.Applications, func(s *stage) deputy.ID { return deputy.ID(s.agent.ID) }), 400, "invalid_grant"},
+		"credential deleted": {remove(deputy.Tx.Credentials, func(s *stage) deputy.ID { return deputy.ID(s.agent.credential.ID) }), 400, "invalid_grant"},
+	},
+	deputy.PartUser: {
+		"deleted": {remove(deputy.Tx.Users, func(s *stage) deputy.ID { return deputy.ID(s.person.User.ID) }), 400, "invalid_grant"},
+		"disabled": {func(s *stage) {
+			s.write(s.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+				_, err := tx.Users().Update(ctx, s.in(), deputy.ID(s.person.User.ID), func(u *deputy.User) error {
+					u.Status = deputy.UserDisabled
+					return nil
+				})
+				return err
+			})
+		}, 400, "invalid_grant"},
+	},
+	deputy.PartSession: {
+		"deleted":              {remove(deputy.Tx.Sessions, func(s *stage) deputy.ID { return deputy.ID(s.person.child.ID) }), 400, "invalid_grant"},
+		"revoked":              {end(child, func(s *deputy.Session) { s.Status = deputy.Revoked }), 400, "invalid_grant"},
+		"expired":              {end(child, func(s *deputy.Session) { s.Status = deputy.Expired }), 400, "invalid_grant"},
+		"past its time":        {end(child, func(s *deputy.Session) { s.ExpiresAt = noon }), 400, "invalid_grant"},
+		"parent deleted":       {remove(deputy.Tx.Sessions, func(s *stage) deputy.ID { return deputy.ID(s.person.web.ID) }), 400, "invalid_grant"},
+		"parent revoked":       {end(web, func(s *deputy.Session) { s.Status = deputy.Revoked }), 400, "invalid_grant"},
+		"parent expired":       {end(web, func(s *deputy.Session) { s.Status = deputy.Expired }), 400, "invalid_grant"},
+		"parent past its time": {end(web, func(s *deputy.Session) { s.ExpiresAt = noon }), 400, "invalid_grant"},
+	},
+}
+
+// retireKeys moves every active key of zone and platform to another state.
+func (s *stage) retireKeys(to deputy.KeyState) {
+	ctx := context.Background()
+	for _, owner := range []deputy.ID{deputy.ID(s.zone.ID), s.platform} {
+		rows, err := s.store.SigningKeys(ctx, owner)
+		if err != nil {
+			s.Fatal(err)
+		}
+		now := s.clock.Now()
+		s.write(s.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+			for _, row := range rows {
+				row.State, row.RetiredAt = to, &now
+				if err := tx.UpdateSigningKey(ctx, row); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// TestOffMeansOffAtOnce turns off every part of every use between two
+// requests: the first succeeds and the very next is refused.
+func TestOffMeansOffAtOnce(t *testing.T) {
+	for use, parts := range deputy.Uses() {
+		send, served := uses[use]
+		if !served {
+			t.Errorf("%s has no request here", use)
+			continue
+		}
+		for _, part := range parts {
+			if len(ways[part]) == 0 {
+				t.Errorf("%s rests on the %s, which nothing here turns off", use, part)
+			}
+			for name, way := range ways[part] {
+				t.Run(string(use)+"/"+string(part)+"/"+name, func(t *testing.T) {
+					t.Parallel()
+					s := newStage(t)
+					if a := send(s); a.status != 200 {
+						t.Fatalf("with everything in force: %s", a)
+					}
+					s.clock.advance(time.Second)
+					way.turn(s)
+					status, code := way.status, way.code
+					if use == deputy.UseManagement {
+						status, code = 401, "unauthenticated"
+					}
+					if a := send(s); a.status != status || a.text("error") != code {
+						t.Errorf("got %s, want %d %s", a, status, code)
+					}
+				})
+			}
+		}
+	}
+}

@@ -1,0 +1,268 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+// platform holds the keys of the management plane.
+type platform struct {
+	owner deputy.ID
+
+	mu     sync.Mutex
+	held   *snapshot // its keys only
+	readAt time.Time
+}
+
+// Ages up to which the management plane's keys verify bearers: ordinarily, and
+// when a bearer is not signed with one of them, so that bad bearers cost the
+// store no more than one read a second.
+const (
+	platformAge   = time.Minute
+	platformRetry = time.Second
+)
+
+// platformKeys returns the management plane's keys, read no longer ago than
+// age, as a snapshot that holds nothing else.
+func (s *Server) platformKeys(ctx context.Context, age time.Duration) (*snapshot, error) {
+	p := &s.platform
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := s.now()
+	if p.held != nil && now.Sub(p.readAt) < age {
+		return p.held, nil
+	}
+	rows, err := s.store.SigningKeys(ctx, p.owner)
+	if err != nil {
+		return nil, err
+	}
+	next := new(snapshot)
+	if err := next.setKeys(ctx, s.builder.vault, p.held, rows, now); err != nil {
+		return nil, err
+	}
+	if p.held != nil && string(p.held.jwks.body) == string(next.jwks.body) {
+		next.keys = p.held.keys // the same keys verify: what they verified stays known
+	}
+	p.held, p.readAt = next, now
+	return next, nil
+}
+
+// serviceToken answers at the management plane's token endpoint: client
+// credentials of a service account (RFC 6749 §4.4), in the form or in the
+// header.
+func (s *Server) serviceToken(w http.ResponseWriter, r *http.Request, from *origin) {
+	form, claimed, err := readTokenRequest(r)
+	if err == nil {
+		var c *credential
+		for range maxAttempts {
+			if c, err = s.issueServiceToken(r.Context(), form, claimed, from); deputy.KindOf(err) != deputy.Stale {
+				break
+			}
+		}
+		if err == nil {
+			writeServiceToken(w, c)
+			return
+		}
+	}
+	s.refuseService(w, r, from, claimed, asRefusal(err))
+}
+
+// issueServiceToken is one attempt to answer a service account.
+func (s *Server) issueServiceToken(ctx context.Context, form *tokenRequest, claimed *claimant, from *origin) (*credential, error) {
+	a, clientID, err := s.serviceAccount(ctx, claimed)
+	if err != nil {
+		if a != nil && deputy.KindOf(err) == "" {
+			return nil, s.failures.count(asRefusal(err), failure{a.Credential.OrganizationID, "", from.address, clientID})
+		}
+		return nil, err
+	}
+	d := s.serviceIssuance(a, form, from)
+	if form.grantType == clientCredentials {
+		var held *snapshot
+		if held, err = s.platformKeys(ctx, 0); err != nil {
+			return nil, err
+		}
+		if d.signer = held.anySigner(); d.signer != nil {
+			d.standing.Key = d.signer.row
+		}
+		var c *credential
+		if c, err = s.mint(ctx, d); err == nil {
+			return c, nil
+		}
+	} else if form.grantType == "" {
+		err = refuse(codeInvalidRequest, "The parameter grant_type is missing.")
+	} else {
+		err = refuse(codeUnsupportedGrantType, "The grant type must be client_credentials.")
+	}
+	refused, ok := asDecision(err)
+	if !ok {
+		return nil, err
+	}
+	if err := s.record(ctx, d.event, refused); err != nil {
+		return nil, err
+	}
+	return nil, refused
+}
+
+// anySigner returns an active key, of the cheapest algorithm.
+func (s *snapshot) anySigner() *signer {
+	if len(s.signers) == 0 {
+		return nil
+	}
+	return s.signers[0]
+}
+
+// serviceAccount returns the account that proves who it is. With an error it
+// returns the account that was named, if there is one.
+func (s *Server) serviceAccount(ctx context.Context, claimed *claimant) (named *deputy.Account, clientID string, err error) {
+	if claimed.assertion {
+		return nil, "", errClient
+	}
+	for _, who := range claimed.identities {
+		a, err := s.store.Account(ctx, who.clientID)
+		if err != nil && deputy.KindOf(err) != deputy.NotFound {
+			return nil, "", err
+		}
+		hash := deputy.SecretHash(nobody[:])
+		if a != nil && a.Credential != nil {
+			hash, named, clientID = a.Credential.SecretHash, a, who.clientID
+		}
+		if hash.Match(who.secret) && named != nil {
+			return a, who.clientID, nil
+		}
+	}
+	return named, clientID, errClient
+}
+
+// serviceIssuance prepares the bearer of an account.
+func (s *Server) serviceIssuance(a *deputy.Account, form *tokenRequest, from *origin) *decided {
+	issuer := s.addresses.PublicURL()
+	organization := a.Credential.OrganizationID
+	credential := a.Credential
+	d := &decided{
+		claims: claims{
+			issuer: issuer, subject: string(credential.ServiceAccountID), audience: []string{issuer},
+			clientID: credential.ClientID, organization: organization,
+		},
+		lifetime: deputy.DefaultLifetime * time.Second,
+		use:      deputy.UseServiceToken,
+		standing: &deputy.Standing{Organization: a.Organization, ServiceAccount: a.Account, ServiceCredential: credential},
+		event: &deputy.Event{
+			ID: from.id, Time: from.at, Type: eventIssue, OrganizationID: organization,
+			RequestID: from.requestID, IP: from.address, UserAgent: from.userAgent,
+			Actor:    deputy.Actor{Type: "service_account", ID: string(credential.ServiceAccountID)},
+			ClientID: credential.ClientID, CredentialID: deputy.CredentialID(credential.ID),
+			GrantType: clip(form.grantType),
+		},
+		reread: func(ctx context.Context, tx deputy.Tx, now *deputy.Standing) error {
+			a, err := tx.Account(ctx, credential.ClientID)
+			if err != nil {
+				return err
+			}
+			now.Organization, now.ServiceAccount, now.ServiceCredential = a.Organization, a.Account, a.Credential
+			return nil
+		},
+		note: func(tx deputy.Tx) { tx.TouchServiceCredential(organization, credential.ID, from.at) },
+	}
+	if a.Account != nil {
+		d.event.Actor.Identifier = a.Account.Name
+	}
+	return d
+}
+
+func writeServiceToken(w http.ResponseWriter, c *credential) {
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"], h["Pragma"] = jsonType, noStore, noCache
+	h["Access-Control-Allow-Origin"] = anyone
+	b := append(make([]byte, 0, len(c.token)+128), '{')
+	b = appendMember(b, "access_token", c.token)
+	b = appendMember(b, "token_type", "Bearer")
+	b = strconv.AppendInt(appendName(b, "expires_in"), c.expiresIn, 10)
+	_, _ = w.Write(append(b, '}')) // a client that has gone needs no answer
+}
+
+// serviceCodes are the management API's words for statuses.
+var serviceCodes = map[int]string{
+	http.StatusBadRequest:          "bad_request",
+	http.StatusUnauthorized:        "unauthorized",
+	http.StatusTooManyRequests:     "rate_limit_exceeded",
+	http.StatusInternalServerError: "internal_error",
+	http.StatusServiceUnavailable:  "service_unavailable",
+}
+
+// refuseService answers in the words of OAuth and of the management API at
+// once: some clients read the one, some the other.
+func (s *Server) refuseService(w http.ResponseWriter, r *http.Request, from *origin, claimed *claimant, refused *refusal) {
+	refused.log(s.log, from.requestID, "")
+	status := refused.httpStatus()
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"], h["Pragma"] = jsonType, noStore, noCache
+	h["Access-Control-Allow-Origin"] = anyone
+	if claimed != nil && claimed.basic {
+		refused.challenge(h, s.addresses.PublicURL())
+	} else {
+		refused.challenge(h, "")
+	}
+	b := []byte{'{'}
+	b = appendMember(b, "error", refused.code)
+	b = appendMember(b, "error_description", refused.description)
+	b = appendMember(b, "code", serviceCodes[status])
+	b = appendMember(b, "message", refused.description)
+	b = strconv.AppendInt(appendName(b, "status"), int64(status), 10)
+	b = append(appendName(b, "details"), "[]"...)
+	b = appendMember(b, "path", r.URL.Path)
+	b = appendMember(b, "request_id", from.requestID)
+	b = appendMember(b, "timestamp", from.at.Format(deputy.TimeFormat))
+	w.WriteHeader(status)
+	_, _ = w.Write(append(b, '}')) // a client that has gone needs no answer
+}
+
+// Authenticate returns who a bearer of the management API is. The signature is
+// checked once; that the credential is still there, on every call. Every
+// refusal is Unauthenticated.
+func (s *Server) Authenticate(ctx context.Context, bearer string) (*deputy.Caller, error) {
+	v, err := s.verifyBearer(ctx, bearer)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.store.Account(ctx, v.ClientID)
+	if deputy.KindOf(err) == deputy.NotFound {
+		a, err = new(deputy.Account), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	standing := deputy.Standing{Organization: a.Organization, ServiceAccount: a.Account, ServiceCredential: a.Credential}
+	if err := standing.Live(deputy.UseManagement, s.now()); err != nil {
+		return nil, deputy.Error{Kind: deputy.Unauthenticated, Message: "the bearer token is no longer valid"}.Because(err)
+	}
+	if string(a.Account.ID) != v.Subject || a.Organization.ID != v.Organization {
+		return nil, deputy.Errorf(deputy.Unauthenticated, "the bearer token is no longer valid")
+	}
+	return &deputy.Caller{
+		Organization: a.Organization.ID, Account: a.Account.ID, Name: a.Account.Name,
+		ClientID: v.ClientID, Credential: a.Credential.ID,
+	}, nil
+}
+
+// verifyBearer checks a bearer against the keys of the last minute, then
+// against newer ones: a key may have begun to sign since.
+func (s *Server) verifyBearer(ctx context.Context, bearer string) (*verified, error) {
+	issuer := s.addresses.PublicURL()
+	for _, age := range []time.Duration{platformAge, platformRetry} {
+		held, err := s.platformKeys(ctx, age)
+		if err != nil {
+			return nil, err
+		}
+		v, err := s.verify(held.keys, issuer, bearer, 0)
+		if err == nil && len(v.Audience) == 1 && v.Audience[0] == issuer {
+			return v, nil
+		}
+	}
+	return nil, deputy.Errorf(deputy.Unauthenticated, "the bearer token is not valid")
+}

@@ -1,0 +1,121 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+// decided is a request that was answered with yes: all that the mint needs.
+type decided struct {
+	claims   claims
+	lifetime time.Duration
+	signer   *signer
+
+	use      deputy.Use
+	standing *deputy.Standing
+	event    *deputy.Event
+
+	// reread brings those parts of standing up to date that no zone revision
+	// covers, in the committing transaction; nil when there are none.
+	reread func(context.Context, deputy.Tx, *deputy.Standing) error
+	// note writes what the use leaves behind; nil when there is nothing.
+	note func(deputy.Tx)
+}
+
+// credential is what the caller gets.
+type credential struct {
+	token     string
+	expiresIn int64 // seconds, at least 1
+	scopes    []string
+}
+
+// mint is the one way for a credential to leave: it checks once more that all
+// it rests on is in force, makes it, and records it in the transaction that
+// proves that nothing has moved. The credential's id is the event's. It is
+// Stale when something has moved since the decision.
+func (s *Server) mint(ctx context.Context, d *decided) (*credential, error) {
+	if err := d.standing.Live(d.use, d.event.Time); err != nil {
+		return nil, err
+	}
+	c, err := d.sign()
+	if err != nil {
+		return nil, err
+	}
+	d.event.Outcome = deputy.Success
+	d.event.JTI = d.event.ID
+	d.event.ScopesGranted = c.scopes
+	if err := s.store.Write(ctx, d.event, d.apply(ctx)); err != nil {
+		return nil, moved(err)
+	}
+	return c, nil
+}
+
+// sign makes the token. Its lifetime ends with that of the shortest session it
+// rests on.
+func (d *decided) sign() (*credential, error) {
+	c := &d.claims
+	c.id = d.event.ID
+	c.issuedAt = d.event.Time.Truncate(time.Second)
+	c.expiresAt = c.issuedAt.Add(d.lifetime)
+	for _, session := range d.standing.Sessions {
+		if session.ExpiresAt.Before(c.expiresAt) {
+			c.expiresAt = session.ExpiresAt.Truncate(time.Second)
+		}
+	}
+	in := int64(c.expiresAt.Sub(c.issuedAt) / time.Second)
+	if in < 1 {
+		return nil, errGone
+	}
+	token, err := d.signer.Sign(accessTokenTyp, c.append(make([]byte, 0, 768)))
+	if err != nil {
+		return nil, err
+	}
+	return &credential{token: token, expiresIn: in, scopes: c.scopes}, nil
+}
+
+// apply returns what the transaction does beside recording the event; nil for
+// nothing, which is cheapest.
+func (d *decided) apply(ctx context.Context) func(deputy.Tx) error {
+	if d.reread == nil && d.note == nil {
+		return nil
+	}
+	return func(tx deputy.Tx) error {
+		if d.reread != nil {
+			now := *d.standing // apply may run again
+			if err := d.reread(ctx, tx, &now); err != nil {
+				return err
+			}
+			if err := now.Live(d.use, tx.Now()); err != nil {
+				return err
+			}
+		}
+		if d.note != nil {
+			d.note(tx)
+		}
+		return nil
+	}
+}
+
+// moved makes every failure of a commit that says that the decision's grounds
+// are gone Stale: what turned off meanwhile, a person's key that was destroyed.
+func moved(err error) error {
+	var off *deputy.Off
+	if errors.As(err, &off) || deputy.KindOf(err) == deputy.NotFound {
+		return deputy.Error{Kind: deputy.Stale, Message: "what the decision relied on has moved"}.Because(err)
+	}
+	return err
+}
+
+// record writes down that a request of a known client was refused, on the same
+// proof that nothing has moved.
+func (s *Server) record(ctx context.Context, e *deputy.Event, r *refusal) error {
+	e.Outcome = deputy.Failure
+	e.Error, e.ErrorDetail = r.code, r.description
+	if r.cause != nil {
+		e.ErrorDetail += " (" + r.cause.Error() + ")"
+	}
+	return moved(s.store.Write(ctx, e, nil))
+}

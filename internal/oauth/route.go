@@ -1,0 +1,113 @@
+package oauth
+
+import (
+	"net/http"
+	"strings"
+
+	"deputy/internal/deputy"
+)
+
+// endpoint is what a request is for.
+type endpoint int
+
+const (
+	notFound endpoint = iota
+	tokenEndpoint
+	jwksEndpoint
+	metadataEndpoint
+	serviceTokenEndpoint
+)
+
+// endpoints are the paths below an issuer. Some clients that could not read
+// the metadata fall back to /oauth2.
+var endpoints = map[string]endpoint{
+	pathToken:       tokenEndpoint,
+	"/oauth2/token": tokenEndpoint,
+	pathJWKS:        jwksEndpoint,
+	"/.well-known/oauth-authorization-server": metadataEndpoint,
+	"/.well-known/openid-configuration":       metadataEndpoint,
+}
+
+// serviceTokenPath is the token endpoint of the management plane.
+const serviceTokenPath = "/service-account-token"
+
+// route finds what a request is for. ours is false when it is for none of the
+// issuers here, so that another handler may take it. A zone named in host or
+// path may not exist.
+func (s *Server) route(r *http.Request) (zone deputy.ZoneID, to endpoint, ours bool) {
+	path := collapse(r.URL.Path)
+	if id, ok := s.addresses.ZoneOfHost(r.Host); ok {
+		return id, endpoints[path], true
+	}
+	if rest, ok := strings.CutPrefix(path, s.basePath); ok {
+		path = rest
+	}
+	if path == serviceTokenPath {
+		return "", serviceTokenEndpoint, true
+	}
+	if rest, ok := strings.CutPrefix(path, "/z/"); ok {
+		id, below := cutSegment(rest)
+		return deputy.ZoneID(id), endpoints[below], true
+	}
+	rest, ok := strings.CutPrefix(path, "/.well-known/")
+	if !ok {
+		return "", notFound, false
+	}
+	for _, name := range wellKnown {
+		// RFC 8414 §3.1: the issuer's path follows the well-known part.
+		if below, ok := strings.CutPrefix(rest, name+s.basePath+"/z/"); ok {
+			id, more := cutSegment(below)
+			if more != "" {
+				return deputy.ZoneID(id), notFound, true
+			}
+			return deputy.ZoneID(id), metadataEndpoint, true
+		}
+	}
+	return "", notFound, false
+}
+
+// cutSegment splits a path after its first segment; rest begins with a slash
+// or is empty. A slash at the end alone counts as none.
+func cutSegment(path string) (segment, rest string) {
+	if i := strings.IndexByte(path, '/'); i >= 0 {
+		segment, rest = path[:i], path[i:]
+		if rest == "/" {
+			rest = ""
+		}
+		return segment, rest
+	}
+	return path, ""
+}
+
+// collapse makes one slash of several: some clients join an issuer that ends
+// in a slash with a path that begins with one, and follow no redirect.
+func collapse(path string) string {
+	if !strings.Contains(path, "//") {
+		return path
+	}
+	b := make([]byte, 0, len(path))
+	for i := range len(path) {
+		if path[i] != '/' || len(b) == 0 || b[len(b)-1] != '/' {
+			b = append(b, path[i])
+		}
+	}
+	return string(b)
+}
+
+// methods are what an endpoint answers to, beside OPTIONS.
+var methods = map[endpoint][]string{
+	tokenEndpoint:        {http.MethodPost},
+	serviceTokenEndpoint: {http.MethodPost},
+	jwksEndpoint:         {http.MethodGet, http.MethodHead},
+	metadataEndpoint:     {http.MethodGet, http.MethodHead},
+}
+
+// preflight answers a browser that asks whether it may call (Fetch §4.8).
+func preflight(w http.ResponseWriter, to endpoint) {
+	h := w.Header()
+	h["Access-Control-Allow-Origin"] = anyone
+	h.Set("Access-Control-Allow-Methods", strings.Join(methods[to], ", ")+", OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, MCP-Protocol-Version, X-Client-Request-ID")
+	h.Set("Access-Control-Max-Age", "3600")
+	w.WriteHeader(http.StatusNoContent)
+}

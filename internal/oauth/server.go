@@ -1,0 +1,209 @@
+package oauth
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"deputy/internal/deputy"
+	"deputy/internal/vault"
+)
+
+// Config is what a Server needs. Every field but ClientAddress is required.
+type Config struct {
+	Store     deputy.Store
+	Vault     *vault.Vault // opens the signing keys
+	Addresses deputy.Addresses
+	// Platform owns the keys that sign the bearers of the management API.
+	Platform deputy.ID
+	Now      func() time.Time
+	Logger   *slog.Logger
+	// ClientAddress returns the address that a request came from, for events
+	// and the counting of failures; nil means the peer's.
+	ClientAddress func(*http.Request) string
+}
+
+// Server answers for the authorization servers of all zones and of the
+// management plane. It is safe for concurrent use.
+type Server struct {
+	store         deputy.Store
+	addresses     deputy.Addresses
+	basePath      string // of the public URL
+	now           func() time.Time
+	log           *slog.Logger
+	clientAddress func(*http.Request) string
+
+	builder  builder
+	zones    zones
+	clients  *clients
+	verified *otter.Cache[[32]byte, *verified]
+	platform platform
+	failures failures
+}
+
+// New returns a Server. Close ends it.
+func New(c Config) *Server {
+	s := &Server{
+		store: c.Store, addresses: c.Addresses, now: c.Now, log: c.Logger, clientAddress: c.ClientAddress,
+		builder: builder{vault: c.Vault, addresses: c.Addresses},
+		clients: newClients(),
+		zones:   zones{limit: maxWeight},
+		verified: otter.Must(&otter.Options[[32]byte, *verified]{
+			MaximumSize: maxRemembered, Executor: func(f func()) { f() },
+		}),
+		platform: platform{owner: c.Platform},
+	}
+	if s.clientAddress == nil {
+		s.clientAddress = peer
+	}
+	if u, err := url.Parse(c.Addresses.PublicURL()); err == nil {
+		s.basePath = u.Path
+	}
+	s.failures.init(s)
+	return s
+}
+
+// Close writes down the failures counted so far and waits for work in the
+// background. Requests must have ended.
+func (s *Server) Close() { s.failures.close() }
+
+// Handles reports whether the request is for one of the authorization servers.
+// Whatever comes for a zone is, even if there is no such zone or path.
+func (s *Server) Handles(r *http.Request) bool {
+	_, _, ours := s.route(r)
+	return ours
+}
+
+// ServeHTTP answers a request that Handles is true for.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id, to, _ := s.route(r)
+	allowed := methods[to]
+	switch {
+	case to == notFound:
+		s.refuse(w, s.origin(r), id, errNoEndpoint, "")
+	case r.Method == http.MethodOptions:
+		preflight(w, to)
+	case r.Method != allowed[0] && r.Method != allowed[len(allowed)-1]:
+		w.Header()["Allow"] = []string{strings.Join(allowed, ", ") + ", OPTIONS"}
+		s.refuse(w, s.origin(r), id, refuse(codeMethodNotAllowed, "The method is not allowed here."), "")
+	case to == tokenEndpoint:
+		s.token(w, r, id, s.origin(r))
+	case to == serviceTokenEndpoint:
+		s.serviceToken(w, r, s.origin(r))
+	default:
+		s.document(w, r, id, to)
+	}
+}
+
+// document serves what is the same for everybody.
+func (s *Server) document(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, to endpoint) {
+	snap, err := s.fresh(r.Context(), id)
+	if err != nil {
+		s.refuse(w, s.origin(r), id, asRefusal(err), "")
+		return
+	}
+	if to == jwksEndpoint {
+		snap.jwks.serve(w)
+		return
+	}
+	snap.metadata.serve(w)
+}
+
+// refuse answers with a refusal; realm is the issuer when Basic was used.
+func (s *Server) refuse(w http.ResponseWriter, from *origin, zone deputy.ZoneID, r *refusal, realm string) {
+	r.log(s.log, from.requestID, zone)
+	writeRefusal(w, r, from.requestID, realm)
+}
+
+// refuseClaimant answers a caller who could not be authenticated, and counts
+// the failure.
+func (s *Server) refuseClaimant(w http.ResponseWriter, from *origin, snap *snapshot, claimed *claimant, err error) {
+	r := asRefusal(err)
+	if r.code == codeInvalidClient || r.code == codeUnauthorizedClient {
+		r = s.failures.count(r, failure{snap.zone.OrganizationID, snap.zone.ID, from.address, claimed.name()})
+	}
+	s.refuse(w, from, snap.zone.ID, r, realm(claimed, snap))
+}
+
+// realm returns the realm to challenge with, empty unless Basic was used.
+func realm(claimed *claimant, snap *snapshot) string {
+	if claimed == nil || !claimed.basic {
+		return ""
+	}
+	return snap.issuer
+}
+
+// origin is what is known of a request beside what it asks.
+type origin struct {
+	at        time.Time
+	id        deputy.EventID // of its event, and of what it is given
+	requestID string
+	address   string
+	userAgent string
+}
+
+// maxUserAgent is how much of a User-Agent is kept.
+const maxUserAgent = 256
+
+func (s *Server) origin(r *http.Request) *origin {
+	at := deputy.Time(s.now())
+	o := &origin{
+		at: at, id: deputy.EventID(deputy.NewID(at)), requestID: requestID(r.Header),
+		address: s.clientAddress(r), userAgent: r.Header.Get("User-Agent"),
+	}
+	if len(o.userAgent) > maxUserAgent {
+		o.userAgent = strings.ToValidUTF8(o.userAgent[:maxUserAgent], "")
+	}
+	return o
+}
+
+// peer returns the address of the connection's other end.
+func peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// requestID returns the caller's X-Client-Request-ID if it is a UUID, else a
+// new one.
+func requestID(h http.Header) string {
+	if given := h["X-Client-Request-Id"]; len(given) == 1 && isUUID(given[0]) {
+		return given[0]
+	}
+	var raw [16]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		panic(err) // crypto/rand does not fail on supported systems
+	}
+	raw[6], raw[8] = raw[6]&0x0f|0x40, raw[8]&0x3f|0x80 // RFC 9562 §5.4
+	var out [36]byte
+	hex.Encode(out[:], raw[:4])
+	hex.Encode(out[9:], raw[4:6])
+	hex.Encode(out[14:], raw[6:8])
+	hex.Encode(out[19:], raw[8:10])
+	hex.Encode(out[24:], raw[10:])
+	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
+	return string(out[:])
+}
+
+// isUUID reports whether s is written as a UUID (RFC 9562 §4).
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (s[i] == '-') || !dash && unhex(s[i]) > 15 {
+			return false
+		}
+	}
+	return true
+}

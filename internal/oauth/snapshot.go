@@ -1,0 +1,246 @@
+package oauth
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"deputy/internal/deputy"
+	"deputy/internal/keys"
+	"deputy/internal/policy"
+	"deputy/internal/vault"
+)
+
+// snapshot is the configuration of a zone at one revision, laid out for
+// answering. It never changes, so that requests read it without a lock; a
+// later revision is another snapshot, which shares what did not change.
+type snapshot struct {
+	revision int64
+	zone     *deputy.Zone
+	issuer   string
+
+	resources map[deputy.ResourceID]*resource
+	exact     map[string]*resource // by identifier, as clients write it
+	// prefixes are the lengths of identifiers that cover more than themselves,
+	// longest first, each once.
+	prefixes  []int
+	providers map[deputy.ProviderID]*deputy.Provider
+	sts       *deputy.Provider // the zone's own
+
+	policies *policy.Set
+	// undecidable says why the active policies cannot be trusted to decide; then
+	// nothing is issued.
+	undecidable error
+
+	signers []*signer // of the active keys
+	keys    *keys.Set
+	rows    []deputy.SigningKey
+
+	metadata, jwks *document
+}
+
+// resource is a resource with what a decision and a token need of it.
+type resource struct {
+	*deputy.Resource
+	identifier string // as clients see it
+	entity     *policy.Resource
+}
+
+// signer is an active key, ready to sign.
+type signer struct {
+	*keys.Signer
+	row *deputy.SigningKey
+}
+
+// signer returns the zone's active key for an algorithm, or nil.
+func (s *snapshot) signer(alg deputy.SigningAlgorithm) *signer {
+	for _, k := range s.signers {
+		if k.Algorithm() == alg {
+			return k
+		}
+	}
+	return nil
+}
+
+// weight is a rough measure of the memory that the snapshot takes.
+func (s *snapshot) weight() int {
+	return 64 + len(s.resources) + len(s.providers) + 8*len(s.policies.Policies())
+}
+
+// builder brings snapshots forward.
+type builder struct {
+	vault     *vault.Vault
+	addresses deputy.Addresses
+}
+
+// advance returns the snapshot that a delta makes of old, which may be nil
+// when the delta is full. Work is done only for what changed.
+func (b *builder) advance(ctx context.Context, old *snapshot, d *deputy.ZoneDelta, now time.Time) (*snapshot, error) {
+	next := new(snapshot)
+	switch {
+	case !d.Full && old == nil:
+		return nil, fmt.Errorf("oauth: a partial delta of zone at revision %d has nothing to start from", d.Revision)
+	case !d.Full:
+		*next = *old
+	}
+	next.revision = d.Revision
+	if d.Zone != nil {
+		next.zone = d.Zone
+		next.issuer = b.addresses.Issuer(d.Zone)
+	}
+	if next.zone == nil {
+		return nil, fmt.Errorf("oauth: the delta at revision %d lacks its zone", d.Revision)
+	}
+	if d.Full || len(d.Resources) > 0 {
+		next.setResources(d, b.addresses)
+	}
+	if d.Full || len(d.Providers) > 0 {
+		next.setProviders(d.Providers)
+	}
+	if d.Policies != nil {
+		next.policies, next.undecidable = compilePolicies(d.Policies)
+	} else if d.Full {
+		next.policies, next.undecidable = nil, nil
+	}
+	if d.Keys != nil || d.Full {
+		if err := next.setKeys(ctx, b.vault, old, d.Keys, now); err != nil {
+			return nil, err
+		}
+	}
+	if d.Zone != nil || next.metadata == nil {
+		next.metadata = newDocument(metadata(next.zone, next.issuer))
+	}
+	return next, nil
+}
+
+// merge returns a copy of m with the changes made; a nil value removes.
+func merge[K comparable, V any](m, changes map[K]*V) map[K]*V {
+	out := maps.Clone(m)
+	if out == nil {
+		out = make(map[K]*V, len(changes))
+	}
+	for k, v := range changes {
+		if v == nil {
+			delete(out, k)
+		} else {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// setResources takes over changed resources. The maps are copied, because the
+// snapshot before is still read; that is microseconds a thousand entries.
+func (s *snapshot) setResources(d *deputy.ZoneDelta, addresses deputy.Addresses) {
+	changed := make(map[deputy.ResourceID]*resource, len(d.Resources))
+	for id, r := range d.Resources {
+		changed[id] = nil
+		if r != nil {
+			shown := addresses.Shown(s.zone, r.Identifier)
+			changed[id] = &resource{Resource: r, identifier: shown, entity: policy.NewResource(policy.ResourceFacts{
+				ID: r.ID, Identifier: shown, Name: r.Name, Scopes: r.Scopes,
+			})}
+		}
+	}
+	s.resources = merge(s.resources, changed)
+	s.exact = make(map[string]*resource, len(s.resources))
+	s.prefixes = nil
+	lengths := make(map[int]bool)
+	for _, r := range s.resources {
+		s.exact[r.identifier] = r
+		if r.Prefix && !lengths[len(r.identifier)] {
+			lengths[len(r.identifier)] = true
+			s.prefixes = append(s.prefixes, len(r.identifier))
+		}
+	}
+	slices.SortFunc(s.prefixes, func(a, b int) int { return cmp.Compare(b, a) })
+}
+
+// setProviders takes over changed providers.
+func (s *snapshot) setProviders(changed map[deputy.ProviderID]*deputy.Provider) {
+	s.providers = merge(s.providers, changed)
+	s.sts = nil
+	for _, p := range s.providers {
+		if p.Type == deputy.STSProvider && p.Identifier == deputy.STSIdentifier {
+			s.sts = p
+		}
+	}
+}
+
+// setKeys makes the key set and unseals the active keys, except those that old
+// has unsealed already.
+func (s *snapshot) setKeys(ctx context.Context, v *vault.Vault, old *snapshot, rows []deputy.SigningKey, now time.Time) error {
+	set, err := keys.NewSet(rows, now)
+	if err != nil {
+		return err
+	}
+	s.keys, s.rows, s.signers = set, rows, nil
+	s.jwks = newDocument(set.JWKS())
+	for _, alg := range []deputy.SigningAlgorithm{deputy.ES256, deputy.RS256} {
+		row, ok := keys.Active(rows, alg)
+		if !ok {
+			continue
+		}
+		k, err := unseal(ctx, v, row, old.unsealed(row.ID))
+		if err != nil {
+			return err
+		}
+		s.signers = append(s.signers, k)
+	}
+	return nil
+}
+
+// unsealed returns the signer of a key if the snapshot has it.
+func (s *snapshot) unsealed(kid string) *keys.Signer {
+	if s == nil {
+		return nil
+	}
+	for _, k := range s.signers {
+		if k.KeyID() == kid {
+			return k.Signer
+		}
+	}
+	return nil
+}
+
+// unseal returns the signer of a row, which known is if it is not nil.
+func unseal(ctx context.Context, v *vault.Vault, row deputy.SigningKey, known *keys.Signer) (*signer, error) {
+	if known == nil {
+		var err error
+		if known, err = keys.Load(ctx, v, row); err != nil {
+			return nil, err
+		}
+	}
+	return &signer{Signer: known, row: &row}, nil
+}
+
+// compilePolicies makes the active set version ready to decide. The nil set,
+// of a zone where none is active, denies everything; a set that is not the one
+// its manifest hash was made of decides nothing at all.
+func compilePolicies(a *deputy.ActivePolicy) (*policy.Set, error) {
+	if a.Set == nil {
+		return nil, nil
+	}
+	v := policy.SetVersion{
+		ID: a.Version.ID, SetID: a.Set.ID, SetName: a.Set.Name,
+		Number: a.Version.Version, SchemaVersion: a.Version.SchemaVersion,
+		Entries: make([]policy.Entry, len(a.Policies)),
+	}
+	for i, p := range a.Policies {
+		v.Entries[i] = policy.Entry{
+			PolicyID: p.Version.PolicyID, VersionID: p.Version.ID, PolicyName: p.Name,
+			Text: p.Version.Text, SHA: p.Version.SHA,
+		}
+	}
+	set, err := policy.Compile(v)
+	if err != nil {
+		return nil, err
+	}
+	if got := set.Ref().ManifestSHA; got != a.Version.ManifestSHA {
+		return nil, fmt.Errorf("oauth: policy set version %s has the manifest hash %s, not %s", v.ID, got, a.Version.ManifestSHA)
+	}
+	return set, nil
+}

@@ -1,0 +1,180 @@
+package oauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"deputy/internal/deputy"
+	"deputy/internal/keys"
+	"deputy/internal/policy"
+)
+
+// leeway is how far the clocks that judge a token's end may differ.
+const leeway = time.Minute
+
+// maxRemembered is how many tokens are remembered as verified, somewhat more
+// than a kilobyte each.
+const maxRemembered = 16_384
+
+// verified is a token of ours whose signature was found good. Whether it may
+// still be used is asked each time.
+type verified struct {
+	verifiedClaims
+	set    *keys.Set      // which verified it
+	policy *policy.Claims // the claims as policies see them
+}
+
+// errMalformed is what a token is refused with that is no JWS at all.
+var errMalformed = deputy.Errorf(deputy.Invalid, "the token is not a JWS")
+
+// verify returns an access token signed with a key of the set, whose issuer is
+// as given. A token verified before is remembered by its hash, for as long as
+// the keys stay the same; then only its end is looked at. It is Invalid when
+// token is no JWS, else Unauthenticated.
+func (s *Server) verify(set *keys.Set, issuer, token string, leeway time.Duration) (*verified, error) {
+	now := s.now()
+	sum := sha256.Sum256([]byte(token))
+	v, known := s.verified.GetIfPresent(sum)
+	if !known || v.set != set {
+		var err error
+		if v, err = readToken(set, now, token); err != nil {
+			return nil, err
+		}
+		s.verified.Set(sum, v)
+	}
+	switch {
+	case v.Issuer != issuer:
+		return nil, deputy.Errorf(deputy.Unauthenticated, "the token is of another issuer")
+	case v.expired(now, leeway):
+		return nil, deputy.Errorf(deputy.Unauthenticated, "the token has expired")
+	}
+	return v, nil
+}
+
+func readToken(set *keys.Set, now time.Time, token string) (*verified, error) {
+	payload, _, err := set.Verify(now, token, accessTokenTyp)
+	if err != nil {
+		if !isJWS(token) {
+			return nil, errMalformed
+		}
+		return nil, err
+	}
+	v := &verified{set: set}
+	if err := json.Unmarshal(payload, &v.verifiedClaims); err != nil {
+		return nil, deputy.Error{Kind: deputy.Unauthenticated, Message: "the token's claims are malformed"}.Because(err)
+	}
+	if v.policy, err = policy.NewClaims(payload); err != nil {
+		return nil, err
+	}
+	if v.Subject == "" || v.ClientID == "" || len(v.Audience) == 0 || v.Act.depth() > maxActors {
+		return nil, deputy.Errorf(deputy.Unauthenticated, "the token lacks claims that an access token has")
+	}
+	return v, nil
+}
+
+// isJWS reports whether s has the form of a compact JWS (RFC 7515 §7.1):
+// three parts in base64url, the first a JSON object, the others not empty.
+func isJWS(s string) bool {
+	parts := strings.Split(s, ".")
+	if len(parts) != 3 {
+		return false
+	}
+	for i, part := range parts {
+		b, err := base64.RawURLEncoding.DecodeString(part)
+		if err != nil || i < 2 && len(b) == 0 {
+			return false
+		}
+		if i == 0 {
+			if v := jsontext.Value(b); v.Kind() != jsontext.KindBeginObject || !v.IsValid() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// subject is whom an exchanged token is about: a person, or an application.
+type subject struct {
+	*verified
+	from        *resource // to which the token was addressed; nil if it is gone
+	application *deputy.Application
+	principal   policy.Principal
+	user        *deputy.User
+	sessions    []*deputy.Session
+}
+
+// presentSubject takes up the subject token: who it is about is read anew, and
+// whether they may still be acted for is for Standing to say.
+func (s *Server) presentSubject(ctx context.Context, i *issuance, v *verified) error {
+	i.subject = &subject{verified: v, from: i.snap.resolve(v.Audience[0])}
+	if v.Profile == profileUser {
+		i.use = deputy.UseExchangeUser
+		return s.presentUser(ctx, i)
+	}
+	i.use = deputy.UseExchangeApplication
+	return s.presentApplication(ctx, i)
+}
+
+// presentUser reads the person and the session of the subject token.
+func (s *Server) presentUser(ctx context.Context, i *issuance) error {
+	sub := i.subject
+	chain, user, err := s.store.SessionChain(ctx, i.zone.id, sub.Session)
+	if err != nil && deputy.KindOf(err) != deputy.NotFound {
+		return err
+	}
+	if user != nil && user.Identifier != sub.Subject {
+		user = nil // the session is not of the token's subject
+	}
+	sub.sessions, sub.user = chain, user
+	i.standing.Sessions, i.standing.User = chain, user
+	if user == nil {
+		return nil // Standing refuses
+	}
+	i.event.UserID, i.event.UserKey, i.event.SessionID = user.ID, user.KeyID, sub.Session
+	principal := policy.NewUser(policy.UserFacts{ID: user.ID, Identifier: user.Identifier, Email: user.Email})
+	sub.principal = principal
+	i.question.Subject = principal
+	return nil
+}
+
+// rereadSession brings the person and the session of a subject token up to
+// date in the committing transaction: they are outside of zone revisions.
+func (i *issuance) rereadSession(ctx context.Context, tx deputy.Tx, now *deputy.Standing) error {
+	chain, user, err := tx.SessionChain(ctx, i.zone.id, i.subject.Session)
+	if err != nil {
+		return err
+	}
+	if user != nil && user.ID != i.subject.user.ID {
+		user = nil
+	}
+	now.Sessions, now.User = chain, user
+	return nil
+}
+
+// presentApplication finds the application that the subject token is about.
+// The credential that got the token must still exist: to delete it is to end
+// what it got.
+func (s *Server) presentApplication(ctx context.Context, i *issuance) error {
+	sub := i.subject
+	holder, err := s.client(ctx, i.zone, i.snap, sub.ClientID)
+	if err != nil || holder == nil {
+		return err // without a subject, Standing refuses
+	}
+	if sub.Act != nil { // the holder is the last actor, not the subject
+		if holder, err = s.application(ctx, i.zone, i.snap, sub.Subject); err != nil || holder == nil {
+			return err
+		}
+	}
+	if holder.application.Identifier != sub.Subject {
+		return nil // renamed since, and another may have the name now
+	}
+	sub.application, sub.principal = holder.application, holder.principal
+	i.standing.Subject = holder.application
+	return nil
+}

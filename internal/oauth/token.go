@@ -1,0 +1,363 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"deputy/internal/deputy"
+	"deputy/internal/policy"
+)
+
+// maxAttempts is how often a request is decided before a zone that keeps
+// changing under it gets the better of it.
+const maxAttempts = 12
+
+// grant is what one grant type adds to the phases that all share. Every
+// function may be nil. They run in the order written here, so that a grant
+// cannot leave out a shared check or come before it.
+type grant struct {
+	// present checks what the request presents beside its client, and says who
+	// the credential is about. The client is authenticated.
+	present func(*Server, context.Context, *issuance) error
+	// admit checks it against the target, which is in force. Policy decides
+	// next.
+	admit func(*Server, context.Context, *issuance) error
+	// agree checks what must be there beside policy's permission.
+	agree func(*Server, context.Context, *issuance) error
+}
+
+// grants holds every grant type of the token endpoint. All of them are for
+// clients that can prove who they are.
+var grants = map[string]grant{
+	clientCredentials: clientCredentialsGrant,
+	tokenExchange:     exchangeGrant,
+}
+
+// issuance is one attempt to answer a token request, against one snapshot.
+type issuance struct {
+	from   *origin
+	form   *tokenRequest
+	zone   *zone
+	snap   *snapshot
+	client *client
+
+	grant    grant
+	use      deputy.Use
+	wanted   []string // identifiers of resources, as requested
+	scopes   []string // as requested
+	target   target
+	provider *deputy.Provider
+	standing deputy.Standing
+	question policy.Request
+	outcome  policy.Outcome
+	subject  *subject // nil: the client itself
+	claims   claims
+	event    deputy.Event
+}
+
+// token answers at a zone's token endpoint: one answer and, once the client is
+// known, one event.
+func (s *Server) token(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
+	ctx := r.Context()
+	z, snap, err := s.zone(ctx, id)
+	if err != nil {
+		s.refuse(w, from, id, asRefusal(err), "")
+		return
+	}
+	form, claimed, err := readTokenRequest(r)
+	if err != nil {
+		s.refuseClaimant(w, from, snap, claimed, err)
+		return
+	}
+	for range maxAttempts {
+		i := &issuance{from: from, form: form, zone: z, snap: snap}
+		c, err := s.attempt(ctx, i, claimed)
+		switch {
+		case err == nil:
+			writeCredential(w, i, c)
+			return
+		case deputy.KindOf(err) != deputy.Stale && i.client == nil:
+			s.refuseClaimant(w, from, snap, claimed, err)
+			return
+		case deputy.KindOf(err) != deputy.Stale:
+			s.refuse(w, from, id, asRefusal(err), realm(claimed, snap))
+			return
+		}
+		if snap, err = s.advance(ctx, z, snap); err != nil {
+			s.refuse(w, from, id, asRefusal(err), "")
+			return
+		}
+	}
+	s.refuse(w, from, id, errTooMuchTime, "")
+}
+
+// readTokenRequest reads the form, and who it says it comes from.
+func readTokenRequest(r *http.Request) (*tokenRequest, *claimant, error) {
+	body, err := readForm(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	form, err := parseForm(body)
+	if err != nil {
+		return nil, nil, err
+	}
+	claimed, err := newClaimant(r.Header, form)
+	return form, claimed, err
+}
+
+// attempt decides the request against the snapshot and commits the answer,
+// with a credential or without. It is Stale when the zone has moved on.
+func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*credential, error) {
+	c, err := s.authenticate(ctx, i, claimed)
+	if err != nil {
+		return nil, err
+	}
+	i.begin(c)
+	d, err := s.decide(ctx, i)
+	var minted *credential
+	if err == nil {
+		minted, err = s.mint(ctx, d)
+	}
+	if err == nil {
+		if d.note != nil {
+			c.touched.Store(i.from.at.Unix())
+		}
+		return minted, nil
+	}
+	r, ok := asDecision(err)
+	if !ok {
+		return nil, err
+	}
+	if err := s.record(ctx, &i.event, r); err != nil {
+		return nil, err
+	}
+	return nil, r
+}
+
+// authenticate returns the client if it proves who it is. An unknown client
+// costs the same hash and comparison as a known one.
+func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claimant) (*client, error) {
+	if claimed.assertion {
+		return nil, errClient
+	}
+	for _, who := range claimed.identities {
+		c, err := s.client(ctx, i.zone, i.snap, who.clientID)
+		if err != nil {
+			return nil, err
+		}
+		if !claimed.proven {
+			if c != nil && !c.credential.Confidential() {
+				return nil, refuse(codeUnauthorizedClient, "A public client may not use this grant.")
+			}
+			continue
+		}
+		known := c != nil && c.credential.Type == deputy.PasswordCredential
+		hash := deputy.SecretHash(nobody[:])
+		if known {
+			hash = c.credential.SecretHash
+		}
+		if hash.Match(who.secret) && known {
+			return c, nil
+		}
+	}
+	return nil, errClient
+}
+
+// nobody is the hash that the secrets of unknown clients are compared with. It
+// has no known preimage, and a match would count for nothing.
+var nobody [32]byte
+
+// begin takes up an authenticated client's request.
+func (i *issuance) begin(c *client) {
+	i.client = c
+	a := c.application
+	i.event = deputy.Event{
+		ID: i.from.id, Time: i.from.at, Type: eventIssue,
+		OrganizationID: i.snap.zone.OrganizationID, ZoneID: i.zone.id,
+		RequestID: i.from.requestID, IP: i.from.address, UserAgent: i.from.userAgent,
+		Actor:    deputy.Actor{Type: "application", ID: string(a.ID), Identifier: a.Identifier},
+		ClientID: c.clientID(), CredentialID: c.credential.ID,
+		GrantType: clip(i.form.grantType),
+		Basis:     &deputy.Basis{Zone: i.zone.id, Revision: i.snap.revision},
+	}
+	i.claims = claims{
+		issuer: i.snap.issuer, clientID: c.clientID(), application: a.Identifier,
+	}
+	i.standing = deputy.Standing{Zone: i.snap.zone, Application: a, Credential: c.credential}
+	i.question.Narrowable = true
+}
+
+// decide is the phases between authentication and the mint. What it returns
+// rests on the snapshot and on what reread reads again.
+func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
+	var known bool
+	if i.grant, known = grants[i.form.grantType]; !known {
+		if i.form.grantType == "" {
+			return nil, refuse(codeInvalidRequest, "The parameter grant_type is missing.")
+		}
+		return nil, refuse(codeUnsupportedGrantType, "The grant type is not supported.")
+	}
+	var err error
+	if i.scopes, err = scopes(i.form.scope); err != nil {
+		return nil, err
+	}
+	i.event.ScopesRequested = i.scopes
+	if err := run(i.grant.present, s, ctx, i); err != nil {
+		return nil, err
+	}
+	if err := i.aim(); err != nil {
+		return nil, err
+	}
+	if err := i.standing.Live(i.use, i.from.at); err != nil {
+		return nil, err
+	}
+	if err := run(i.grant.admit, s, ctx, i); err != nil {
+		return nil, err
+	}
+	if err := s.judge(i); err != nil {
+		return nil, err
+	}
+	if err := run(i.grant.agree, s, ctx, i); err != nil {
+		return nil, err
+	}
+	return i.handOut()
+}
+
+// run calls a function of a grant that may be nil.
+func run(f func(*Server, context.Context, *issuance) error, s *Server, ctx context.Context, i *issuance) error {
+	if f == nil {
+		return nil
+	}
+	return f(s, ctx, i)
+}
+
+// aim finds the target and completes what the credential rests on.
+func (i *issuance) aim() error {
+	var err error
+	i.target, err = i.snap.target(i.wanted)
+	if i.target.resource == nil {
+		if i.target.requested != "" {
+			i.event.Resource = &deputy.EventResource{Identifier: clip(i.target.requested)}
+		}
+		return err
+	}
+	r := i.target.resource
+	i.event.Resource = &deputy.EventResource{ID: r.ID, Identifier: r.identifier}
+	if r.CredentialProviderID == nil {
+		return refuse(codeInvalidTarget, "Resource %q is missing a credential provider", r.identifier)
+	}
+	i.event.ProviderID = *r.CredentialProviderID
+	i.provider = i.snap.providers[*r.CredentialProviderID]
+	i.standing.Resource, i.standing.Provider = r.Resource, i.provider
+	if i.provider != nil && i.provider.Type != deputy.STSProvider {
+		i.standing.Unsigned, i.question.Narrowable = true, false
+		return nil
+	}
+	if k := i.signer(); k != nil {
+		i.standing.Key = k.row
+	}
+	return nil
+}
+
+// signer returns the key that signs tokens for the target: of the resource's
+// algorithm, else of the zone's.
+func (i *issuance) signer() *signer {
+	alg := i.snap.zone.SigningAlg
+	if own := i.target.SigningAlg; own != nil {
+		alg = *own
+	}
+	return i.snap.signer(deputy.SigningAlgorithm(alg))
+}
+
+// judge asks policy. A refusal names what decided.
+func (s *Server) judge(i *issuance) error {
+	if err := i.snap.undecidable; err != nil {
+		return (&refusal{code: codeUnavailable, description: "The zone's policies cannot be evaluated.", retryAfter: time.Minute}).because(err)
+	}
+	i.question.Resource = i.target.entity
+	i.question.Scopes = i.scopes
+	i.outcome = i.snap.policies.Decide(i.question)
+	i.event.Policy = eventPolicy(&i.outcome)
+	for _, e := range i.outcome.Errors {
+		s.log.Error("a policy could not be evaluated, so the request was refused", "zone_id", string(i.zone.id),
+			"request_id", i.from.requestID, "policy", e.Policy.Label, "cause", e.Message)
+	}
+	if !i.outcome.Allowed {
+		return refuse(codeAccessDenied, i.outcome.Message())
+	}
+	return nil
+}
+
+// eventPolicy says in an event what decided, or nil when nothing was there to.
+func eventPolicy(o *policy.Outcome) *deputy.EventPolicy {
+	if o.Set.SetID == "" {
+		return nil
+	}
+	p := &deputy.EventPolicy{SetID: o.Set.SetID, SetVersionID: o.Set.VersionID, Version: o.Set.Number}
+	for _, leg := range o.Legs {
+		for _, ref := range leg.Determining {
+			p.Determining = append(p.Determining, ref.Label)
+		}
+	}
+	return p
+}
+
+// handOut says what the mint is to make for the target's provider.
+func (i *issuance) handOut() (*decided, error) {
+	switch i.provider.Type {
+	case deputy.STSProvider:
+	case deputy.VaultProvider:
+		return nil, refuse(codeInvalidTarget, "Resource %q has no secret attached.", i.target.identifier)
+	default:
+		if i.standing.User != nil {
+			return nil, errConsent
+		}
+		return nil, refuse(codeInvalidTarget, "Resource %q offers no credential to an application.", i.target.identifier)
+	}
+	i.claims.audience = i.target.audience()
+	i.claims.scopes = i.outcome.Scopes
+	d := &decided{
+		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(),
+		use: i.use, standing: &i.standing, event: &i.event,
+	}
+	if i.standing.User != nil {
+		d.reread = i.rereadSession
+	}
+	if i.use == deputy.UseClientCredentials && i.from.at.Unix()-i.client.touched.Load() >= touchEvery {
+		d.note = i.touch
+	}
+	return d, nil
+}
+
+// touchEvery is how often the session of a credential in use is written, in
+// seconds.
+const touchEvery = 60
+
+// lifetime returns how long credentials of the resource live.
+func (r *resource) lifetime() time.Duration {
+	if r.Lifetime == nil {
+		return deputy.DefaultLifetime * time.Second
+	}
+	return time.Duration(*r.Lifetime) * time.Second
+}
+
+// writeCredential answers with a credential (RFC 6749 §5.1, RFC 8693 §2.2.1).
+func writeCredential(w http.ResponseWriter, i *issuance, c *credential) {
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"], h["Pragma"] = jsonType, noStore, noCache
+	h["Access-Control-Allow-Origin"] = anyone
+	b := append(make([]byte, 0, len(c.token)+256), '{')
+	b = appendMember(b, "access_token", c.token)
+	if i.subject != nil {
+		b = appendMember(b, "issued_token_type", typeAccessToken)
+	}
+	b = appendMember(b, "token_type", "Bearer")
+	b = strconv.AppendInt(appendName(b, "expires_in"), c.expiresIn, 10)
+	if len(c.scopes) > 0 {
+		b = appendScopes(appendName(b, "scope"), c.scopes)
+	}
+	b = appendMember(b, "user_id", string(i.event.UserID))
+	_, _ = w.Write(append(b, '}')) // a client that has gone needs no answer
+}

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"sync"
+	"time"
+
+	"deputy/internal/deputy"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// startBackground starts the work that no request waits for. It ends when ctx
+// does; running counts what has not ended yet.
+func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
+	running.Go(func() {
+		if err := s.pool.Run(ctx); err != nil {
+			s.log.Error("cannot make signing keys", "error", err)
+		}
+	})
+	running.Go(func() {
+		s.repeat(ctx, "indexing the log", time.Second, func() (bool, error) { return s.store.IndexEvents(ctx, 4096) })
+	})
+	running.Go(func() {
+		s.repeat(ctx, "background tasks", time.Second, func() (bool, error) { return s.runTasks(ctx) })
+	})
+}
+
+// repeat calls step until ctx ends: at once again while step reports that there
+// is more to do, else after pause. A failure is logged and tried again later.
+func (s *Server) repeat(ctx context.Context, name string, pause time.Duration, step func() (more bool, err error)) {
+	for {
+		more, err := step()
+		if err != nil && ctx.Err() == nil {
+			s.log.Error(name+" failed", "error", err)
+		}
+		wait := pause
+		if more && err == nil {
+			wait = 0
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+const (
+	taskLease = time.Minute
+	purgeStep = 1000 // rows of one transaction
+	purgeRuns = 50   // transactions within one lease
+)
+
+// runTasks claims one due task and does it; more reports that there may be
+// another.
+func (s *Server) runTasks(ctx context.Context) (more bool, err error) {
+	tasks, err := s.store.ClaimTasks(ctx, []string{deputy.TaskPurgeZone}, 1, taskLease)
+	if err != nil || len(tasks) == 0 {
+		return false, err
+	}
+	t := tasks[0]
+	left := true
+	for range purgeRuns {
+		if left, err = s.store.PurgeZone(ctx, t.ZoneID, purgeStep); err != nil || !left {
+			break
+		}
+	}
+	var again time.Time
+	switch {
+	case err != nil:
+		again = time.Now().Add(time.Duration(min(t.Attempt, 60)) * time.Second)
+	case left:
+		again = time.Now()
+	}
+	return true, errors.Join(err, s.store.FinishTask(ctx, t, again))
+}
+
+// serveMetrics serves metrics and profiles on their own listener, when there
+// is one. The function it returns ends it.
+func (s *Server) serveMetrics() (stop func(), err error) {
+	if s.cfg.MetricsListen == "" {
+		return func() {}, nil
+	}
+	l, err := net.Listen("tcp", s.cfg.MetricsListen)
+	if err != nil {
+		return nil, err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	web := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go web.Serve(l)
+	return func() { web.Close() }, nil
+}

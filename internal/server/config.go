@@ -1,0 +1,166 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Config is what an operator can set. The zero value of a field means the
+// default of its Setting.
+type Config struct {
+	Listen         string
+	PublicURL      string
+	ZoneDomain     string
+	DataDir        string
+	DatabaseURL    string
+	RootKeyFile    string
+	OutgoingAllow  string
+	TrustedProxies string
+	Dev            bool
+	MetricsListen  string
+	LogFormat      string
+	LogLevel       string
+	Migrate        string
+	// Version is the program's, for the API's document.
+	Version string
+	// The pair of the first service account, for infrastructure as code; both or
+	// neither.
+	BootstrapClientID, BootstrapClientSecret string
+}
+
+// Setting is one setting of the program: a flag, its environment variable, its
+// default and what it means. The flags, the environment and docs/settings.md
+// all come from this list.
+type Setting struct {
+	Flag, Env, Default, Help string
+	// Text points at the field that holds a text setting, Switch at one that is
+	// on or off; one of them is set. A setting without Flag is read from the
+	// environment only, because process lists show flags.
+	Text   func(*Config) *string
+	Switch func(*Config) *bool
+}
+
+// Settings lists every setting.
+var Settings = []Setting{
+	{Flag: "listen", Env: "DEPUTY_LISTEN", Default: "127.0.0.1:8080", Help: "address to listen on; :0 picks a port",
+		Text: func(c *Config) *string { return &c.Listen }},
+	{Flag: "public-url", Env: "DEPUTY_PUBLIC_URL", Help: "base of every issuer and link, without a trailing slash (default: the listen address)",
+		Text: func(c *Config) *string { return &c.PublicURL }},
+	{Flag: "zone-domain", Env: "DEPUTY_ZONE_DOMAIN", Help: "serve zones at {zone_id}.DOMAIN too, and give new zones such issuers",
+		Text: func(c *Config) *string { return &c.ZoneDomain }},
+	{Flag: "data-dir", Env: "DEPUTY_DATA_DIR", Default: "./deputy-data", Help: "SQLite file, root key and bootstrap.json; created 0700",
+		Text: func(c *Config) *string { return &c.DataDir }},
+	{Flag: "database-url", Env: "DEPUTY_DATABASE_URL", Help: "postgres://… for several nodes on one database (default: SQLite in the data folder)",
+		Text: func(c *Config) *string { return &c.DatabaseURL }},
+	{Flag: "root-key-file", Env: "DEPUTY_ROOT_KEY_FILE", Help: "root key, 64 hex digits, readable by its owner only (default: root.key in the data folder, made with an empty database)",
+		Text: func(c *Config) *string { return &c.RootKeyFile }},
+	{Flag: "outgoing-allow", Env: "DEPUTY_OUTGOING_ALLOW", Help: "CIDR[:ports],… that tenants' URLs may reach beside the public internet",
+		Text: func(c *Config) *string { return &c.OutgoingAllow }},
+	{Flag: "trusted-proxies", Env: "DEPUTY_TRUSTED_PROXIES", Help: "CIDR,… whose X-Forwarded-For is believed, for limits and events",
+		Text: func(c *Config) *string { return &c.TrustedProxies }},
+	{Flag: "dev", Env: "DEPUTY_DEV", Help: "let outgoing requests reach private addresses and plain http; not for production",
+		Switch: func(c *Config) *bool { return &c.Dev }},
+	{Flag: "metrics-listen", Env: "DEPUTY_METRICS_LISTEN", Help: "address for /metrics and /debug/pprof (default: off)",
+		Text: func(c *Config) *string { return &c.MetricsListen }},
+	{Flag: "log-format", Env: "DEPUTY_LOG_FORMAT", Default: "text", Help: "text or json, on stderr",
+		Text: func(c *Config) *string { return &c.LogFormat }},
+	{Flag: "log-level", Env: "DEPUTY_LOG_LEVEL", Default: "info", Help: "debug, info, warn or error",
+		Text: func(c *Config) *string { return &c.LogLevel }},
+	{Flag: "migrate", Env: "DEPUTY_MIGRATE", Default: "auto", Help: "auto applies database migrations at start, off refuses to start without them",
+		Text: func(c *Config) *string { return &c.Migrate }},
+	{Env: "DEPUTY_BOOTSTRAP_CLIENT_ID", Help: "client id of the first service account, for infrastructure as code",
+		Text: func(c *Config) *string { return &c.BootstrapClientID }},
+	{Env: "DEPUTY_BOOTSTRAP_CLIENT_SECRET", Help: "its secret, at least 32 characters",
+		Text: func(c *Config) *string { return &c.BootstrapClientSecret }},
+}
+
+// Apply fills c from lookup, which gives the value of a setting's environment
+// variable, wherever given does not report that its flag was used; then from
+// the defaults.
+func (c *Config) Apply(given func(flag string) bool, lookup func(env string) (string, bool)) error {
+	for _, s := range Settings {
+		if s.Flag != "" && given(s.Flag) {
+			continue
+		}
+		value, ok := lookup(s.Env)
+		switch {
+		case s.Switch != nil && ok:
+			on, err := strconv.ParseBool(value)
+			if err != nil {
+				return fmt.Errorf("%s must be true or false", s.Env)
+			}
+			*s.Switch(c) = on
+		case s.Text != nil && ok:
+			*s.Text(c) = value
+		case s.Text != nil && *s.Text(c) == "":
+			*s.Text(c) = s.Default
+		}
+	}
+	return nil
+}
+
+// check refuses settings that contradict each other: a half-set security
+// setting is a refusal to start, never a skipped check.
+func (c *Config) check() error {
+	if c.Listen == ":0" { // any port, for trying things out: not a wildcard
+		c.Listen = "127.0.0.1:0"
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen %q is not HOST:PORT", c.Listen)
+	}
+	wildcard := host == ""
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		wildcard = true
+	}
+	if wildcard && c.PublicURL == "" {
+		return fmt.Errorf("--listen %s answers on every address, so --public-url must say which one issuers and links carry", c.Listen)
+	}
+	if c.DatabaseURL != "" && c.RootKeyFile == "" {
+		return fmt.Errorf("--database-url needs --root-key-file: every node must have the same root key; make one with: openssl rand -hex 32")
+	}
+	if (c.BootstrapClientID == "") != (c.BootstrapClientSecret == "") {
+		return fmt.Errorf("set both DEPUTY_BOOTSTRAP_CLIENT_ID and DEPUTY_BOOTSTRAP_CLIENT_SECRET, or neither")
+	}
+	if c.BootstrapClientSecret != "" && len(c.BootstrapClientSecret) < 32 {
+		return fmt.Errorf("DEPUTY_BOOTSTRAP_CLIENT_SECRET must have at least 32 characters")
+	}
+	if c.Migrate != "auto" && c.Migrate != "off" {
+		return fmt.Errorf("--migrate must be auto or off")
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return fmt.Errorf("--log-format must be text or json")
+	}
+	return nil
+}
+
+// rootKeyFile returns where the root key is kept.
+func (c *Config) rootKeyFile() string {
+	if c.RootKeyFile != "" {
+		return c.RootKeyFile
+	}
+	return filepath.Join(c.DataDir, "root.key")
+}
+
+// parsePrefixes reads "CIDR,…"; a bare address stands for itself alone.
+func parsePrefixes(list string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for item := range strings.SplitSeq(list, ",") {
+		item = strings.TrimSpace(item)
+		if item == "" {
+			continue
+		}
+		if p, err := netip.ParsePrefix(item); err == nil {
+			out = append(out, p.Masked())
+		} else if a, err := netip.ParseAddr(item); err == nil {
+			out = append(out, netip.PrefixFrom(a, a.BitLen()))
+		} else {
+			return nil, fmt.Errorf("%q is neither an address nor a CIDR", item)
+		}
+	}
+	return out, nil
+}

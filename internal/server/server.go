@@ -1,0 +1,196 @@
+// Package server makes the program out of its parts: it reads the settings,
+// opens the store, makes what an empty database needs, listens, and runs the
+// background work until it is told to stop.
+//
+//	listener ── recover, log ──┬── /healthz, /readyz
+//	                           ├── oauth: zones, /service-account-token
+//	                           └── api:   everything else
+//
+// It is the only package that sees the store, and the only one with a clock.
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"deputy/internal/api"
+	"deputy/internal/deputy"
+	"deputy/internal/keys"
+	"deputy/internal/oauth"
+	"deputy/internal/upstream"
+)
+
+// grace is how long a stopping server waits for running requests.
+const grace = 10 * time.Second
+
+// Server is one node.
+type Server struct {
+	cfg       Config
+	log       *slog.Logger
+	listener  net.Listener
+	addresses deputy.Addresses
+	*data
+	pool  *keys.Pool
+	oauth *oauth.Server
+	api   http.Handler
+}
+
+// Open reads the settings, takes the listen address, opens the database and
+// makes what an empty one needs. Logs go to logs. The caller runs Serve next,
+// or Close.
+func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	log, err := newLogger(cfg, logs)
+	if err != nil {
+		return nil, err
+	}
+	trusted, err := parsePrefixes(cfg.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	if _, err := upstream.ParseAllow(cfg.OutgoingAllow); err != nil {
+		return nil, fmt.Errorf("--outgoing-allow: %w", err)
+	}
+	s := &Server{cfg: cfg, log: log}
+	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w", cfg.Listen, err)
+	}
+	if cfg.PublicURL == "" {
+		s.cfg.PublicURL = "http://" + s.listener.Addr().String()
+	}
+	if s.addresses, err = deputy.NewAddresses(s.cfg.PublicURL, cfg.ZoneDomain); err != nil {
+		return nil, errors.Join(err, s.listener.Close())
+	}
+	if s.data, err = openData(ctx, s.cfg, log); err != nil {
+		return nil, errors.Join(err, s.listener.Close())
+	}
+	if err := s.firstStart(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	address := clientAddress(trusted)
+	s.pool = keys.NewPool(2)
+	s.oauth = oauth.New(oauth.Config{
+		Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
+		ClientAddress: address, Now: time.Now, Logger: log,
+	})
+	s.api, err = api.New(api.Config{
+		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
+		Authenticate: s.oauth.Authenticate, ClientIP: address, Version: cfg.Version, Now: time.Now, Log: log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// URL returns the public URL.
+func (s *Server) URL() string { return s.cfg.PublicURL }
+
+// Close releases the address and the database of a server that does not run.
+func (s *Server) Close() error {
+	return errors.Join(s.listener.Close(), s.store.Close())
+}
+
+// Serve answers requests until ctx ends, then finishes what runs, for 10 s at
+// most, and closes the store. Once requests are answered it prints
+// "listening on URL" to out.
+func (s *Server) Serve(ctx context.Context, out io.Writer) error {
+	if s.cfg.Dev {
+		s.log.Warn("--dev: outgoing requests may reach private addresses and plain http; not for production")
+	}
+	web := &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       120 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	s.startBackground(work, &background)
+	stopMetrics, err := s.serveMetrics()
+	if err != nil {
+		stopWork()
+		background.Wait()
+		return errors.Join(err, s.Close())
+	}
+
+	failed := make(chan error, 1)
+	go func() { failed <- web.Serve(s.listener) }()
+	fmt.Fprintf(out, "listening on http://%s\n", s.listener.Addr())
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		s.log.Info("stopping")
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		err = web.Shutdown(late)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = web.Close()
+		}
+	}
+	stopMetrics()
+	s.oauth.Close()
+	stopWork()
+	background.Wait()
+	return errors.Join(err, s.store.Close())
+}
+
+// handler routes a request to the part that answers it. A panic becomes a 500
+// that tells the caller nothing and the log everything.
+func (s *Server) handler() http.Handler {
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			failure := recover()
+			if failure == nil {
+				return
+			}
+			if failure == http.ErrAbortHandler {
+				panic(failure)
+			}
+			s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "panic", failure, "stack", string(debug.Stack()))
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusInternalServerError)
+			io.WriteString(w, `{"error":"server_error","code":"internal_error","message":"internal error","status":500}`)
+		}()
+		switch {
+		case r.URL.Path == "/healthz":
+			health(w, nil)
+		case r.URL.Path == "/readyz":
+			health(w, s.store.Ready(r.Context()))
+		case s.oauth.Handles(r):
+			s.oauth.ServeHTTP(w, r)
+		default:
+			s.api.ServeHTTP(w, r)
+		}
+	}
+	if s.log.Enabled(context.Background(), slog.LevelDebug) {
+		return logged(s.log, answer)
+	}
+	return http.HandlerFunc(answer)
+}
+
+// health answers 200, or 503 with the reason.
+func health(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	body := map[string]string{"status": "ok"}
+	if err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		body = map[string]string{"status": "unavailable", "reason": err.Error()}
+	}
+	json.NewEncoder(w).Encode(body)
+}
