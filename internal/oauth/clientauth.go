@@ -43,9 +43,6 @@ func newClaimant(h http.Header, f *tokenRequest) (*claimant, error) {
 	if !f.clientSecret.IsZero() {
 		methods++
 		c.proven = true
-		if f.clientID == "" {
-			return c, errClient
-		}
 		c.identities = []identity{{f.clientID, f.clientSecret}}
 	}
 	if f.clientAssertion != "" || f.clientAssertionType != "" {
@@ -90,10 +87,7 @@ func basicIdentities(credentials, formClient string) ([]identity, error) {
 	if err != nil {
 		return nil, errClient
 	}
-	rawID, rawSecret, ok := strings.Cut(string(text), ":")
-	if !ok {
-		return nil, errClient
-	}
+	rawID, rawSecret, _ := strings.Cut(string(text), ":")
 	var all []identity
 	add := func(id, secret string) {
 		if id != "" && secret != "" && (formClient == "" || formClient == id) {
@@ -107,9 +101,6 @@ func basicIdentities(credentials, formClient string) ([]identity, error) {
 	}
 	if !okID || !okSecret || id != rawID || secret != rawSecret {
 		add(rawID, rawSecret)
-	}
-	if len(all) == 0 {
-		return nil, errClient
 	}
 	return all, nil
 }

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
@@ -72,12 +73,13 @@ const generationSize = 16_384
 // clients caches clients of all zones, so that a zone with a million of them
 // costs no more than one with ten.
 //
-// An entry may be used with a snapshot if it was read at its revision or before
-// and no change since has touched its application. Three rules see to that. A
-// client is put only under its zone's lock and only when it was read at the
-// current snapshot's revision. A delta removes the clients that it names under
-// the same lock, before its snapshot can be seen. A request takes the snapshot
-// first and the client afterwards, and ignores one that is newer.
+// An entry that is found is as new as its zone's current snapshot at least.
+// Two rules see to that. A client is put only under its zone's lock, and only
+// when it was read at the current snapshot's revision or a later one. A delta
+// removes the clients that it names under the same lock, before its snapshot
+// can be seen. An entry may be newer than the snapshot of a request: if its
+// application has changed in between, the commit finds the request stale,
+// because that rests on the snapshot's revision.
 //
 // There are two generations: entries in use move to the young one, and when
 // that is full it becomes the old one, whose predecessor is forgotten. So
@@ -182,14 +184,15 @@ func (g *generation) remove(owner applicationKey) {
 	delete(g.byApplication, owner)
 }
 
-// client returns the client called id as of the snapshot: nil when there is
-// none, Stale when the zone has moved on.
-func (s *Server) client(ctx context.Context, z *zone, snap *snapshot, id string) (*client, error) {
+// client returns the client called id, as of the zone's current revision or
+// later: nil when there is none. Whoever uses it rests on it from the
+// snapshot's revision on.
+func (s *Server) client(ctx context.Context, z *zone, id string) (*client, error) {
 	if len(id) > deputy.MaxIdentifier*utf8.UTFMax {
 		return nil, nil
 	}
 	key := clientKey{zone: z.serial, id: id}
-	if c := s.clients.get(key); c != nil && c.revision <= snap.revision {
+	if c := s.clients.get(key); c != nil {
 		return c, nil
 	}
 	read, err := s.store.Client(ctx, z.id, id)
@@ -199,32 +202,29 @@ func (s *Server) client(ctx context.Context, z *zone, snap *snapshot, id string)
 	if err != nil {
 		return nil, err
 	}
-	return s.keep(z, snap, key, newClient(read))
-}
-
-// keep caches what was just read and returns it if it is of the snapshot's
-// revision.
-func (s *Server) keep(z *zone, snap *snapshot, key clientKey, c *client) (*client, error) {
-	z.mu.Lock()
-	if z.current.Load().revision == c.revision {
-		s.clients.put(key, c)
-	}
-	z.mu.Unlock()
-	if c.revision != snap.revision {
-		return nil, errMoved
-	}
+	c := newClient(read)
+	s.keep(z, key, c)
 	return c, nil
 }
 
-// errMoved says that the zone is no longer as the snapshot has it.
+// keep caches a client that was just read, unless the snapshot has left it
+// behind.
+func (s *Server) keep(z *zone, key clientKey, c *client) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if c.revision >= z.current.Load().revision {
+		s.clients.put(key, c)
+	}
+}
+
+// errMoved says that what was read is not of one state.
 var errMoved = deputy.Errorf(deputy.Stale, "the zone has changed")
 
-// application returns the application with the identifier as of the snapshot,
-// whatever its credentials: nil when there is none, Stale when the zone has
-// moved on.
+// application returns the application with the identifier, whatever its
+// credentials, as client does.
 func (s *Server) application(ctx context.Context, z *zone, snap *snapshot, identifier string) (*client, error) {
 	key := clientKey{zone: z.serial, id: identifier, application: true}
-	if c := s.clients.get(key); c != nil && c.revision <= snap.revision {
+	if c := s.clients.get(key); c != nil {
 		return c, nil
 	}
 	in := deputy.Scope{Organization: snap.zone.OrganizationID, Zone: z.id}
@@ -240,16 +240,21 @@ func (s *Server) application(ctx context.Context, z *zone, snap *snapshot, ident
 	if err != nil {
 		return nil, err
 	}
-	// Two reads see one state only if nothing has changed since the snapshot.
+	// Two reads see one state only if the application has not changed since.
 	delta, err := s.store.Zone(ctx, z.id, snap.revision)
 	if err != nil {
 		return nil, err
+	}
+	if delta.Full || delta.AllApplications || slices.Contains(delta.Applications, a.ID) {
+		return nil, errMoved
 	}
 	list := make([]deputy.Dependency, len(edges.Items))
 	for i, d := range edges.Items {
 		list[i] = *d
 	}
-	return s.keep(z, snap, key, &client{
+	c := &client{
 		revision: delta.Revision, application: a, principal: newPrincipal(a, "", list), edges: len(list),
-	})
+	}
+	s.keep(z, key, c)
+	return c, nil
 }

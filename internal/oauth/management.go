@@ -180,7 +180,7 @@ func writeServiceToken(w http.ResponseWriter, c *credential) {
 	h["Content-Type"], h["Cache-Control"], h["Pragma"] = jsonType, noStore, noCache
 	h["Access-Control-Allow-Origin"] = anyone
 	b := append(make([]byte, 0, len(c.token)+128), '{')
-	b = appendMember(b, "access_token", c.token)
+	b = appendToken(b, c.token)
 	b = appendMember(b, "token_type", "Bearer")
 	b = strconv.AppendInt(appendName(b, "expires_in"), c.expiresIn, 10)
 	_, _ = w.Write(append(b, '}')) // a client that has gone needs no answer

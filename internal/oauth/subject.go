@@ -113,6 +113,7 @@ type subject struct {
 // whether they may still be acted for is for Standing to say.
 func (s *Server) presentSubject(ctx context.Context, i *issuance, v *verified) error {
 	i.subject = &subject{verified: v, from: i.snap.resolve(v.Audience[0])}
+	i.grounds.resource(i.subject.from, v.Audience[0])
 	if v.Profile == profileUser {
 		i.use = deputy.UseExchangeUser
 		return s.presentUser(ctx, i)
@@ -162,12 +163,12 @@ func (i *issuance) rereadSession(ctx context.Context, tx deputy.Tx, now *deputy.
 // what it got.
 func (s *Server) presentApplication(ctx context.Context, i *issuance) error {
 	sub := i.subject
-	holder, err := s.client(ctx, i.zone, i.snap, sub.ClientID)
+	holder, err := i.relyOn(s.client(ctx, i.zone, sub.ClientID))
 	if err != nil || holder == nil {
 		return err // without a subject, Standing refuses
 	}
 	if sub.Act != nil { // the holder is the last actor, not the subject
-		if holder, err = s.application(ctx, i.zone, i.snap, sub.Subject); err != nil || holder == nil {
+		if holder, err = i.relyOn(s.application(ctx, i.zone, i.snap, sub.Subject)); err != nil || holder == nil {
 			return err
 		}
 	}
@@ -177,4 +178,16 @@ func (s *Server) presentApplication(ctx context.Context, i *issuance) error {
 	sub.application, sub.principal = holder.application, holder.principal
 	i.standing.Subject = holder.application
 	return nil
+}
+
+// relyOn notes what was looked up as grounds of the decision and passes it on.
+func (i *issuance) relyOn(c *client, err error) (*client, error) {
+	switch {
+	case err != nil:
+	case c == nil:
+		i.grounds.application(nil)
+	default:
+		i.grounds.application(c.application)
+	}
+	return c, err
 }

@@ -54,6 +54,7 @@ type issuance struct {
 	outcome  policy.Outcome
 	subject  *subject // nil: the client itself
 	claims   claims
+	grounds  grounds
 	event    deputy.Event
 }
 
@@ -143,7 +144,7 @@ func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claiman
 		return nil, errClient
 	}
 	for _, who := range claimed.identities {
-		c, err := s.client(ctx, i.zone, i.snap, who.clientID)
+		c, err := s.client(ctx, i.zone, who.clientID)
 		if err != nil {
 			return nil, err
 		}
@@ -180,8 +181,9 @@ func (i *issuance) begin(c *client) {
 		Actor:    deputy.Actor{Type: "application", ID: string(a.ID), Identifier: a.Identifier},
 		ClientID: c.clientID(), CredentialID: c.credential.ID,
 		GrantType: clip(i.form.grantType),
-		Basis:     &deputy.Basis{Zone: i.zone.id, Revision: i.snap.revision},
+		Basis:     &deputy.Basis{Zone: i.zone.id, Revision: i.snap.revision, Relies: i.grounds.rely},
 	}
+	i.grounds.application(a)
 	i.claims = claims{
 		issuer: i.snap.issuer, clientID: c.clientID(), application: a.Identifier,
 	}
@@ -237,6 +239,7 @@ func run(f func(*Server, context.Context, *issuance) error, s *Server, ctx conte
 func (i *issuance) aim() error {
 	var err error
 	i.target, err = i.snap.target(i.wanted)
+	i.grounds.resource(i.target.resource, i.target.requested)
 	if i.target.resource == nil {
 		if i.target.requested != "" {
 			i.event.Resource = &deputy.EventResource{Identifier: clip(i.target.requested)}
@@ -249,6 +252,7 @@ func (i *issuance) aim() error {
 		return refuse(codeInvalidTarget, "Resource %q is missing a credential provider", r.identifier)
 	}
 	i.event.ProviderID = *r.CredentialProviderID
+	i.grounds.provider = string(*r.CredentialProviderID)
 	i.provider = i.snap.providers[*r.CredentialProviderID]
 	i.standing.Resource, i.standing.Provider = r.Resource, i.provider
 	if i.provider != nil && i.provider.Type != deputy.STSProvider {
@@ -343,13 +347,18 @@ func (r *resource) lifetime() time.Duration {
 	return time.Duration(*r.Lifetime) * time.Second
 }
 
+// appendToken appends the member access_token. A JWS needs no escaping.
+func appendToken(b []byte, token string) []byte {
+	return append(append(append(appendName(b, "access_token"), '"'), token...), '"')
+}
+
 // writeCredential answers with a credential (RFC 6749 §5.1, RFC 8693 §2.2.1).
 func writeCredential(w http.ResponseWriter, i *issuance, c *credential) {
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["Pragma"] = jsonType, noStore, noCache
 	h["Access-Control-Allow-Origin"] = anyone
 	b := append(make([]byte, 0, len(c.token)+256), '{')
-	b = appendMember(b, "access_token", c.token)
+	b = appendToken(b, c.token)
 	if i.subject != nil {
 		b = appendMember(b, "issued_token_type", typeAccessToken)
 	}

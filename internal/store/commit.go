@@ -208,13 +208,12 @@ func (w *writer) transact(group []*member) (err error) {
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
 	x := &tx{
 		store: w.s, ctx: ctx, link: w.link, now: w.s.now(), alone: len(group) == 1,
 		revisions: map[deputy.ZoneID]int64{}, locked: map[deputy.ZoneID]bool{},
-	}
-	if _, err := w.link.exec(ctx, w.s.d.begin); err != nil {
-		w.drop()
-		return err
 	}
 	good, err := w.turns(x, group)
 	if err == nil && len(good) > 0 {
@@ -235,6 +234,23 @@ func (w *writer) transact(group []*member) (err error) {
 func (w *writer) connect(ctx context.Context) (err error) {
 	if w.link == nil {
 		w.link, err = w.s.writing.take(ctx)
+	}
+	return err
+}
+
+// begin starts the transaction: on a new connection if the one at hand was lost
+// since it was last used.
+func (w *writer) begin(ctx context.Context) error {
+	_, err := w.link.exec(ctx, w.s.d.begin)
+	if w.s.d.classify(err) == lost {
+		w.drop()
+		if err := w.connect(ctx); err != nil {
+			return err
+		}
+		_, err = w.link.exec(ctx, w.s.d.begin)
+	}
+	if err != nil {
+		w.drop()
 	}
 	return err
 }
@@ -314,11 +330,11 @@ func (x *tx) turn(m *member) (err error) {
 		}
 	}()
 	if m.event != nil && m.event.Basis != nil {
-		now, err := x.revision(m.event.Basis.Zone)
+		stale, err := x.stale(m.event.Basis)
 		if err != nil {
 			return err
 		}
-		if now != m.event.Basis.Revision {
+		if stale {
 			return deputy.Errorf(deputy.Stale, "the zone has changed")
 		}
 	}

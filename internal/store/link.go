@@ -150,6 +150,9 @@ func (p *links) with(ctx context.Context, read func(querier) error) error {
 		if ctx.Err() != nil {
 			return ctx.Err() // whatever the driver makes of it
 		}
+		if p.d.classify(err) == lost {
+			p.forget()
+		}
 		return err
 	}
 	p.mu.Lock()
@@ -178,6 +181,17 @@ func (p *links) take(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	return &link{d: p.d, conn: conn}, nil
+}
+
+// forget discards the idle connections: what ended one has ended them as well.
+func (p *links) forget() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, l := range idle {
+		l.discard()
+	}
 }
 
 // consistent runs read in a transaction that sees one state of the database.

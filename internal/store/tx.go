@@ -30,6 +30,7 @@ type tx struct {
 	touches   touches
 	// statements counts what was run on behalf of members.
 	statements int
+	spans      map[span][]noted // what changed, as far as it was asked
 
 	// The state of one turn.
 	alone  bool // nobody else shares the transaction: it ends whole
