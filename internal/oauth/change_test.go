@@ -262,7 +262,9 @@ func TestGroundsOfARefusal(t *testing.T) {
 	rename(name)
 	other.must(other.exchange(second, token, "urn:last"), 200, "")
 	w.setZone(func(z *deputy.Zone) { z.SigningAlg = "ES256" })
-	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error { return tx.Providers().Delete(ctx, w.in(), deputy.ID(w.sts.ID)) })
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		return tx.Providers().Delete(ctx, w.in(), deputy.ID(w.sts.ID))
+	})
 	other.must(other.exchange(second, token, "urn:last"), 400, "invalid_target")
 }
 
