@@ -68,7 +68,7 @@ type clientKey struct {
 
 // generationSize is how many clients are cached before one that was not used
 // is forgotten. At most twice as many are in memory, about a kilobyte each.
-const generationSize = 16_384
+const generationSize = 12_288
 
 // clients caches clients of all zones, so that a zone with a million of them
 // costs no more than one with ten.

@@ -120,9 +120,6 @@ func (s *snapshot) anySigner() *signer {
 // serviceAccount returns the account that proves who it is. With an error it
 // returns the account that was named, if there is one.
 func (s *Server) serviceAccount(ctx context.Context, claimed *claimant) (named *deputy.Account, clientID string, err error) {
-	if claimed.assertion {
-		return nil, "", errClient
-	}
 	for _, who := range claimed.identities {
 		a, err := s.store.Account(ctx, who.clientID)
 		if err != nil && deputy.KindOf(err) != deputy.NotFound {

@@ -140,9 +140,6 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 // authenticate returns the client if it proves who it is. An unknown client
 // costs the same hash and comparison as a known one.
 func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claimant) (*client, error) {
-	if claimed.assertion {
-		return nil, errClient
-	}
 	for _, who := range claimed.identities {
 		c, err := s.client(ctx, i.zone, who.clientID)
 		if err != nil {
