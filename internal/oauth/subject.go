@@ -151,9 +151,6 @@ func (i *issuance) rereadSession(ctx context.Context, tx deputy.Tx, now *deputy.
 	if err != nil {
 		return err
 	}
-	if user != nil && user.ID != i.subject.user.ID {
-		user = nil
-	}
 	now.Sessions, now.User = chain, user
 	return nil
 }
