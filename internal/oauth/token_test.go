@@ -177,6 +177,11 @@ func TestDefaultResource(t *testing.T) {
 	if got := w.payload(a.text("access_token"))["aud"]; got != "urn:default" {
 		t.Errorf("with a default resource: aud %v", got)
 	}
+	w.setZone(func(z *deputy.Zone) { z.DefaultResourceID = nil })
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		return tx.Resources().Delete(ctx, w.in(), deputy.ID(builtin.ID))
+	})
+	w.must(w.credentialsFor(agent, ""), 400, "invalid_target")
 }
 
 func TestScopes(t *testing.T) {
