@@ -143,6 +143,8 @@ type Tx interface {
 	InsertDataKey(ctx context.Context, k DataKey) error
 	InsertSigningKey(ctx context.Context, k SigningKey) error
 	UpdateSigningKey(ctx context.Context, k SigningKey) error
+	// DeleteSigningKey removes a key for good, or gives NotFound.
+	DeleteSigningKey(ctx context.Context, owner ID, id string) error
 	Enqueue(ctx context.Context, t Task) error
 }
 

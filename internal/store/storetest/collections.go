@@ -571,6 +571,11 @@ func keys(w *world) {
 	w.insert(func(t deputy.Tx) error { return t.UpdateSigningKey(w.ctx, first) })
 	w.same([]deputy.SigningKey{first, second}, w.delta(since).Keys)
 	w.is(w.write(func(t deputy.Tx) error { return t.UpdateSigningKey(w.ctx, of(deputy.PlatformID, "none")) }), deputy.NotFound)
+	since = w.revision()
+	w.insert(func(t deputy.Tx) error { return t.DeleteSigningKey(w.ctx, first.OwnerID, first.ID) })
+	w.same([]deputy.SigningKey{second}, w.delta(since).Keys)
+	w.is(w.write(func(t deputy.Tx) error { return t.DeleteSigningKey(w.ctx, first.OwnerID, first.ID) }), deputy.NotFound)
+	w.is(w.write(func(t deputy.Tx) error { return t.DeleteSigningKey(w.ctx, second.OwnerID, platform.ID) }), deputy.NotFound)
 	if none := sure(w.SigningKeys(w.ctx, "nobody")); len(none) != 0 {
 		w.Error("keys of nobody")
 	}
