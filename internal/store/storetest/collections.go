@@ -14,6 +14,7 @@ var collections = map[string]func(*world){
 	"what is stored reads back the same":           roundTrip,
 	"what lies outside the scope does not exist":   scopes,
 	"letter case counts":                           letterCase,
+	"text that cannot be stored":                   unstorable,
 	"unique fields":                                uniques,
 	"long identifiers are told apart":              longIdentifiers,
 	"a taken slug is replaced":                     slugs,
@@ -180,6 +181,39 @@ func letterCase(w *world) {
 		if len(p.Items) != want {
 			w.Errorf("%d applications contain %q, want %d", len(p.Items), text, want)
 		}
+	}
+}
+
+// unstorable looks for, and tries to store, what PostgreSQL cannot hold.
+func unstorable(w *world) {
+	a := w.application("app")
+	w.insert(func(t deputy.Tx) error { return t.Applications().Insert(w.ctx, a) })
+	for _, text := range []string{"\x00", "a\x00b", "\xff", strings.Repeat("long", 200) + "\x00"} {
+		_, err := w.Applications().Get(w.ctx, w.in, deputy.ID(text))
+		w.is(err, deputy.NotFound)
+		_, err = w.Applications().Find(w.ctx, w.in, "identifier", text)
+		w.is(err, deputy.NotFound)
+		_, err = w.Client(w.ctx, w.zone.ID, text)
+		w.is(err, deputy.NotFound)
+		_, err = w.Account(w.ctx, text)
+		w.is(err, deputy.NotFound)
+		_, err = w.Zone(w.ctx, deputy.ZoneID(text), 0)
+		w.is(err, deputy.NotFound)
+		_, err = w.Event(w.ctx, w.org.ID, w.zone.ID, deputy.EventID(text))
+		w.is(err, deputy.NotFound)
+		for _, f := range []deputy.Filter{
+			{Fields: []string{"identifier"}, Values: []string{text, "app"}},
+			{Fields: []string{"name", "identifier"}, Op: deputy.Contains, Values: []string{text, "app"}},
+		} {
+			p := sure(w.Applications().List(w.ctx, w.in, deputy.Query{Where: []deputy.Filter{f}}))
+			w.same(1, len(p.Items))
+		}
+		e := sure(w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, RequestID: []string{text}}))
+		w.same(0, len(e.Items))
+		w.is(w.write(func(t deputy.Tx) error { return t.Applications().Delete(w.ctx, w.in, deputy.ID(text)) }), deputy.NotFound)
+		p := w.provider("issuer")
+		p.ClientID = &text
+		w.blames(w.write(func(t deputy.Tx) error { return t.Providers().Insert(w.ctx, p) }), deputy.Invalid, "client_id")
 	}
 }
 
