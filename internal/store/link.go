@@ -244,9 +244,10 @@ func row(ctx context.Context, q querier, text string, args []any, dest ...any) e
 	return err
 }
 
-// rows calls each for every row of a query.
+// rows calls each for every row of a query. A text that cannot be stored is
+// found nowhere: PostgreSQL would call the question itself an error.
 func rows(ctx context.Context, q querier, text string, args []any, each func(scan func(...any) error) error) error {
-	r, err := q.query(ctx, text, args...)
+	r, err := q.query(ctx, text, findable(args)...)
 	if err != nil {
 		return err
 	}

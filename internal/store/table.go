@@ -155,6 +155,9 @@ func (t *table[T]) values(e *T) ([]any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("column %s of %s: %w", f.column, t.name, err)
 		}
+		if s, ok := v.(string); ok && !storable(s) {
+			return nil, deputy.Bad(f.column, "must be valid UTF-8 without the character NUL")
+		}
 		out = append(out, v)
 	}
 	return out, nil
