@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
@@ -147,7 +148,7 @@ func (c *clients) insert(key clientKey, entry *client) {
 		g = newGeneration()
 		c.young.Store(g)
 	}
-	if _, replaced := g.entries.Swap(key, entry); replaced {
+	if was, replaced := g.entries.Swap(key, entry); replaced && was.(*client).application.ID == entry.application.ID {
 		return
 	}
 	g.weight += 1 + entry.edges/8
@@ -188,13 +189,18 @@ func (g *generation) remove(owner applicationKey) {
 // later: nil when there is none. Whoever uses it rests on it from the
 // snapshot's revision on.
 func (s *Server) client(ctx context.Context, z *zone, id string) (*client, error) {
-	if len(id) > deputy.MaxIdentifier*utf8.UTFMax {
+	if c := s.clients.get(clientKey{zone: z.serial, id: id}); c != nil {
+		return c, nil
+	}
+	return s.readClient(ctx, z, id)
+}
+
+// readClient returns the client called id as it is now: nil when there is none.
+func (s *Server) readClient(ctx context.Context, z *zone, id string) (*client, error) {
+	if !possible(id) {
 		return nil, nil
 	}
 	key := clientKey{zone: z.serial, id: id}
-	if c := s.clients.get(key); c != nil {
-		return c, nil
-	}
 	read, err := s.store.Client(ctx, z.id, id)
 	if deputy.KindOf(err) == deputy.NotFound {
 		return nil, nil
@@ -205,6 +211,12 @@ func (s *Server) client(ctx context.Context, z *zone, id string) (*client, error
 	c := newClient(read)
 	s.keep(z, key, c)
 	return c, nil
+}
+
+// possible reports whether id can be a client id at all: what cannot is not
+// asked of the database, which may not even take it as text.
+func possible(id string) bool {
+	return id != "" && len(id) <= deputy.MaxIdentifier*utf8.UTFMax && utf8.ValidString(id) && strings.IndexByte(id, 0) < 0
 }
 
 // keep caches a client that was just read, unless the snapshot has left it

@@ -124,9 +124,11 @@ func (s *Server) serviceAccount(ctx context.Context, claimed *claimant) (named *
 		return nil, "", errClient
 	}
 	for _, who := range claimed.identities {
-		a, err := s.store.Account(ctx, who.clientID)
-		if err != nil && deputy.KindOf(err) != deputy.NotFound {
-			return nil, "", err
+		var a *deputy.Account
+		if possible(who.clientID) {
+			if a, err = s.store.Account(ctx, who.clientID); err != nil && deputy.KindOf(err) != deputy.NotFound {
+				return nil, "", err
+			}
 		}
 		hash := deputy.SecretHash(nobody[:])
 		if a != nil && a.Credential != nil {
