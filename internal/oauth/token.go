@@ -72,6 +72,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, id deputy.ZoneID,
 		s.refuseClaimant(w, from, snap, claimed, err)
 		return
 	}
+	from.decides(s.now())
 	for range maxAttempts {
 		i := &issuance{from: from, form: form, zone: z, snap: snap}
 		c, err := s.attempt(ctx, i, claimed)
