@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"deputy/internal/deputy"
 )
@@ -76,4 +77,89 @@ func TestNobodyIsRefusedFromMemory(t *testing.T) {
 	other.must(other.send(body), 400, "unauthorized_client")
 	remove(public.credential.ID)
 	other.must(other.send(body), 401, "invalid_client")
+}
+
+// meddling is a store in which something changes between a read of a session
+// or a consent and whatever comes next.
+type meddling struct {
+	deputy.Store
+	sessions, consents func() // each runs once
+}
+
+func once(f *func()) {
+	if do := *f; do != nil {
+		*f = nil
+		do()
+	}
+}
+
+func (m *meddling) SessionChain(ctx context.Context, zone deputy.ZoneID, id deputy.SessionID) ([]*deputy.Session, *deputy.User, error) {
+	defer once(&m.sessions)
+	return m.Store.SessionChain(ctx, zone, id)
+}
+
+func (m *meddling) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, app deputy.ApplicationID, r deputy.ResourceID) (*deputy.ConsentRecord, error) {
+	defer once(&m.consents)
+	return m.Store.Consent(ctx, zone, user, app, r)
+}
+
+// TestPersonWhoChangesMeanwhile: what a decision knew of a person, of their
+// session and of what they agreed to still holds when it is committed.
+func TestPersonWhoChangesMeanwhile(t *testing.T) {
+	w := newRelay(t)
+	p := w.newPerson("zoe@example.test")
+	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
+	w.activate(w.zone, "zoe", []string{"zoe"}, map[string]string{
+		"zoe": `permit (principal, action, resource) when { context has subject && context.subject.email == "zoe@example.test" };`,
+	})
+	m := &meddling{Store: w.store}
+	w.config.Store = m
+	w.restart()
+	ask := func() *answer { t.Helper(); return w.exchange(w.server, token, w.api.Identifier, "scope", "read") }
+	rename := func(email string) {
+		w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+			_, err := tx.Users().Update(ctx, w.in(), deputy.ID(p.User.ID), func(u *deputy.User) error {
+				u.Email = email
+				return nil
+			})
+			return err
+		})
+	}
+	w.must(ask(), 200, "")
+
+	m.sessions = func() { rename("zoe@elsewhere.test") }
+	w.must(ask(), 400, "access_denied")
+	if m.sessions != nil {
+		t.Error("nobody meddled")
+	}
+	rename("zoe@example.test")
+
+	m.sessions = func() {
+		w.setSession(p.child, func(s *deputy.Session) { s.ExpiresAt = w.clock.Now().Add(2 * time.Minute) })
+	}
+	if a := w.must(ask(), 200, ""); a.json["expires_in"].(float64) > 120 {
+		t.Errorf("the token outlives its session: %s", a)
+	}
+
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		_, err := tx.Applications().Update(ctx, w.in(), deputy.ID(w.server.ID), func(a *deputy.Application) error {
+			a.Consent = deputy.RequiredConsent
+			return nil
+		})
+		return err
+	})
+	consent := func(scopes ...string) {
+		w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+			return tx.PutConsent(ctx, &deputy.ConsentRecord{
+				ZoneID: w.zone.ID, UserID: p.User.ID, ApplicationID: w.server.ID, ResourceID: w.api.ID, Scopes: scopes, CreatedAt: w.clock.Now(),
+			})
+		})
+	}
+	consent("read")
+	w.must(ask(), 200, "")
+	m.consents = func() { consent("write") }
+	w.must(ask(), 400, "insufficient_authorization")
+	if e := w.lastEvent(); e.Outcome != deputy.Failure || e.JTI != "" || e.ScopesGranted != nil {
+		t.Errorf("the event is %+v", e)
+	}
 }

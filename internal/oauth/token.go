@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -220,11 +221,13 @@ func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
 	if err := run(i.grant.present, s, ctx, i); err != nil {
 		return nil, err
 	}
-	if err := i.aim(); err != nil {
-		return nil, err
+	missed := i.aim()
+	off := i.standing.Live(i.use, i.from.at)
+	if missed != nil && !aboutSubject(off) {
+		return nil, missed
 	}
-	if err := i.standing.Live(i.use, i.from.at); err != nil {
-		return nil, err
+	if off != nil {
+		return nil, off
 	}
 	if err := run(i.grant.admit, s, ctx, i); err != nil {
 		return nil, err
@@ -236,6 +239,13 @@ func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
 		return nil, err
 	}
 	return i.handOut()
+}
+
+// aboutSubject reports whether err says that the subject is off: that comes
+// before what is said about the target.
+func aboutSubject(err error) bool {
+	var off *deputy.Off
+	return errors.As(err, &off) && off.OfSubject()
 }
 
 // run calls a function of a grant that may be nil.
@@ -338,7 +348,7 @@ func (i *issuance) handOut() (*decided, error) {
 		use: i.use, standing: &i.standing, event: &i.event,
 	}
 	if i.standing.User != nil {
-		d.reread = i.rereadSession
+		d.reread = i.rereadPerson
 	}
 	if i.use == deputy.UseClientCredentials && i.from.at.Unix()-i.client.touched.Load() >= touchEvery {
 		d.note = i.touch
