@@ -94,6 +94,7 @@ type Tx interface {
 	Now() time.Time
 	Account(ctx context.Context, clientID string) (*Account, error)
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
+	Consent(ctx context.Context, zone ZoneID, user UserID, app ApplicationID, resource ResourceID) (*ConsentRecord, error)
 
 	Organizations() Writes[Organization]
 	ServiceAccounts() Writes[ServiceAccount]

@@ -58,6 +58,7 @@ func (s *Server) platformKeys(ctx context.Context, age time.Duration) (*snapshot
 func (s *Server) serviceToken(w http.ResponseWriter, r *http.Request, from *origin) {
 	form, claimed, err := readTokenRequest(r)
 	if err == nil {
+		from.decides(s.now())
 		var c *credential
 		for range maxAttempts {
 			if c, err = s.issueServiceToken(r.Context(), form, claimed, from); deputy.KindOf(err) != deputy.Stale {
@@ -121,9 +122,11 @@ func (s *snapshot) anySigner() *signer {
 // returns the account that was named, if there is one.
 func (s *Server) serviceAccount(ctx context.Context, claimed *claimant) (named *deputy.Account, clientID string, err error) {
 	for _, who := range claimed.identities {
-		a, err := s.store.Account(ctx, who.clientID)
-		if err != nil && deputy.KindOf(err) != deputy.NotFound {
-			return nil, "", err
+		var a *deputy.Account
+		if possible(who.clientID) {
+			if a, err = s.store.Account(ctx, who.clientID); err != nil && deputy.KindOf(err) != deputy.NotFound {
+				return nil, "", err
+			}
 		}
 		hash := deputy.SecretHash(nobody[:])
 		if a != nil && a.Credential != nil {

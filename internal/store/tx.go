@@ -187,6 +187,10 @@ func (x *tx) SessionChain(_ context.Context, zone deputy.ZoneID, id deputy.Sessi
 	return sessionChain(x.ctx, x, zone, id)
 }
 
+func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, app deputy.ApplicationID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
+	return consent(x.ctx, x, zone, user, app, resource)
+}
+
 func (x *tx) Organizations() deputy.Writes[deputy.Organization] { return writing(x, organizations) }
 func (x *tx) ServiceAccounts() deputy.Writes[deputy.ServiceAccount] {
 	return writing(x, serviceAccounts)

@@ -607,7 +607,15 @@ func consentRecords(w *world) {
 	w.is(err, deputy.NotFound)
 	for _, scopes := range [][]string{{"read"}, {"read", "write"}} {
 		c.Scopes = scopes
-		w.insert(func(t deputy.Tx) error { return t.PutConsent(w.ctx, c) })
+		w.insert(func(t deputy.Tx) error {
+			if err := t.PutConsent(w.ctx, c); err != nil {
+				return err
+			}
+			w.same(c, sure(t.Consent(w.ctx, c.ZoneID, "u", "a", "r"))) // a transaction sees its own
+			_, err := t.Consent(w.ctx, c.ZoneID, "u", "a", "other")
+			w.is(err, deputy.NotFound)
+			return nil
+		})
 		w.same(c, sure(w.Consent(w.ctx, c.ZoneID, "u", "a", "r")))
 	}
 	_, err = w.Consent(w.ctx, "elsewhere", "u", "a", "r")
