@@ -78,6 +78,9 @@ func New(c Config) (*API, error) {
 	a.huma = humago.New(a.mux, config)
 	a.huma.UseMiddleware(a.authenticate, a.readBody)
 	a.routes()
+	for _, s := range a.huma.OpenAPI().Components.Schemas.Map() {
+		nullableEnums(s)
+	}
 	a.publish()
 	return a, nil
 }

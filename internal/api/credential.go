@@ -129,11 +129,15 @@ var credentials = Noun[deputy.Credential, Credential, CredentialCreate, Credenti
 	Check:  (*deputy.Credential).Validate,
 	Refer: func(ctx context.Context, tx deputy.Tx, c *call, d *deputy.Credential) error {
 		in := deputy.Scope{Zone: c.zone.ID}
-		if err := exists(ctx, tx.Applications(), in, "application_id", &d.ApplicationID); err != nil {
+		app, err := tx.Applications().Get(ctx, in, deputy.ID(d.ApplicationID))
+		if deputy.KindOf(err) == deputy.NotFound {
+			return deputy.Bad("application_id", "must name one of the zone's own")
+		}
+		if err != nil {
 			return err
 		}
-		if d.Type != deputy.TokenCredential {
-			return nil
+		if err := ownedByCustomer(app.Owner, applications.Name); err != nil || d.Type != deputy.TokenCredential {
+			return err
 		}
 		return exists(ctx, tx.Providers(), in, "provider_id", &d.ProviderID)
 	},

@@ -1,9 +1,18 @@
 package api_test
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"deputy/internal/api"
+	"deputy/internal/deputy"
 )
 
 const requestID = "6f1c2f0e-8f0e-4c52-9b58-0d6d2f6c1a11"
@@ -192,7 +201,10 @@ func TestLists(t *testing.T) {
 		step{do: "GET /zones/{zone}/applications?filter[id]={a}&filter[id]={e}&filter[id]=unknown&limit=1", status: 200, want: `{"items":[{"name":"e"},{"name":"a"}],"pagination":{` + none + `}}`},
 		step{do: "GET /zones/{zone}/applications?filter[id]={a},{b}", status: 400, want: `{"details":[{"field":"filter[id]"}]}`},
 		step{do: "GET /zones/{zone}/applications?filter[id]={a}&after={next}", status: 400, want: errorBody(400, "bad_request")},
-		step{do: "GET /zones/{zone}/applications?" + strings.Repeat("filter[id]=x&", 101), status: 400},
+		step{do: "GET /zones/{zone}/applications?" + many("filter[id]", 101), status: 400},
+		step{do: "GET /zones/{zone}/applications?" + many("query[]", 101), status: 400, want: `{"details":[{"field":"query[]"}]}`},
+		step{do: "GET /zones/{zone}/applications?" + many("query[]", 100), status: 200, want: `{"items":[]}`},
+		step{do: "GET /zones/{zone}/applications?" + strings.Repeat("traits[all]=gateway&", 2000), status: 200, want: `{"items":[]}`},
 		step{do: "GET /zones/{zone}/applications?query[]=A&query[]=B", status: 200, want: `{"items":[{"name":"b"},{"name":"a"}]}`},
 		step{do: "GET /zones/{zone}/applications?query=A", status: 200, want: `{"items":[{"name":"a"}]}`},
 		step{do: "GET /zones/{zone}/applications?query[name]=a&query[identifier]=b", status: 200, want: `{"items":[]}`},
@@ -202,4 +214,93 @@ func TestLists(t *testing.T) {
 		step{do: "GET /zones/{zone}/applications?traits=gateway,mcp-provider", status: 400},
 		step{do: "GET /zones/{zone}/applications?traits=other", status: 400},
 	)
+}
+
+// many returns a query with n values of a parameter.
+func many(name string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%s=x%dx&", name, i)
+	}
+	return b.String()
+}
+
+// TestGoneMeanwhile changes with a credential that is deleted after its bearer
+// was let in.
+func TestGoneMeanwhile(t *testing.T) {
+	s := newServer(t)
+	s.zone()
+	s.run(
+		step{do: "PATCH /zones/{zone}", as: "ghost", body: `{"name":"Mine"}`, status: 401, want: errorBody(401, "unauthorized")},
+		step{do: "POST /zones", as: "ghost", body: `{"name":"Mine"}`, status: 401},
+		step{do: "DELETE /zones/{zone}", as: "ghost", status: 401},
+		step{do: "GET /zones", status: 200, want: `{"items":[{"name":"Prod"}]}`},
+	)
+}
+
+// TestPlatformApplication gives a platform's application no credential and no
+// dependency.
+func TestPlatformApplication(t *testing.T) {
+	s := newServer(t)
+	s.zone()
+	now := s.now()
+	app := &deputy.Application{
+		ID: deputy.ApplicationID(deputy.NewID(now)), OrganizationID: deputy.OrganizationID(s.vars["org"]), ZoneID: deputy.ZoneID(s.vars["zone"]),
+		Owner: deputy.Platform, Slug: "cli", Identifier: "cli", Name: "CLI", Consent: deputy.ImplicitConsent, CreatedAt: now, UpdatedAt: now,
+	}
+	s.write(app.OrganizationID, func(tx deputy.Tx) error { return tx.Applications().Insert(t.Context(), app) })
+	s.vars["app"] = string(app.ID)
+	s.run(
+		step{do: "GET /zones/{zone}/applications/{app}", status: 200, want: `{"owner_type":"platform"}`},
+		step{do: "POST /zones/{zone}/resources", body: `{"identifier":"https://r.test","name":"R"}`, status: 200, keep: []string{"res=id"}, events: []string{"resources:create"}},
+		step{do: "PATCH /zones/{zone}/applications/{app}", body: `{"name":"x"}`, status: 403, events: []string{"applications:update!"}},
+		step{do: "DELETE /zones/{zone}/applications/{app}", status: 403, events: []string{"applications:delete!"}},
+		step{do: "POST /zones/{zone}/application-credentials", body: `{"application_id":"{app}","type":"password"}`, status: 403, events: []string{"application_credentials:create!"}},
+		step{do: "PUT /zones/{zone}/applications/{app}/dependencies/{res}", status: 403, events: []string{"application_dependencies:put!"}},
+		step{do: "DELETE /zones/{zone}/applications/{app}/dependencies/{res}", status: 403, events: []string{"application_dependencies:delete!"}},
+	)
+}
+
+// failing is a store whose zones cannot be listed.
+type failing struct{ deputy.Store }
+
+func (f failing) Zones() deputy.Reads[deputy.Zone] { return failingZones{f.Store.Zones()} }
+
+type failingZones struct{ deputy.Reads[deputy.Zone] }
+
+func (failingZones) List(context.Context, deputy.Scope, deputy.Query) (*deputy.Page[deputy.Zone], error) {
+	return nil, errors.New("sql: no such table: zones")
+}
+
+// TestFailures answers what goes wrong here without saying what.
+func TestFailures(t *testing.T) {
+	s := newServer(t)
+	s.zone()
+	broken := func(store deputy.Store) *httptest.ResponseRecorder {
+		a, err := api.New(api.Config{
+			Store: store, Vault: s.vault, Pool: pool, Sealing: openSealing{}, Now: s.now, Log: slog.New(slog.NewTextHandler(s.log, nil)),
+			Authenticate: func(context.Context, string) (*deputy.Caller, error) {
+				return &deputy.Caller{Organization: deputy.OrganizationID(s.vars["org"]), ClientID: "admin"}, nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/zones", nil)
+		r.Header.Set("Authorization", "Bearer admin")
+		a.ServeHTTP(w, r)
+		return w
+	}
+	for name, w := range map[string]*httptest.ResponseRecorder{"panic": broken(struct{ deputy.Store }{}), "error": broken(failing{s.store})} {
+		var body api.Error
+		if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+			t.Fatalf("%s: %v: %s", name, err, w.Body)
+		}
+		if w.Code != 500 || body.Status != w.Code || body.RequestID == "" || strings.Contains(w.Body.String(), "sql") || strings.Contains(w.Body.String(), "nil pointer") {
+			t.Errorf("%s: status %d: %s", name, w.Code, w.Body)
+		}
+		if !strings.Contains(s.log.String(), body.RequestID) {
+			t.Errorf("%s: the log does not name the request", name)
+		}
+	}
 }

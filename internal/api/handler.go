@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -25,7 +24,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	defer func() {
 		if cause := recover(); cause != nil {
-			a.recovered(w, r, cause)
+			recovered(w, r, cause)
 		}
 	}()
 	if _, pattern := a.mux.Handler(r); pattern == "" || dotted(r.URL) {
@@ -94,13 +93,12 @@ func (p *headerProbe) Write(b []byte) (int, error) { return len(b), nil }
 func (p *headerProbe) WriteHeader(status int)      { p.status = status }
 
 // recovered ends a request whose handler panicked.
-func (a *API) recovered(w http.ResponseWriter, r *http.Request, cause any) {
-	if cause == http.ErrAbortHandler { //nolint:errorlint // the value itself, as net/http documents
+func recovered(w http.ResponseWriter, r *http.Request, cause any) {
+	if cause == http.ErrAbortHandler {
 		panic(cause)
 	}
 	if r.Context().Err() != nil {
 		return // the client went away while it was being answered
 	}
-	a.log.LogAttrs(r.Context(), slog.LevelError, "management call panicked", slog.Any("cause", cause), slog.String("stack", string(debug.Stack())))
-	writeProblem(w, problem(r.Context(), fmt.Errorf("panic: %v", cause)))
+	writeProblem(w, problem(r.Context(), fmt.Errorf("panic: %v\n%s", cause, debug.Stack())))
 }

@@ -16,7 +16,7 @@ import (
 const (
 	defaultLimit = 100
 	maxLimit     = 100
-	maxIDs       = 100 // in filter[id]
+	maxValues    = 100 // of one parameter
 	maxCursor    = 255
 )
 
@@ -115,12 +115,13 @@ func (p *parameter) values(query url.Values) ([]string, error) {
 	for _, name := range append([]string{p.Name}, p.Also...) {
 		out = append(out, query[strings.TrimSuffix(name, "[]")]...)
 	}
-	out = slices.DeleteFunc(out, func(s string) bool { return s == "" })
-	if len(out) > 1 && !p.Many {
-		slices.Sort(out)
-		if out = slices.Compact(out); len(out) > 1 {
-			return nil, deputy.Bad(p.Name, "must be given once")
-		}
+	seen := map[string]bool{"": true}
+	out = slices.DeleteFunc(out, func(s string) bool { again := seen[s]; seen[s] = true; return again })
+	switch {
+	case len(out) > 1 && !p.Many:
+		return nil, deputy.Bad(p.Name, "must be given once")
+	case len(out) > maxValues:
+		return nil, deputy.Bad(p.Name, "must have at most %d values", maxValues)
 	}
 	for _, v := range out {
 		if len(v) > deputy.MaxIdentifier {
@@ -141,9 +142,6 @@ func (p *parameter) values(query url.Values) ([]string, error) {
 
 // readIDs makes the list one page of the named entities.
 func (l *listing) readIDs(c *call, q *asked, ids []string) error {
-	if len(ids) > maxIDs {
-		return deputy.Bad("filter[id]", "must name at most %d ids", maxIDs)
-	}
 	if q.After != "" || q.Before != "" {
 		return deputy.Errorf(deputy.Invalid, "filter[id] gives one page: it does not go with after or before")
 	}
@@ -299,10 +297,7 @@ func (p parameter) document() *huma.Param {
 		}
 	}
 	if p.Many {
-		s = &huma.Schema{Type: huma.TypeArray, Items: s}
-		if p.IDs {
-			s.MaxItems = number(maxIDs)
-		}
+		s = &huma.Schema{Type: huma.TypeArray, Items: s, MaxItems: number(maxValues)}
 	}
 	out := queryParam(p.Name, p.Doc, s)
 	out.Deprecated = p.Deprecated

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,6 +71,21 @@ func tokenOperation() *huma.Operation {
 			"400": failure("Not a request of this grant."),
 			"401": failure("Not a client and its secret."),
 		},
+	}
+}
+
+// nullableEnums lets null into the enumerations of members that may be null:
+// the checker knows, readers of the document do not.
+func nullableEnums(s *huma.Schema) {
+	if s == nil {
+		return
+	}
+	if s.Nullable && len(s.Enum) > 0 && !slices.Contains(s.Enum, nil) {
+		s.Enum = append(slices.Clone(s.Enum), nil)
+	}
+	nullableEnums(s.Items)
+	for _, member := range s.Properties {
+		nullableEnums(member)
 	}
 }
 

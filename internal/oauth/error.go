@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -165,9 +166,9 @@ func (r *refusal) challenge(h http.Header, realm string) {
 	}
 }
 
-// log writes down what the caller is not told.
+// log writes down what the caller is not told, if there still is a caller.
 func (r *refusal) log(l *slog.Logger, requestID string, zone deputy.ZoneID) {
-	if r.ours() {
+	if r.ours() && !errors.Is(r.cause, context.Canceled) {
 		l.Error("request failed", slog.String("request_id", requestID), slog.String("zone_id", string(zone)),
 			slog.String("error", r.code), slog.Any("cause", r.cause))
 	}

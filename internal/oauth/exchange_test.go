@@ -161,6 +161,7 @@ func TestExchangeRequests(t *testing.T) {
 		{"unknown resource", map[string]string{"resource": "urn:nothing"}, 400, "invalid_target"},
 		{"unknown audience", map[string]string{"resource": unset, "audience": "urn:nothing"}, 400, "invalid_target"},
 		{"actor token without a type", map[string]string{"actor_token": w.token}, 400, "invalid_request"},
+		{"the own actor token without a type", map[string]string{"actor_token": actor.text("access_token")}, 400, "invalid_request"},
 		{"actor type without a token", map[string]string{"actor_token_type": accessTokenType}, 400, "invalid_request"},
 		{"somebody else's actor token", map[string]string{"actor_token": w.token, "actor_token_type": accessTokenType}, 400, "invalid_request"},
 		{"actor token of an unknown type", map[string]string{"actor_token": w.token, "actor_token_type": "urn:x"}, 400, "invalid_request"},
@@ -177,6 +178,16 @@ func TestExchangeRequests(t *testing.T) {
 		}
 		if a := w.post(w.server, f); a.status != c.status || a.text("error") != c.code {
 			t.Errorf("%s: %s, want %d %s", c.name, a, c.status, c.code)
+		}
+	}
+	for _, name := range []string{"grant_type", "subject_token", "subject_token_type"} {
+		f := form()
+		for n, value := range full {
+			f.Set(n, value)
+		}
+		f.Del(name)
+		if a := w.must(w.post(w.server, f), 400, "invalid_request"); a.text("error_description") != "The parameter "+name+" is missing." {
+			t.Errorf("without %s: %s", name, a)
 		}
 	}
 	vaulted := w.newResource("urn:vaulted", func(r *deputy.Resource) { r.CredentialProviderID = &w.vaulted.ID })

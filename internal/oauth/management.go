@@ -121,15 +121,10 @@ func (s *snapshot) anySigner() *signer {
 // serviceAccount returns the account that proves who it is. With an error it
 // returns the account that was named, if there is one.
 func (s *Server) serviceAccount(ctx context.Context, claimed *claimant) (named *deputy.Account, clientID string, err error) {
-	if claimed.assertion {
-		return nil, "", errClient
-	}
 	for _, who := range claimed.identities {
-		var a *deputy.Account
-		if possible(who.clientID) {
-			if a, err = s.store.Account(ctx, who.clientID); err != nil && deputy.KindOf(err) != deputy.NotFound {
-				return nil, "", err
-			}
+		a, err := s.store.Account(ctx, who.clientID)
+		if err != nil && deputy.KindOf(err) != deputy.NotFound {
+			return nil, "", err
 		}
 		hash := deputy.SecretHash(nobody[:])
 		if a != nil && a.Credential != nil {

@@ -144,9 +144,6 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 // the store is asked before there is one. So every refusal costs one look-up
 // and one comparison, whether there is such a client or not.
 func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claimant) (*client, error) {
-	if claimed.assertion {
-		return nil, errClient
-	}
 	for _, who := range claimed.identities {
 		if claimed.proven {
 			c := s.clients.get(clientKey{zone: i.zone.serial, id: who.clientID})

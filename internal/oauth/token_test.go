@@ -2,6 +2,8 @@ package oauth_test
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -156,6 +158,10 @@ func TestLifetime(t *testing.T) {
 func TestDefaultResource(t *testing.T) {
 	w := newWorld(t)
 	agent := w.newApp("agent")
+	builtin, err := w.store.Resources().Find(context.Background(), w.in(), "identifier", deputy.UserInfoIdentifier)
+	if err != nil {
+		t.Fatal(err)
+	}
 	// Who names no resource gets a token that says who it is, in a zone where
 	// nothing was set up but the client.
 	for _, resource := range []string{"", w.issuer()} {
@@ -176,6 +182,11 @@ func TestDefaultResource(t *testing.T) {
 	if got := w.payload(a.text("access_token"))["aud"]; got != "urn:default" {
 		t.Errorf("with a default resource: aud %v", got)
 	}
+	w.setZone(func(z *deputy.Zone) { z.DefaultResourceID = nil })
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		return tx.Resources().Delete(ctx, w.in(), deputy.ID(builtin.ID))
+	})
+	w.must(w.credentialsFor(agent, ""), 400, "invalid_target")
 }
 
 func TestScopes(t *testing.T) {
@@ -200,9 +211,18 @@ func TestScopes(t *testing.T) {
 			t.Errorf("scope %q at %s: answer %s, claim %v", c.requested, c.resource, a, claim)
 		}
 	}
-	for _, bad := range []string{"a\"b", "a\\b", "é", "a\tb", strings.Repeat("x", 256)} {
+	for _, bad := range []string{"a\"b", "a\\b", "é", "a\tb", strings.Repeat("x", 256), manyScopes(257)} {
 		w.must(w.credentialsFor(agent, "urn:api", "scope", bad), 400, "invalid_scope")
 	}
+}
+
+// manyScopes returns n different scopes.
+func manyScopes(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "s%d ", i)
+	}
+	return b.String()
 }
 
 func TestTargets(t *testing.T) {
@@ -405,5 +425,46 @@ func TestNonASCIIStaysASCII(t *testing.T) {
 	}
 	if got := w.payload(token)["sub"]; got != "urn:app:Zoë 😀" {
 		t.Errorf("sub: %v", got)
+	}
+}
+
+// TestGone: nothing is issued to a caller who has gone, and nobody's log is
+// filled.
+func TestGone(t *testing.T) {
+	w := newWorld(t)
+	agent := w.newApp("agent")
+	r := w.newResource("urn:api", nil)
+	w.depend(agent, r)
+	var logged strings.Builder
+	w.config.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+	w.restart()
+	w.must(w.credentialsFor(agent, "urn:api"), 200, "")
+	before := len(w.events("credentials:issue"))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	request := httptest.NewRequest("POST", "/z/"+string(w.zone.ID)+"/oauth/2/token", strings.NewReader("grant_type=client_credentials&resource=urn:api"))
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.SetBasicAuth(agent.credential.Identifier, agent.secret)
+	if a := w.do(request.WithContext(ctx)); a.status == 200 {
+		t.Errorf("got %s", a)
+	}
+	if n := len(w.events("credentials:issue")) - before; n != 0 || logged.Len() > 0 {
+		t.Errorf("%d events, log %q", n, logged.String())
+	}
+}
+
+// TestStoreGone: without a store nothing is issued.
+func TestStoreGone(t *testing.T) {
+	w := newWorld(t)
+	agent := w.newApp("agent")
+	r := w.newResource("urn:api", nil)
+	w.depend(agent, r)
+	w.must(w.credentialsFor(agent, "urn:api"), 200, "")
+	if err := w.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a := w.must(w.credentialsFor(agent, "urn:api"), 503, "temporarily_unavailable")
+	if a.header.Get("Retry-After") == "" {
+		t.Errorf("no Retry-After: %v", a.header)
 	}
 }

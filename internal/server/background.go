@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -90,7 +91,7 @@ func (s *Server) serveMetrics() (stop func(), err error) {
 	}
 	l, err := net.Listen("tcp", s.cfg.MetricsListen)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot listen on --metrics-listen %s: %w", s.cfg.MetricsListen, err)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

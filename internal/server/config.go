@@ -138,6 +138,14 @@ func (c *Config) check() error {
 	return nil
 }
 
+// baseURL returns the public URL as far as the settings tell it.
+func (c *Config) baseURL() string {
+	if c.PublicURL != "" {
+		return c.PublicURL
+	}
+	return "http://" + c.Listen
+}
+
 // rootKeyFile returns where the root key is kept.
 func (c *Config) rootKeyFile() string {
 	if c.RootKeyFile != "" {

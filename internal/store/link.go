@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"deputy/internal/deputy"
 )
@@ -31,6 +33,9 @@ type link struct {
 }
 
 func (l *link) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if err := storableAll(args); err != nil {
+		return nil, err
+	}
 	stmt, err := l.statement(ctx, text)
 	if err != nil {
 		return nil, err
@@ -42,6 +47,9 @@ func (l *link) query(ctx context.Context, text string, args ...any) (*sql.Rows, 
 }
 
 func (l *link) exec(ctx context.Context, text string, args ...any) (int64, error) {
+	if err := storableAll(args); err != nil {
+		return 0, err
+	}
 	stmt, err := l.statement(ctx, text)
 	if err != nil {
 		return 0, err
@@ -56,6 +64,21 @@ func (l *link) exec(ctx context.Context, text string, args ...any) (int64, error
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+// storable reports whether both engines can hold and compare the text. Another
+// text equals nothing that is stored.
+func storable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+// storableAll refuses a statement before PostgreSQL does, which would end the
+// transaction of everyone in the group.
+func storableAll(args []any) error {
+	for _, a := range args {
+		if s, ok := a.(string); ok && !storable(s) {
+			return deputy.Errorf(deputy.Invalid, "a text must be valid UTF-8 without zero bytes")
+		}
+	}
+	return nil
 }
 
 // statement returns the prepared statement, or nil where the driver keeps them.
@@ -95,11 +118,12 @@ func (l *link) discard() {
 
 // links is a bounded set of connections, each opened when it is first needed.
 type links struct {
-	d     *dialect
-	db    *sql.DB
-	slots chan struct{}
-	mu    sync.Mutex
-	idle  []*link
+	d      *dialect
+	db     *sql.DB
+	slots  chan struct{}
+	mu     sync.Mutex
+	idle   []*link
+	closed bool
 }
 
 func newLinks(d *dialect, db *sql.DB, size int) *links {
@@ -126,11 +150,20 @@ func (p *links) with(ctx context.Context, read func(querier) error) error {
 		if ctx.Err() != nil {
 			return ctx.Err() // whatever the driver makes of it
 		}
+		if p.d.classify(err) == lost {
+			p.forget()
+		}
 		return err
 	}
 	p.mu.Lock()
-	p.idle = append(p.idle, l)
+	closed := p.closed
+	if !closed {
+		p.idle = append(p.idle, l)
+	}
 	p.mu.Unlock()
+	if closed {
+		l.discard()
+	}
 	return err
 }
 
@@ -150,6 +183,17 @@ func (p *links) take(ctx context.Context) (*link, error) {
 	return &link{d: p.d, conn: conn}, nil
 }
 
+// forget discards the idle connections: what ended one has ended them as well.
+func (p *links) forget() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, l := range idle {
+		l.discard()
+	}
+}
+
 // consistent runs read in a transaction that sees one state of the database.
 func (p *links) consistent(ctx context.Context, read func(querier) error) error {
 	return p.with(ctx, func(q querier) error {
@@ -164,7 +208,7 @@ func (p *links) consistent(ctx context.Context, read func(querier) error) error 
 	})
 }
 
-// close closes every connection that is not in use.
+// close closes every connection: those in use when their read has ended.
 func (p *links) close() error {
 	p.mu.Lock()
 	for _, l := range p.idle {
@@ -173,7 +217,7 @@ func (p *links) close() error {
 		}
 		l.conn.Close()
 	}
-	p.idle = nil
+	p.idle, p.closed = nil, true
 	p.mu.Unlock()
 	return p.db.Close()
 }

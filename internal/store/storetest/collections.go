@@ -26,6 +26,7 @@ var collections = map[string]func(*world){
 	"an edge is replaced":                          replaceEdge,
 	"versions are numbered":                        versions,
 	"consents":                                     consentRecords,
+	"odd texts name nothing":                       oddTexts,
 	"keys":                                         keys,
 }
 
@@ -580,6 +581,47 @@ func keys(w *world) {
 	w.is(w.write(func(t deputy.Tx) error { return t.UpdateSigningKey(w.ctx, of(deputy.PlatformID, "none")) }), deputy.NotFound)
 	if none := sure(w.SigningKeys(w.ctx, "nobody")); len(none) != 0 {
 		w.Error("keys of nobody")
+	}
+}
+
+func oddTexts(w *world) {
+	a := w.application("app")
+	w.insert(func(t deputy.Tx) error { return t.Applications().Insert(w.ctx, a) })
+	for _, odd := range []string{"a\x00", "\xff", "\x00", "app\x00", strings.Repeat("x", 5000), "' OR 1=1 --"} {
+		_, err := w.Applications().Get(w.ctx, w.in, deputy.ID(odd))
+		w.is(err, deputy.NotFound)
+		_, err = w.Applications().Find(w.ctx, w.in, "identifier", odd)
+		w.is(err, deputy.NotFound)
+		_, err = w.Client(w.ctx, w.zone.ID, odd)
+		w.is(err, deputy.NotFound)
+		_, err = w.Client(w.ctx, deputy.ZoneID(odd), "app")
+		w.is(err, deputy.NotFound)
+		_, err = w.Zone(w.ctx, deputy.ZoneID(odd), 0)
+		w.is(err, deputy.NotFound)
+		_, err = w.Account(w.ctx, odd)
+		w.is(err, deputy.NotFound)
+		_, _, err = w.SessionChain(w.ctx, w.zone.ID, deputy.SessionID(odd))
+		w.is(err, deputy.NotFound)
+		_, err = w.Event(w.ctx, w.org.ID, "", deputy.EventID(odd))
+		w.is(err, deputy.NotFound)
+		for op, field := range map[deputy.FilterOp]string{deputy.Equals: "identifier", deputy.Contains: "identifier", deputy.Has: "traits"} {
+			p := sure(w.Applications().List(w.ctx, w.in, deputy.Query{Where: []deputy.Filter{{Fields: []string{field}, Op: op, Values: []string{odd}}}}))
+			if len(p.Items) != 0 {
+				w.Errorf("filter %v finds %q", op, odd)
+			}
+		}
+		for _, q := range []deputy.EventQuery{{RequestID: []string{odd}}, {JTI: []deputy.EventID{deputy.EventID(odd)}}} {
+			q.Organization = w.org.ID
+			if p := sure(w.Events(w.ctx, q)); len(p.Items) != 0 {
+				w.Errorf("a log has %q", odd)
+			}
+		}
+		w.is(w.write(func(t deputy.Tx) error { return t.Applications().Delete(w.ctx, w.in, deputy.ID(odd)) }), deputy.NotFound)
+	}
+	for _, odd := range []string{"a\x00", "\xff"} {
+		b := w.application("fine")
+		b.Name = odd
+		w.is(w.write(func(t deputy.Tx) error { return t.Applications().Insert(w.ctx, b) }), deputy.Invalid)
 	}
 }
 

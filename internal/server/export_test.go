@@ -1,0 +1,19 @@
+package server
+
+import "net/http"
+
+// ClientAddress is clientAddress behind the text of its setting.
+func ClientAddress(trusted string) (func(*http.Request) string, error) {
+	prefixes, err := parsePrefixes(trusted)
+	return clientAddress(prefixes), err
+}
+
+// Check refuses settings that contradict each other.
+func (c *Config) Check() error { return c.check() }
+
+// HandlerAround returns the server's handler with another management API.
+func (s *Server) HandlerAround(api http.Handler) http.Handler {
+	other := *s
+	other.api = api
+	return other.handler()
+}
