@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
@@ -203,7 +202,7 @@ func (s *Server) client(ctx context.Context, z *zone, id string) (*client, error
 
 // readClient returns the client called id as it is now: nil when there is none.
 func (s *Server) readClient(ctx context.Context, z *zone, id string) (*client, error) {
-	if !possible(id) {
+	if len(id) > deputy.MaxIdentifier*utf8.UTFMax {
 		return nil, nil
 	}
 	key := clientKey{zone: z.serial, id: id}
@@ -217,12 +216,6 @@ func (s *Server) readClient(ctx context.Context, z *zone, id string) (*client, e
 	c := newClient(read, z.current.Load().signIn())
 	s.keep(z, key, c)
 	return c, nil
-}
-
-// possible reports whether id can be a client id at all: what cannot is not
-// asked of the database, which may not even take it as text.
-func possible(id string) bool {
-	return id != "" && len(id) <= deputy.MaxIdentifier*utf8.UTFMax && utf8.ValidString(id) && strings.IndexByte(id, 0) < 0
 }
 
 // keep caches a client that was just read, unless the snapshot has left it

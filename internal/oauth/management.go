@@ -122,11 +122,9 @@ func (s *snapshot) anySigner() *signer {
 // returns the account that was named, if there is one.
 func (s *Server) serviceAccount(ctx context.Context, claimed *claimant) (named *deputy.Account, clientID string, err error) {
 	for _, who := range claimed.identities {
-		var a *deputy.Account
-		if possible(who.clientID) {
-			if a, err = s.store.Account(ctx, who.clientID); err != nil && deputy.KindOf(err) != deputy.NotFound {
-				return nil, "", err
-			}
+		a, err := s.store.Account(ctx, who.clientID)
+		if err != nil && deputy.KindOf(err) != deputy.NotFound {
+			return nil, "", err
 		}
 		hash := deputy.SecretHash(nobody[:])
 		if a != nil && a.Credential != nil {

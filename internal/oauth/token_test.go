@@ -158,6 +158,10 @@ func TestLifetime(t *testing.T) {
 func TestDefaultResource(t *testing.T) {
 	w := newWorld(t)
 	agent := w.newApp("agent")
+	builtin, err := w.store.Resources().Find(context.Background(), w.in(), "identifier", deputy.UserInfoIdentifier)
+	if err != nil {
+		t.Fatal(err)
+	}
 	// Who names no resource gets a token that says who it is, in a zone where
 	// nothing was set up but the client.
 	for _, resource := range []string{"", w.issuer()} {
