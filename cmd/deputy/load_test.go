@@ -84,7 +84,7 @@ func loadUntilKilled(t *testing.T, n *node, a *agent, after time.Duration) map[s
 	}
 	select {
 	case <-first:
-	case <-t.Context().Done():
+	case <-time.After(30 * time.Second):
 	}
 	time.Sleep(after)
 	n.kill()
