@@ -169,6 +169,24 @@ func TestUnknownZonesAreNotHeld(t *testing.T) {
 	}
 }
 
+// TestNoPolicies: where no set is active, everything is denied.
+func TestNoPolicies(t *testing.T) {
+	w := newWorld(t)
+	agent := w.newApp("agent")
+	r := w.newResource("urn:api", nil)
+	w.depend(agent, r)
+	w.must(w.credentialsFor(agent, "urn:api"), 200, "")
+	w.setZone(func(z *deputy.Zone) { z.ActivePolicySetVersionID = "" })
+	w.restart()
+	a := w.must(w.credentialsFor(agent, "urn:api"), 400, "access_denied")
+	if want := `Access to "Resource urn:api" is denied: the zone has no active policy set.`; a.text("error_description") != want {
+		t.Errorf("got %s", a)
+	}
+	if e := w.lastEvent(); e.Policy != nil {
+		t.Errorf("the event names a policy: %+v", e.Policy)
+	}
+}
+
 // TestBrokenPolicies: a set that is not what its manifest says decides nothing.
 func TestBrokenPolicies(t *testing.T) {
 	w := newWorld(t)

@@ -16,7 +16,6 @@ type claimant struct {
 	// header reads differently decoded and raw, none when nobody is named.
 	identities []identity
 	proven     bool // a secret was presented
-	assertion  bool // a client assertion was presented (RFC 7521 §4.2)
 }
 
 type identity struct {
@@ -45,9 +44,8 @@ func newClaimant(h http.Header, f *tokenRequest) (*claimant, error) {
 		c.proven = true
 		c.identities = []identity{{f.clientID, f.clientSecret}}
 	}
-	if f.clientAssertion != "" || f.clientAssertionType != "" {
-		methods++
-		c.assertion = true
+	if f.clientAssertion != "" || f.clientAssertionType != "" { // RFC 7521 §4.2
+		methods++ // of which no credential type makes use, so it names nobody
 	}
 	if methods > 1 {
 		return c, refuse(codeInvalidRequest, "More than one way of client authentication is used.")

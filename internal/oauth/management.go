@@ -58,6 +58,7 @@ func (s *Server) platformKeys(ctx context.Context, age time.Duration) (*snapshot
 func (s *Server) serviceToken(w http.ResponseWriter, r *http.Request, from *origin) {
 	form, claimed, err := readTokenRequest(r)
 	if err == nil {
+		from.decides(s.now())
 		var c *credential
 		for range maxAttempts {
 			if c, err = s.issueServiceToken(r.Context(), form, claimed, from); deputy.KindOf(err) != deputy.Stale {
@@ -120,9 +121,6 @@ func (s *snapshot) anySigner() *signer {
 // serviceAccount returns the account that proves who it is. With an error it
 // returns the account that was named, if there is one.
 func (s *Server) serviceAccount(ctx context.Context, claimed *claimant) (named *deputy.Account, clientID string, err error) {
-	if claimed.assertion {
-		return nil, "", errClient
-	}
 	for _, who := range claimed.identities {
 		a, err := s.store.Account(ctx, who.clientID)
 		if err != nil && deputy.KindOf(err) != deputy.NotFound {
