@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -163,6 +164,12 @@ func TestUnknownZonesAreNotHeld(t *testing.T) {
 	w := newWorld(t)
 	for range 50 {
 		w.get("GET", "/z/"+string(w.id())+"/openidconnect/jwks")
+	}
+	// Nor are those that could not be asked for, because the caller was gone.
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 50 {
+		w.do(httptest.NewRequestWithContext(gone, "GET", "/z/"+string(w.id())+"/openidconnect/jwks", nil))
 	}
 	if n := oauth.Held(w.server); n != 0 {
 		t.Errorf("%d zones are held", n)

@@ -59,15 +59,16 @@ func newClaimant(h http.Header, f *tokenRequest) (*claimant, error) {
 // basicHeader returns the credentials of a Basic Authorization header, still
 // in base64. A header of another scheme is not for the token endpoint.
 func basicHeader(values []string) (string, error) {
-	if len(values) == 0 {
+	switch len(values) {
+	case 0:
 		return "", nil
+	case 1:
+	default:
+		return "", refuse(codeInvalidRequest, "More than one Authorization header is given.")
 	}
 	scheme, credentials, _ := strings.Cut(values[0], " ")
 	if !strings.EqualFold(scheme, "Basic") {
 		return "", nil
-	}
-	if len(values) > 1 {
-		return "", refuse(codeInvalidRequest, "More than one Authorization header is given.")
 	}
 	credentials = strings.TrimLeft(credentials, " ") // RFC 9110 §11.4: one space or more
 	if credentials == "" {

@@ -138,8 +138,9 @@ func TestClientAuthentication(t *testing.T) {
 		})
 	}
 	t.Run("two Authorization headers", func(t *testing.T) {
-		a := w.send(ask, "Authorization", basic(id, secret), "Authorization", basic(id, secret))
-		w.must(a, 400, "invalid_request")
+		for _, first := range []string{basic(id, secret), "Bearer x"} {
+			w.must(w.send(ask, "Authorization", first, "Authorization", basic(id, secret)), 400, "invalid_request")
+		}
 	})
 }
 

@@ -77,10 +77,15 @@ func (s *Server) serviceToken(w http.ResponseWriter, r *http.Request, from *orig
 func (s *Server) issueServiceToken(ctx context.Context, form *tokenRequest, claimed *claimant, from *origin) (*credential, error) {
 	a, clientID, err := s.serviceAccount(ctx, claimed)
 	if err != nil {
-		if a != nil && deputy.KindOf(err) == "" {
-			return nil, s.failures.count(asRefusal(err), failure{a.Credential.OrganizationID, "", from.address, clientID})
+		r, ok := asDecision(err)
+		if !ok {
+			return nil, err
 		}
-		return nil, err
+		by := failure{address: from.address, clientID: claimed.name()} // nobody's, but to throttle
+		if a != nil {
+			by.organization, by.clientID = a.Credential.OrganizationID, clientID
+		}
+		return nil, s.failures.count(r, by)
 	}
 	d := s.serviceIssuance(a, form, from)
 	if form.grantType == clientCredentials {
