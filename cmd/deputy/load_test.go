@@ -54,10 +54,11 @@ func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
 }
 
 // loadUntilKilled asks for tokens on many connections, kills the server after
-// a while, and returns the jti of each token that was answered.
+// a while of answers, and returns the jti of each token that was answered.
 func loadUntilKilled(t *testing.T, n *node, a *agent, after time.Duration) map[string]bool {
 	var mu sync.Mutex
 	answered := map[string]bool{}
+	first := make(chan struct{})
 	var clients sync.WaitGroup
 	for range 16 {
 		clients.Go(func() {
@@ -73,10 +74,17 @@ func loadUntilKilled(t *testing.T, n *node, a *agent, after time.Duration) map[s
 					return
 				}
 				mu.Lock()
+				if len(answered) == 0 {
+					close(first)
+				}
 				answered[id] = true
 				mu.Unlock()
 			}
 		})
+	}
+	select {
+	case <-first:
+	case <-time.After(30 * time.Second):
 	}
 	time.Sleep(after)
 	n.kill()

@@ -226,6 +226,39 @@ func TestAFirstStartKilledAtAnyMoment(t *testing.T) {
 	}
 }
 
+// A stopped server's database, copied, is a backup; with the root key, that is.
+func TestACopyOfAStoppedServer(t *testing.T) {
+	folder, copied := t.TempDir(), t.TempDir()
+	n := startNode(t, folder)
+	a := readAccount(t, folder)
+	zone := n.login(t, a).newZone(t, "Copied")
+	if err := n.stop(t); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "deputy.db*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("a stopped server leaves %v, %v", files, err)
+	}
+	transfer := func(name string) {
+		text, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(copied, name), string(text), 0o600)
+	}
+	transfer("deputy.db")
+	if status, _, stderr := command(t, nil, "serve", "--listen", "127.0.0.1:0", "--data-dir", copied); status != 1 || !strings.Contains(stderr, "put the file back") {
+		t.Errorf("without its root key: exit %d %s", status, stderr)
+	}
+	transfer("root.key")
+	n = startNode(t, copied)
+	m := n.login(t, a)
+	m.call(t, 200, "GET", "/zones/"+zone, nil)
+	if status, body, err := m.newAgent(t, zone, "later").token(n); err != nil || status != 200 {
+		t.Errorf("a token from the copy: %d %v %v", status, body, err)
+	}
+}
+
 // slowRequest starts a token request of an unknown client at n and returns what
 // finishes it. When slowRequest returns, the server has begun to read the body.
 func slowRequest(t *testing.T, n *node) (finish func() (*http.Response, error)) {

@@ -267,6 +267,35 @@ func (a *API) createPolicyVersion(ctx context.Context, c *call, in *input[Policy
 	return policyVersions.view(a, c, v), nil
 }
 
+// archivePolicyVersion closes a version to new set versions for good. One that
+// decides stays.
+func (a *API) archivePolicyVersion(ctx context.Context, c *call, _ *empty) (*output[PolicyVersion], error) {
+	id := deputy.ID(c.param("version_id"))
+	var v *deputy.PolicyVersion
+	err := a.write(ctx, c, policyVersions.target(id), func(tx deputy.Tx) error {
+		found, err := tx.PolicyVersions().Get(ctx, policyVersions.scope(c), id)
+		if err != nil {
+			return missing(err, policyVersions.Name)
+		}
+		if err := ownedByCustomer(found.Owner, policyVersions.Name); err != nil {
+			return err
+		}
+		manifest, err := activeManifest(ctx, tx, c)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(manifest, func(e deputy.ManifestEntry) bool { return e.PolicyVersionID == id }) {
+			return deputy.Errorf(deputy.Invalid, "cannot archive version: currently active")
+		}
+		v, err = tx.PolicyVersions().Archive(ctx, policyVersions.scope(c), id, c.actor())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return policyVersions.view(a, c, v), nil
+}
+
 // readCedar reads the one form that is given and validates it.
 func readCedar(in *PolicyVersionCreate) (doc *policy.Document, err error) {
 	schema, err := schemaNamed(in.SchemaVersion)

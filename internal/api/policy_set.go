@@ -353,9 +353,9 @@ func (a *API) createSetVersion(ctx context.Context, c *call, in *input[PolicySet
 	return nil, deputy.Errorf(deputy.Unavailable, "other versions of the set are being created: try again")
 }
 
-// insertSetVersion adds a version that was signed as the given number. What it
-// pins was found before and cannot change; that the set may take it is looked
-// at here.
+// insertSetVersion adds a version that was signed as the given number. That the
+// set may take it is looked at here, and again that what it pins is there: it
+// cannot change, but it may have been archived since.
 func insertSetVersion(ctx context.Context, tx deputy.Tx, c *call, v *deputy.PolicySetVersion, number int) error {
 	set, err := tx.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID)
 	if err != nil {
@@ -369,6 +369,9 @@ func insertSetVersion(ctx context.Context, tx deputy.Tx, c *call, v *deputy.Poli
 	}
 	if set.LatestVersion+1 != number {
 		return deputy.Errorf(deputy.Stale, "another version was created")
+	}
+	if err := checkManifest(ctx, tx.PolicyVersions(), v); err != nil {
+		return err
 	}
 	return tx.PolicySetVersions().Insert(ctx, v)
 }
@@ -451,6 +454,35 @@ func (a *API) activateSetVersion(ctx context.Context, c *call, _ *input[PolicySe
 		return nil, err
 	}
 	c.zone.ActivePolicySetVersionID = v.ID
+	return policySetVersions.view(a, c, v), nil
+}
+
+// archiveSetVersion takes a version out of use for good. One that is bound
+// stays.
+func (a *API) archiveSetVersion(ctx context.Context, c *call, _ *empty) (*output[PolicySetVersion], error) {
+	id := deputy.ID(c.param("version_id"))
+	var v *deputy.PolicySetVersion
+	err := a.write(ctx, c, policySetVersions.target(id), func(tx deputy.Tx) error {
+		found, err := tx.PolicySetVersions().Get(ctx, policySetVersions.scope(c), id)
+		if err != nil {
+			return missing(err, policySetVersions.Name)
+		}
+		if err := ownedByCustomer(found.Owner, policySetVersions.Name); err != nil {
+			return err
+		}
+		set, err := tx.PolicySets().Get(ctx, policySets.scope(c), found.PolicySetID)
+		if err != nil {
+			return missing(err, policySets.Name)
+		}
+		if set.ActiveVersionID == id || set.ShadowVersionID == id {
+			return deputy.Errorf(deputy.Invalid, "cannot archive version: currently bound")
+		}
+		v, err = tx.PolicySetVersions().Archive(ctx, policySetVersions.scope(c), id, c.actor())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	return policySetVersions.view(a, c, v), nil
 }
 

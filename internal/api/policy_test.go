@@ -155,6 +155,54 @@ func TestPolicySets(t *testing.T) {
 	)
 }
 
+func TestArchiveVersions(t *testing.T) {
+	s := newServer(t)
+	s.zone()
+	s.policyWithVersion("one", "permit (principal, action, resource);")
+	s.run(
+		step{do: "POST /zones/{zone}/policies/{one}/versions", body: version("forbid (principal, action, resource);"), status: 201, keep: []string{"later=id"}, events: []string{"policy_versions:create"}},
+		step{do: "GET /zones/{zone}/policy-sets", status: 200, keep: []string{"default=items.0.id", "default-version=items.0.active_version_id"}},
+		step{do: "GET /zones/{zone}/policy-sets/{default}/versions/{default-version}", status: 200, keep: []string{"managed=manifest.entries.0.policy_id", "managed-version=manifest.entries.0.policy_version_id"}},
+		step{do: "POST /zones/{zone}/policy-sets", body: `{"name":"Mine"}`, status: 201, keep: []string{"set=id", "tag=header:ETag"}, events: []string{"policy_sets:create"}},
+	)
+	post := step{do: "POST /zones/{zone}/policy-sets/{set}/versions", status: 201, keep: []string{"v1=id"}, events: []string{"policy_set_versions:create"},
+		body: `{"schema_version":"` + schema + `","manifest":{"entries":[{"policy_id":"{one}","policy_version_id":"{one-version}"}]}}`}
+	s.run(post)
+	post.keep = []string{"v2=id"}
+	const policy, set = "DELETE /zones/{zone}/policies/{one}/versions/", "DELETE /zones/{zone}/policy-sets/{set}/versions/"
+	s.run(post,
+		step{do: "PATCH /zones/{zone}/policy-sets/{set}/versions/{v1}", body: `{"active":true}`, status: 200, events: []string{"policy_set_versions:activate"}},
+		// What decides, what is the platform's and what lies elsewhere stays.
+		step{do: policy + "{one-version}", status: 400, want: `{"code":"bad_request","message":"cannot archive version: currently active"}`},
+		step{do: set + "{v1}", status: 400, want: `{"code":"bad_request","message":"cannot archive version: currently bound"}`},
+		step{do: "DELETE /zones/{zone}/policies/{managed}/versions/{managed-version}", status: 403, want: errorBody(403, "forbidden"), events: []string{"policy_versions:archive!"}},
+		step{do: "DELETE /zones/{zone}/policy-sets/{default}/versions/{default-version}", status: 403, want: errorBody(403, "forbidden"), events: []string{"policy_set_versions:archive!"}},
+		step{do: "DELETE /zones/{zone}/policies/{managed}/versions/{later}", status: 404, want: errorBody(404, "not_found")},
+		step{do: "DELETE /zones/{zone}/policy-sets/{default}/versions/{v2}", status: 404, want: errorBody(404, "not_found")},
+		step{do: policy + "none", status: 404},
+		step{do: set + "none", status: 404},
+		step{do: policy + "{later}", as: "stranger", status: 404},
+		step{do: "GET /zones/{zone}/policies/{one}/versions", status: 200, want: `{"items":["<any>","<any>"]}`},
+		// Out of lists and closed, still there to read; the number is not given again.
+		step{do: policy + "{later}", status: 200, want: `{"id":"{later}","version":2,"archived_at":"<any>","archived_by":"<any>"}`, keep: []string{"at=archived_at"}, events: []string{"policy_versions:archive"}},
+		step{do: policy + "{later}", status: 200, want: `{"archived_at":"{at}"}`, events: []string{"policy_versions:archive"}},
+		step{do: "GET /zones/{zone}/policies/{one}/versions/{later}", status: 200, want: `{"archived_at":"{at}","cedar_raw":"<any>"}`},
+		step{do: "GET /zones/{zone}/policies/{one}/versions", status: 200, want: `{"items":[{"id":"{one-version}"}]}`},
+		step{do: "POST /zones/{zone}/policies/{one}/versions", body: version("permit (principal, action, resource);"), status: 201, want: `{"version":3}`, events: []string{"policy_versions:create"}},
+		step{do: "POST /zones/{zone}/policy-sets/{set}/versions", status: 400, want: `{"code":"validation_error","details":[{"field":"manifest.entries[0].policy_version_id"}]}`,
+			body: `{"schema_version":"` + schema + `","manifest":{"entries":[{"policy_id":"{one}","policy_version_id":"{later}"}]}}`},
+		step{do: set + "{v2}", status: 200, want: `{"id":"{v2}","version":2,"active":false,"archived_at":"<any>","archived_by":"<any>","manifest":{"entries":["<any>"]}}`, events: []string{"policy_set_versions:archive"}},
+		step{do: "GET /zones/{zone}/policy-sets/{set}/versions/{v2}", status: 200, want: `{"archived_at":"<any>"}`},
+		step{do: "GET /zones/{zone}/policy-sets/{set}/versions/{v2}/policies", status: 200, want: `{"items":["<any>"]}`},
+		step{do: "GET /zones/{zone}/policy-sets/{set}/versions", status: 200, want: `{"items":[{"id":"{v1}"}]}`},
+		step{do: "PATCH /zones/{zone}/policy-sets/{set}/versions/{v2}", body: `{"active":true}`, status: 400, want: errorBody(400, "bad_request")},
+		// Once another version decides, the one that did can go.
+		step{do: "PATCH /zones/{zone}/policy-sets/{default}/versions/{default-version}", body: `{"active":true}`, status: 200, events: []string{"policy_set_versions:activate"}},
+		step{do: policy + "{one-version}", status: 200, events: []string{"policy_versions:archive"}},
+		step{do: set + "{v1}", status: 200, events: []string{"policy_set_versions:archive"}},
+	)
+}
+
 func TestPolicySetVersions(t *testing.T) {
 	s := newServer(t)
 	s.zone()

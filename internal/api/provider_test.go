@@ -23,6 +23,7 @@ func TestProviders(t *testing.T) {
 					"authorization_resource_enabled":true,"jwks_uri":"<absent>","scope_parameter":"<absent>"},"openid":{"scopes":["groups"],"userinfo_endpoint":"<absent>"}}}`},
 		step{do: "POST /zones/{zone}/providers", body: `{"identifier":"https://full.test","name":"X"}`, status: 409, want: errorBody(409, "conflict")},
 		step{do: "POST /zones/{zone}/providers", body: `{"identifier":"i","name":"X","protocols":{"oauth2":{"jwks_uri":"nope"}}}`, status: 400, want: `{"details":[{"field":"protocols.oauth2.jwks_uri"}]}`},
+		step{do: "POST /zones/{zone}/providers", body: `{"identifier":"i","name":"X","client_id":"a\u0000b"}`, status: 400, want: `{"code":"validation_error","details":[{"field":"client_id"}]}`},
 		step{do: "GET /zones/{zone}/providers?identifier=https://full.test", status: 200, want: `{"items":[{"id":"{full}","client_secret":"<absent>"}],"page_info":"<any>"}`},
 		step{do: "GET /zones/{zone}/providers?slug=idp&type=external", status: 200, want: `{"items":[{"id":"{bare}"}]}`},
 		step{do: "GET /zones/{zone}/providers?type=oauth", status: 400},

@@ -34,15 +34,16 @@ func (a *API) routes() {
 	resources.mountAll(a, list, get, create, patch, remove)
 
 	policies.mountAll(a, list, get, create, patch)
-	mount(a, archiving(policies.operation(remove), "policy", "policies:archive"), a.archivePolicy)
+	mount(a, tagged(archiving(policies.operation(remove), "policy", "policies:archive")), a.archivePolicy)
 
 	policyVersions.mountAll(a, list)
 	mount(a, formatted(policyVersions.operation(get)), a.getPolicyVersion)
 	mount(a, policyVersions.operation(create), a.createPolicyVersion)
+	mount(a, archiving(policyVersions.operation(remove), "policy-version", "policy_versions:archive"), a.archivePolicyVersion)
 
 	policySets.mountAll(a, list, get, patch)
 	mount(a, policySets.operation(create), a.createPolicySet)
-	mount(a, archiving(policySets.operation(remove), "policy-set", "policy_sets:archive"), a.archivePolicySet)
+	mount(a, tagged(archiving(policySets.operation(remove), "policy-set", "policy_sets:archive")), a.archivePolicySet)
 
 	policySetVersions.mountAll(a, list, get)
 	mount(a, policySetVersions.operation(create), a.createSetVersion)
@@ -50,6 +51,7 @@ func (a *API) routes() {
 	activate.ID, activate.Action, activate.Summary = "activate-policy-set-version", "policy_set_versions:activate", "Make a policy set version the zone's active one"
 	activate.Doc = "It decides for every request from now on; whatever was active before is unbound. An older version may be activated again."
 	mount(a, activate, a.activateSetVersion)
+	mount(a, archiving(policySetVersions.operation(remove), "policy-set-version", "policy_set_versions:archive"), a.archiveSetVersion)
 	mount(a, operation{
 		ID: "list-policies-of-policy-set-version", Method: http.MethodGet, Path: policySetVersions.Path + "/{version_id}/policies",
 		Action: "policy_versions:list", Tag: policySetVersions.Tag, Summary: "List the policy versions that a policy set version pins",
@@ -61,9 +63,15 @@ func (a *API) routes() {
 
 // archiving turns a removal into one that answers with what was archived.
 func archiving(o operation, id, action string) operation {
-	o.ID, o.Action, o.Status, o.ETag = "archive-"+id, action, http.StatusOK, true
+	o.ID, o.Action, o.Status = "archive-"+id, action, http.StatusOK
 	o.Summary = "Archive" + o.Summary[len("Delete"):]
 	o.Doc = "It is closed for good, keeps what it holds, and leaves the lists; it can still be read."
+	return o
+}
+
+// tagged adds what archiving takes and gives of what has an ETag.
+func tagged(o operation) operation {
+	o.ETag = true
 	o.Errors = append(o.Errors, http.StatusConflict, http.StatusPreconditionFailed)
 	o.Headers = append(o.Headers[:len(o.Headers):len(o.Headers)], ifMatchHeader)
 	return o

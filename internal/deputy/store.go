@@ -94,6 +94,7 @@ type Tx interface {
 	Now() time.Time
 	Account(ctx context.Context, clientID string) (*Account, error)
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
+	Consent(ctx context.Context, zone ZoneID, user UserID, app ApplicationID, resource ResourceID) (*ConsentRecord, error)
 
 	Organizations() Writes[Organization]
 	ServiceAccounts() Writes[ServiceAccount]
@@ -121,11 +122,11 @@ type Tx interface {
 	Policies() Writes[Policy]
 	// PolicyVersions: Insert gives the version its number and updates the
 	// policy's latest members. The scope's Parent is the policy.
-	PolicyVersions() Inserts[PolicyVersion]
+	PolicyVersions() Archives[PolicyVersion]
 	PolicySets() Writes[PolicySet]
 	// PolicySetVersions: Insert gives the version its number and updates the
 	// set's latest members. The scope's Parent is the set.
-	PolicySetVersions() Inserts[PolicySetVersion]
+	PolicySetVersions() Archives[PolicySetVersion]
 
 	// Activate binds a set version as the zone's active one, in place of
 	// whatever was, and returns the id of that (empty when none).
@@ -143,6 +144,8 @@ type Tx interface {
 	InsertDataKey(ctx context.Context, k DataKey) error
 	InsertSigningKey(ctx context.Context, k SigningKey) error
 	UpdateSigningKey(ctx context.Context, k SigningKey) error
+	// DeleteSigningKey removes a key for good, or gives NotFound.
+	DeleteSigningKey(ctx context.Context, owner ID, id string) error
 	Enqueue(ctx context.Context, t Task) error
 }
 
@@ -173,6 +176,15 @@ type Inserts[T any] interface {
 	// taken gives Conflict with that Field, except that a taken Slug is replaced
 	// by a free one.
 	Insert(ctx context.Context, entity *T) error
+}
+
+// Archives is a collection whose entities can only be taken out of use, for
+// good.
+type Archives[T any] interface {
+	Inserts[T]
+	// Archive notes that the entity is archived, at the time of the transaction
+	// and by whom, and returns it. One that was archived before stays as it is.
+	Archive(ctx context.Context, in Scope, id ID, by string) (*T, error)
 }
 
 // Writes is a collection that can be changed.

@@ -23,13 +23,13 @@ type client struct {
 	touched     atomic.Int64 // when its session was last written, in Unix seconds
 }
 
-func newClient(c *deputy.Client) *client {
+func newClient(c *deputy.Client, signIn deputy.ResourceID) *client {
 	a, by := c.Application, c.Credential
 	a.OrganizationID, a.ZoneID, a.Owner, a.Consent = shared(a.OrganizationID), shared(a.ZoneID), shared(a.Owner), shared(a.Consent)
 	by.OrganizationID, by.ZoneID, by.ApplicationID, by.Type = a.OrganizationID, a.ZoneID, a.ID, shared(by.Type)
 	return &client{
 		revision: c.Revision, credential: c.Credential, application: c.Application,
-		principal: newPrincipal(c.Application, c.Credential.Type, c.Dependencies), edges: len(c.Dependencies),
+		principal: newPrincipal(c.Application, c.Credential.Type, c.Dependencies, signIn), edges: len(c.Dependencies),
 	}
 }
 
@@ -37,11 +37,17 @@ func newClient(c *deputy.Client) *client {
 // them have in common.
 func shared[S ~string](s S) S { return unique.Make(s).Value() }
 
-// newPrincipal returns an application as policies see it.
-func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency) *policy.Application {
-	dependencies := make([]policy.Dependency, len(edges))
-	for i, d := range edges {
-		dependencies[i] = policy.Dependency{ResourceID: shared(d.ResourceID), WhenAccessing: d.WhenAccessing}
+// newPrincipal returns an application as policies see it. Beside what it was
+// made to depend on, every application depends on the zone's sign-in resource:
+// a client that names no resource gets a token for that one, which says who it
+// is and opens nothing else.
+func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency, signIn deputy.ResourceID) *policy.Application {
+	dependencies := make([]policy.Dependency, 0, len(edges)+1)
+	for _, d := range edges {
+		dependencies = append(dependencies, policy.Dependency{ResourceID: shared(d.ResourceID), WhenAccessing: d.WhenAccessing})
+	}
+	if signIn != "" {
+		dependencies = append(dependencies, policy.Dependency{ResourceID: shared(signIn)})
 	}
 	return policy.NewApplication(policy.ApplicationFacts{
 		ID: a.ID, Identifier: a.Identifier, Name: a.Name, RegistrationMethod: "managed",
@@ -147,7 +153,7 @@ func (c *clients) insert(key clientKey, entry *client) {
 		g = newGeneration()
 		c.young.Store(g)
 	}
-	if _, replaced := g.entries.Swap(key, entry); replaced {
+	if was, replaced := g.entries.Swap(key, entry); replaced && was.(*client).application.ID == entry.application.ID {
 		return
 	}
 	g.weight += 1 + entry.edges/8
@@ -188,13 +194,18 @@ func (g *generation) remove(owner applicationKey) {
 // later: nil when there is none. Whoever uses it rests on it from the
 // snapshot's revision on.
 func (s *Server) client(ctx context.Context, z *zone, id string) (*client, error) {
+	if c := s.clients.get(clientKey{zone: z.serial, id: id}); c != nil {
+		return c, nil
+	}
+	return s.readClient(ctx, z, id)
+}
+
+// readClient returns the client called id as it is now: nil when there is none.
+func (s *Server) readClient(ctx context.Context, z *zone, id string) (*client, error) {
 	if len(id) > deputy.MaxIdentifier*utf8.UTFMax {
 		return nil, nil
 	}
 	key := clientKey{zone: z.serial, id: id}
-	if c := s.clients.get(key); c != nil {
-		return c, nil
-	}
 	read, err := s.store.Client(ctx, z.id, id)
 	if deputy.KindOf(err) == deputy.NotFound {
 		return nil, nil
@@ -202,7 +213,7 @@ func (s *Server) client(ctx context.Context, z *zone, id string) (*client, error
 	if err != nil {
 		return nil, err
 	}
-	c := newClient(read)
+	c := newClient(read, z.current.Load().signIn())
 	s.keep(z, key, c)
 	return c, nil
 }
@@ -253,7 +264,7 @@ func (s *Server) application(ctx context.Context, z *zone, snap *snapshot, ident
 		list[i] = *d
 	}
 	c := &client{
-		revision: delta.Revision, application: a, principal: newPrincipal(a, "", list), edges: len(list),
+		revision: delta.Revision, application: a, principal: newPrincipal(a, "", list, snap.signIn()), edges: len(list),
 	}
 	s.keep(z, key, c)
 	return c, nil

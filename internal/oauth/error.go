@@ -96,14 +96,15 @@ func asDecision(err error) (r *refusal, ok bool) {
 
 // offRefusal says in OAuth's words that something a use rests on is off.
 func offRefusal(off *deputy.Off) *refusal {
+	if off.OfSubject() {
+		return refuse(codeInvalidGrant, "The subject token is no longer valid.").because(off)
+	}
 	switch off.Part {
 	case deputy.PartApplication, deputy.PartCredential, deputy.PartServiceAccount,
 		deputy.PartServiceCredential, deputy.PartOrganization:
 		return refuse(codeInvalidClient, "Client authentication failed.").because(off)
 	case deputy.PartZone:
 		return refuse(codeNotFound, "There is no such zone.").because(off)
-	case deputy.PartSubject, deputy.PartUser, deputy.PartSession:
-		return refuse(codeInvalidGrant, "The subject token is no longer valid.").because(off)
 	case deputy.PartResource:
 		return refuse(codeInvalidTarget, "The resource is no longer there.").because(off)
 	case deputy.PartProvider:

@@ -58,6 +58,7 @@ func (s *Server) platformKeys(ctx context.Context, age time.Duration) (*snapshot
 func (s *Server) serviceToken(w http.ResponseWriter, r *http.Request, from *origin) {
 	form, claimed, err := readTokenRequest(r)
 	if err == nil {
+		from.decides(s.now())
 		var c *credential
 		for range maxAttempts {
 			if c, err = s.issueServiceToken(r.Context(), form, claimed, from); deputy.KindOf(err) != deputy.Stale {

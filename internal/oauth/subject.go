@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -144,15 +146,30 @@ func (s *Server) presentUser(ctx context.Context, i *issuance) error {
 	return nil
 }
 
-// rereadSession brings the person and the session of a subject token up to
-// date in the committing transaction: they are outside of zone revisions.
-func (i *issuance) rereadSession(ctx context.Context, tx deputy.Tx, now *deputy.Standing) error {
+// rereadPerson brings the person and the session of a subject token up to date
+// in the committing transaction: they are outside of zone revisions, and so is
+// what the person agreed to. It is Stale when any of it is another than what
+// the decision was made of: policies see the person, and the token's end is the
+// session's.
+func (i *issuance) rereadPerson(ctx context.Context, tx deputy.Tx, now *deputy.Standing) error {
 	chain, user, err := tx.SessionChain(ctx, i.zone.id, i.subject.Session)
 	if err != nil {
 		return err
 	}
+	decided := i.subject
+	same := user != nil && user.ID == decided.user.ID && user.Revision == decided.user.Revision &&
+		slices.EqualFunc(chain, decided.sessions, func(a, b *deputy.Session) bool {
+			return a != nil && b != nil && a.ID == b.ID && a.Revision == b.Revision
+		})
+	if !same {
+		return errMoved
+	}
 	now.Sessions, now.User = chain, user
-	return nil
+	var withdrawn *refusal
+	if err = i.checkConsent(ctx, tx); errors.As(err, &withdrawn) {
+		return errMoved
+	}
+	return err
 }
 
 // presentApplication finds the application that the subject token is about.

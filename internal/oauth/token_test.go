@@ -162,17 +162,22 @@ func TestDefaultResource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.must(w.credentialsFor(agent, ""), 400, "access_denied") // no dependency
-	w.depend(agent, builtin)
+	// Who names no resource gets a token that says who it is, in a zone where
+	// nothing was set up but the client.
 	for _, resource := range []string{"", w.issuer()} {
 		a := w.must(w.credentialsFor(agent, resource), 200, "")
 		if got := w.payload(a.text("access_token"))["aud"]; got != w.issuer() {
 			t.Errorf("resource %q: aud %v", resource, got)
 		}
 	}
+	// Other built-in resources have to be depended on, and so has the default
+	// that somebody has chosen.
+	w.newResource(deputy.EventsIdentifier, func(r *deputy.Resource) { r.Owner = deputy.Platform })
+	w.must(w.credentialsFor(agent, w.issuer()+"/events"), 400, "access_denied")
 	r := w.newResource("urn:default", nil)
-	w.depend(agent, r)
 	w.setZone(func(z *deputy.Zone) { z.DefaultResourceID = &r.ID })
+	w.must(w.credentialsFor(agent, ""), 400, "access_denied")
+	w.depend(agent, r)
 	a := w.must(w.credentialsFor(agent, ""), 200, "")
 	if got := w.payload(a.text("access_token"))["aud"]; got != "urn:default" {
 		t.Errorf("with a default resource: aud %v", got)
@@ -254,6 +259,13 @@ func TestTargets(t *testing.T) {
 		"https://p.co/api/../plain":  nil,
 		"https://p.co/api/%2e%2e/x":  nil,
 		"https://p.co/api%2fx":       nil,
+		"https://p.co/api/..;/x":     nil,
+		"https://p.co/api/..%3Ba/x":  nil,
+		"https://p.co/api/.;x/x":     nil,
+		"https://p.co/api/..":        nil,
+		"https://p.co/api/...":       []any{"https://p.co/api/...", "https://p.co/api"},
+		"https://p.co/api/a;..":      []any{"https://p.co/api/a;..", "https://p.co/api"},
+		"https://p.co/api/?q=/../":   []any{"https://p.co/api/?q=/../", "https://p.co/api"},
 		"https://P.co/api":           nil,
 		"http://p.co/api":            nil,
 		"https://o.com":              nil,
@@ -284,6 +296,11 @@ func TestTargets(t *testing.T) {
 			t.Errorf("%q: aud %s", requested, diff)
 		}
 	}
+	// What is asked for goes into the token, so it is no longer than an
+	// identifier may be.
+	longest := "https://p.co/api/" + strings.Repeat("x", 2048-17)
+	w.must(w.credentialsFor(agent, longest), 200, "")
+	w.must(w.credentialsFor(agent, longest+"x"), 400, "invalid_target")
 	f := form("grant_type", "client_credentials", "resource", "urn:x:y", "resource", "https://a.co")
 	w.must(w.post(agent, f), 400, "invalid_target")
 	f = form("grant_type", "client_credentials", "resource", "urn:x:y", "resource", "urn:x:y", "audience", "other", "subject_token_type", "x")

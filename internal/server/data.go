@@ -46,7 +46,7 @@ func openData(ctx context.Context, cfg Config, log *slog.Logger) (*data, error) 
 	d := &data{sealing: &sealing{}}
 	d.store, err = store.Open(ctx, store.Config{
 		Path: sqliteFile(cfg), URL: cfg.DatabaseURL, CursorKey: root.Derive("list cursors"),
-		Now: time.Now, Sealing: d.sealing, Migrate: cfg.Migrate == "auto", Logger: log,
+		Now: cfg.now, Sealing: d.sealing, Migrate: cfg.Migrate == "auto", Logger: log,
 	})
 	if err != nil {
 		return nil, err
@@ -194,10 +194,6 @@ func (d *data) bootstrap(ctx context.Context, cfg Config) error {
 	if err != nil || len(empty.Items) > 0 {
 		return err
 	}
-	platform, err := d.platform(ctx)
-	if err != nil {
-		return err
-	}
 	secret := deputy.Conceal(cfg.BootstrapClientSecret)
 	if secret.IsZero() {
 		secret = deputy.NewSecret()
@@ -206,7 +202,12 @@ func (d *data) bootstrap(ctx context.Context, cfg Config) error {
 	if id == "" {
 		id = deputy.NewClientID()
 	}
-	o, err := d.newOrganization(ctx, "Default", "default", "bootstrap", id, secret)
+	now := cfg.now()
+	o, err := d.newOrganization(ctx, "Default", "default", id, secret, now)
+	if err != nil {
+		return err
+	}
+	platform, err := d.platform(ctx, o.organization.ID, now)
 	if err != nil {
 		return err
 	}
@@ -219,7 +220,7 @@ func (d *data) bootstrap(ctx context.Context, cfg Config) error {
 		if first, err = tx.Once(ctx, "bootstrap"); err != nil || !first {
 			return err
 		}
-		if err := platform(tx); err != nil {
+		if err := platform(ctx, tx); err != nil {
 			return err
 		}
 		return o.insert(ctx, tx)
@@ -231,9 +232,9 @@ func (d *data) bootstrap(ctx context.Context, cfg Config) error {
 }
 
 // platform returns an apply that gives the platform its data key and the key
-// that signs management tokens.
-func (d *data) platform(ctx context.Context) (func(deputy.Tx) error, error) {
-	now := time.Now()
+// that signs management tokens. The log of the first organization tells of its
+// rotation.
+func (d *data) platform(ctx context.Context, first deputy.OrganizationID, now time.Time) (func(context.Context, deputy.Tx) error, error) {
 	dataKey, err := d.vault.New(ctx, deputy.PlatformID, "", now)
 	if err != nil {
 		return nil, err
@@ -244,11 +245,14 @@ func (d *data) platform(ctx context.Context) (func(deputy.Tx) error, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(tx deputy.Tx) error {
+	return func(ctx context.Context, tx deputy.Tx) error {
 		if err := tx.InsertDataKey(ctx, dataKey); err != nil {
 			return err
 		}
-		return tx.InsertSigningKey(ctx, signing)
+		if err := tx.InsertSigningKey(ctx, signing); err != nil {
+			return err
+		}
+		return tx.Enqueue(ctx, deputy.KeyRotation{OrganizationID: first, KeyID: dataKey.ID}.Task("", now))
 	}, nil
 }
 
@@ -262,8 +266,8 @@ type newborn struct {
 	credential   *deputy.ServiceAccountCredential
 }
 
-func (d *data) newOrganization(ctx context.Context, name, label, account, clientID string, secret deputy.Secret) (*newborn, error) {
-	now := time.Now()
+// newOrganization prepares an organization with its first account.
+func (d *data) newOrganization(ctx context.Context, name, label, clientID string, secret deputy.Secret, now time.Time) (*newborn, error) {
 	id := deputy.OrganizationID(deputy.NewID(now))
 	key, err := d.vault.New(ctx, deputy.ID(id), "", now)
 	if err != nil {
@@ -272,7 +276,7 @@ func (d *data) newOrganization(ctx context.Context, name, label, account, client
 	n := &newborn{
 		key:          key,
 		organization: &deputy.Organization{ID: id, Name: name, Label: label, KeyID: key.ID, CreatedAt: now, UpdatedAt: now},
-		account:      &deputy.ServiceAccount{ID: deputy.NewID(now), OrganizationID: id, Name: account, CreatedAt: now, UpdatedAt: now},
+		account:      &deputy.ServiceAccount{ID: deputy.NewID(now), OrganizationID: id, Name: "bootstrap", CreatedAt: now, UpdatedAt: now},
 	}
 	if err := n.organization.Validate(); err != nil {
 		return nil, err
@@ -314,7 +318,7 @@ func CreateOrganization(ctx context.Context, cfg Config, name string, logs io.Wr
 	if err := d.bootstrap(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("cannot prepare the empty database: %w", err)
 	}
-	o, err := d.newOrganization(ctx, name, deputy.Slug(name, "organization"), "bootstrap", deputy.NewClientID(), deputy.NewSecret())
+	o, err := d.newOrganization(ctx, name, deputy.Slug(name, "organization"), deputy.NewClientID(), deputy.NewSecret(), cfg.now())
 	if err != nil {
 		return nil, err
 	}

@@ -17,3 +17,9 @@ func (s *Server) HandlerAround(api http.Handler) http.Handler {
 	other.api = api
 	return other.handler()
 }
+
+// ListensOn returns the address that the server listens on, as a URL.
+func (s *Server) ListensOn() string { return "http://" + s.listener.Addr().String() }
+
+// Config returns the settings.
+func (s *Server) Config() *Config { return &s.cfg }

@@ -84,11 +84,11 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	s.pool = keys.NewPool(2)
 	s.oauth = oauth.New(oauth.Config{
 		Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
-		ClientAddress: address, Now: time.Now, Logger: log,
+		ClientAddress: address, Now: s.cfg.now, Logger: log,
 	})
 	s.api, err = api.New(api.Config{
 		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
-		Authenticate: s.oauth.Authenticate, ClientIP: address, Version: cfg.Version, Now: time.Now, Log: log,
+		Authenticate: s.oauth.Authenticate, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

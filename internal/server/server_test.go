@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"deputy/internal/server"
 
@@ -40,8 +41,14 @@ func (r *records) String() string {
 // open opens a server on a free port with the settings of env.
 func open(t *testing.T, env map[string]string, log io.Writer) (*server.Server, server.Config) {
 	t.Helper()
+	return openAt(t, nil, env, log)
+}
+
+// openAt opens it with a clock.
+func openAt(t *testing.T, now func() time.Time, env map[string]string, log io.Writer) (*server.Server, server.Config) {
+	t.Helper()
 	defaults := map[string]string{"DEPUTY_LISTEN": "127.0.0.1:0", "DEPUTY_DATA_DIR": t.TempDir()}
-	var c server.Config
+	c := server.Config{Now: now}
 	err := c.Apply(func(string) bool { return false }, func(name string) (string, bool) {
 		if value, ok := env[name]; ok {
 			return value, true
@@ -68,7 +75,7 @@ func serve(t *testing.T, s *server.Server) {
 	go func() { ended <- s.Serve(ctx, out) }()
 	said := make([]byte, 256)
 	n, err := line.Read(said)
-	if err != nil || string(said[:n]) != "listening on "+s.URL()+"\n" {
+	if err != nil || string(said[:n]) != "listening on "+s.ListensOn()+"\n" {
 		t.Errorf("the server said %q, %v", said[:n], err)
 	}
 	t.Cleanup(func() {

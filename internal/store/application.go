@@ -119,9 +119,6 @@ var dependencies = declare(table[deputy.Dependency]{
 
 // client reads the application behind an OAuth client_id.
 func client(ctx context.Context, r querier, zone deputy.ZoneID, clientID string) (*deputy.Client, error) {
-	if !storable(string(zone)) || !storable(clientID) {
-		return nil, absent("client")
-	}
 	c := &deputy.Client{}
 	var err error
 	if c.Revision, err = revisionOf(ctx, r, zone); err != nil {

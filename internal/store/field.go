@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -168,6 +169,30 @@ func (f flag) Value() (driver.Value, error) { return bool(f), nil }
 type number int64
 
 func (n number) Value() (driver.Value, error) { return int64(n), nil }
+
+// storable reports whether both engines can hold a text: PostgreSQL takes
+// nothing but UTF-8, and no NUL.
+func storable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+// nowhere is a text that is never looked for: what is looked for holds no
+// control character but those that we put at its beginning ourselves.
+const nowhere = "\x02"
+
+// findable returns the arguments of a query with every text that cannot be
+// stored replaced by one that is not.
+func findable(args []any) []any {
+	bad := func(v any) bool { s, ok := v.(string); return ok && !storable(s) }
+	if !slices.ContainsFunc(args, bad) {
+		return args
+	}
+	args = slices.Clone(args)
+	for i, v := range args {
+		if bad(v) {
+			args[i] = nowhere
+		}
+	}
+	return args
+}
 
 // fold makes texts that differ in letter case only equal.
 func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }

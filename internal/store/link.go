@@ -5,9 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"deputy/internal/deputy"
 )
@@ -33,9 +31,6 @@ type link struct {
 }
 
 func (l *link) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	if err := storableAll(args); err != nil {
-		return nil, err
-	}
 	stmt, err := l.statement(ctx, text)
 	if err != nil {
 		return nil, err
@@ -47,9 +42,6 @@ func (l *link) query(ctx context.Context, text string, args ...any) (*sql.Rows, 
 }
 
 func (l *link) exec(ctx context.Context, text string, args ...any) (int64, error) {
-	if err := storableAll(args); err != nil {
-		return 0, err
-	}
 	stmt, err := l.statement(ctx, text)
 	if err != nil {
 		return 0, err
@@ -64,21 +56,6 @@ func (l *link) exec(ctx context.Context, text string, args ...any) (int64, error
 		return 0, err
 	}
 	return result.RowsAffected()
-}
-
-// storable reports whether both engines can hold and compare the text. Another
-// text equals nothing that is stored.
-func storable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
-
-// storableAll refuses a statement before PostgreSQL does, which would end the
-// transaction of everyone in the group.
-func storableAll(args []any) error {
-	for _, a := range args {
-		if s, ok := a.(string); ok && !storable(s) {
-			return deputy.Errorf(deputy.Invalid, "a text must be valid UTF-8 without zero bytes")
-		}
-	}
-	return nil
 }
 
 // statement returns the prepared statement, or nil where the driver keeps them.
@@ -244,9 +221,10 @@ func row(ctx context.Context, q querier, text string, args []any, dest ...any) e
 	return err
 }
 
-// rows calls each for every row of a query.
+// rows calls each for every row of a query. A text that cannot be stored is
+// found nowhere: PostgreSQL would call the question itself an error.
 func rows(ctx context.Context, q querier, text string, args []any, each func(scan func(...any) error) error) error {
-	r, err := q.query(ctx, text, args...)
+	r, err := q.query(ctx, text, findable(args)...)
 	if err != nil {
 		return err
 	}

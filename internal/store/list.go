@@ -32,9 +32,6 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	if q.All {
 		limit = 0
 	}
-	if !scopeStorable(in) {
-		return nil, absent("scope")
-	}
 	orders, err := t.orders(q.Sort)
 	if err != nil {
 		return nil, err

@@ -92,14 +92,14 @@ func (t *table[T]) filter(b *statement, d *dialect, f deputy.Filter) error {
 			if !slices.Contains(t.columns, name+"_folded") {
 				return deputy.Bad("filter", "%q cannot be searched", name)
 			}
-			for _, v := range slices.DeleteFunc(slices.Clone(f.Values), unstorable) {
+			for _, v := range f.Values {
 				or(d.contains, "(", name, "_folded, ", b.arg(fold(v)), ") > 0")
 			}
 		case deputy.Has:
 			if t.always == name { // an empty list stands for everything
 				or(name, " IS NULL")
 			}
-			for _, v := range slices.DeleteFunc(slices.Clone(f.Values), unstorable) {
+			for _, v := range f.Values {
 				quoted, err := jsontext.AppendQuote(nil, v)
 				if err != nil {
 					return deputy.Bad("filter", "must be valid UTF-8")
@@ -114,8 +114,6 @@ func (t *table[T]) filter(b *statement, d *dialect, f deputy.Filter) error {
 	b.WriteByte(')')
 	return nil
 }
-
-func unstorable(s string) bool { return !storable(s) }
 
 // equals returns the column to compare for equality with a field, and the
 // values as that column has them. A value that the column cannot hold matches
@@ -133,9 +131,6 @@ func (t *table[T]) equals(name string, values []string) (column string, out []an
 				out = append(out, n)
 			}
 		default:
-			if unstorable(v) {
-				continue
-			}
 			if slices.Contains(t.columns, name+"_key") {
 				column, v = name+"_key", key(v)
 			}

@@ -155,6 +155,9 @@ func (t *table[T]) values(e *T) ([]any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("column %s of %s: %w", f.column, t.name, err)
 		}
+		if s, ok := v.(string); ok && !storable(s) {
+			return nil, deputy.Bad(f.column, "must be valid UTF-8 without the character NUL")
+		}
 		out = append(out, v)
 	}
 	return out, nil
@@ -190,16 +193,8 @@ func (t *table[T]) many(ctx context.Context, r querier, rest string, args ...any
 	return out, nil
 }
 
-// scopeStorable reports whether anything can lie in the scope.
-func scopeStorable(in deputy.Scope) bool {
-	return storable(string(in.Organization)) && storable(string(in.Zone)) && storable(string(in.Parent))
-}
-
 // get returns the entity with the id, locked for change when asked.
 func (t *table[T]) get(ctx context.Context, r querier, in deputy.Scope, id deputy.ID, lock string) (*T, error) {
-	if !scopeStorable(in) || !storable(string(id)) {
-		return nil, absent(t.noun)
-	}
 	b := &statement{}
 	t.within(b, in)
 	b.WriteString(" AND " + t.id + " = " + b.arg(string(id)) + lock)
@@ -211,9 +206,6 @@ func (t *table[T]) find(ctx context.Context, r querier, in deputy.Scope, name, t
 	i := slices.IndexFunc(t.uniques, func(u unique[T]) bool { return u.field == name })
 	if i < 0 {
 		return nil, fmt.Errorf("%s is not a unique field of %s", name, t.name)
-	}
-	if !scopeStorable(in) || !storable(text) {
-		return nil, absent(t.noun)
 	}
 	u := t.uniques[i]
 	b := &statement{}

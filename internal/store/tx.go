@@ -187,6 +187,10 @@ func (x *tx) SessionChain(_ context.Context, zone deputy.ZoneID, id deputy.Sessi
 	return sessionChain(x.ctx, x, zone, id)
 }
 
+func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, app deputy.ApplicationID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
+	return consent(x.ctx, x, zone, user, app, resource)
+}
+
 func (x *tx) Organizations() deputy.Writes[deputy.Organization] { return writing(x, organizations) }
 func (x *tx) ServiceAccounts() deputy.Writes[deputy.ServiceAccount] {
 	return writing(x, serviceAccounts)
@@ -204,12 +208,16 @@ func (x *tx) Users() deputy.Writes[deputy.User]               { return writing(x
 func (x *tx) Sessions() deputy.Writes[deputy.Session]         { return writing(x, sessions) }
 func (x *tx) Grants() deputy.Writes[deputy.Grant]             { return writing(x, grants) }
 func (x *tx) Policies() deputy.Writes[deputy.Policy]          { return writing(x, policies) }
-func (x *tx) PolicyVersions() deputy.Inserts[deputy.PolicyVersion] {
-	return writing(x, policyVersions)
+func (x *tx) PolicyVersions() deputy.Archives[deputy.PolicyVersion] {
+	return archives[deputy.PolicyVersion]{writing(x, policyVersions), func(v *deputy.PolicyVersion) (**time.Time, *string) {
+		return &v.ArchivedAt, &v.ArchivedBy
+	}}
 }
 func (x *tx) PolicySets() deputy.Writes[deputy.PolicySet] { return writing(x, policySets) }
-func (x *tx) PolicySetVersions() deputy.Inserts[deputy.PolicySetVersion] {
-	return writing(x, policySetVersions)
+func (x *tx) PolicySetVersions() deputy.Archives[deputy.PolicySetVersion] {
+	return archives[deputy.PolicySetVersion]{writing(x, policySetVersions), func(v *deputy.PolicySetVersion) (**time.Time, *string) {
+		return &v.ArchivedAt, &v.ArchivedBy
+	}}
 }
 
 func (x *tx) Activate(_ context.Context, zone deputy.ZoneID, set, version deputy.ID) (deputy.ID, error) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"deputy/internal/deputy"
 )
@@ -60,6 +61,22 @@ func (w writes[T]) Update(_ context.Context, in deputy.Scope, id deputy.ID, chan
 
 func (w writes[T]) Delete(_ context.Context, in deputy.Scope, id deputy.ID) error {
 	return w.t.delete(w.x.ctx, w.x, in, id)
+}
+
+// archives is a table of versions as a transaction sees it.
+type archives[T any] struct {
+	writes[T]
+	archived func(*T) (at **time.Time, by *string)
+}
+
+func (a archives[T]) Archive(ctx context.Context, in deputy.Scope, id deputy.ID, by string) (*T, error) {
+	return a.Update(ctx, in, id, func(e *T) error {
+		if at, who := a.archived(e); *at == nil {
+			now := a.x.now
+			*at, *who = &now, by
+		}
+		return nil
+	})
 }
 
 func reading[T any](s *Store, t *table[T]) deputy.Reads[T] {
@@ -135,8 +152,7 @@ func (s *Store) SessionChain(ctx context.Context, zone deputy.ZoneID, id deputy.
 
 func (s *Store) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, app deputy.ApplicationID, resource deputy.ResourceID) (c *deputy.ConsentRecord, err error) {
 	err = s.readers.with(ctx, func(q querier) (err error) {
-		c, err = consents.one(ctx, q, "zone_id = $1 AND user_id = $2 AND application_id = $3 AND resource_id = $4",
-			string(zone), string(user), string(app), string(resource))
+		c, err = consent(ctx, q, zone, user, app, resource)
 		return err
 	})
 	return c, s.fault(err)

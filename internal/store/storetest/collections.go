@@ -14,6 +14,7 @@ var collections = map[string]func(*world){
 	"what is stored reads back the same":           roundTrip,
 	"what lies outside the scope does not exist":   scopes,
 	"letter case counts":                           letterCase,
+	"text that cannot be stored":                   unstorable,
 	"unique fields":                                uniques,
 	"long identifiers are told apart":              longIdentifiers,
 	"a taken slug is replaced":                     slugs,
@@ -25,8 +26,8 @@ var collections = map[string]func(*world){
 	"deleting a session ends its children":         deleteSession,
 	"an edge is replaced":                          replaceEdge,
 	"versions are numbered":                        versions,
+	"versions are archived once":                   archivedVersions,
 	"consents":                                     consentRecords,
-	"odd texts name nothing":                       oddTexts,
 	"keys":                                         keys,
 }
 
@@ -106,13 +107,13 @@ func roundTrip(w *world) {
 	trip(w, asInserts(deputy.Tx.Policies), w.Policies(), w.in, policy.ID, policy)
 	version := w.policyVersion(policy, "permit (principal, action, resource);")
 	version.ArchivedAt, version.ArchivedBy = at(), "you"
-	trip(w, deputy.Tx.PolicyVersions, w.PolicyVersions(), w.below(policy.ID), version.ID, version)
+	trip(w, func(t deputy.Tx) deputy.Inserts[deputy.PolicyVersion] { return t.PolicyVersions() }, w.PolicyVersions(), w.below(policy.ID), version.ID, version)
 	set := w.policySet("set")
 	set.ShadowVersion, set.ShadowVersionID, set.ArchivedAt = 2, "v2", at()
 	trip(w, asInserts(deputy.Tx.PolicySets), w.PolicySets(), w.in, set.ID, set)
 	setVersion := w.setVersion(set, deputy.ManifestEntry{PolicyID: "p", PolicyVersionID: "v", SHA: "s"}, deputy.ManifestEntry{PolicyID: "a"})
 	setVersion.ArchivedAt, setVersion.ArchivedBy = at(), "you"
-	trip(w, deputy.Tx.PolicySetVersions, w.PolicySetVersions(), w.below(set.ID), setVersion.ID, setVersion)
+	trip(w, func(t deputy.Tx) deputy.Inserts[deputy.PolicySetVersion] { return t.PolicySetVersions() }, w.PolicySetVersions(), w.below(set.ID), setVersion.ID, setVersion)
 }
 
 func scopes(w *world) {
@@ -181,6 +182,39 @@ func letterCase(w *world) {
 		if len(p.Items) != want {
 			w.Errorf("%d applications contain %q, want %d", len(p.Items), text, want)
 		}
+	}
+}
+
+// unstorable looks for, and tries to store, what PostgreSQL cannot hold.
+func unstorable(w *world) {
+	a := w.application("app")
+	w.insert(func(t deputy.Tx) error { return t.Applications().Insert(w.ctx, a) })
+	for _, text := range []string{"\x00", "a\x00b", "\xff", strings.Repeat("long", 200) + "\x00"} {
+		_, err := w.Applications().Get(w.ctx, w.in, deputy.ID(text))
+		w.is(err, deputy.NotFound)
+		_, err = w.Applications().Find(w.ctx, w.in, "identifier", text)
+		w.is(err, deputy.NotFound)
+		_, err = w.Client(w.ctx, w.zone.ID, text)
+		w.is(err, deputy.NotFound)
+		_, err = w.Account(w.ctx, text)
+		w.is(err, deputy.NotFound)
+		_, err = w.Zone(w.ctx, deputy.ZoneID(text), 0)
+		w.is(err, deputy.NotFound)
+		_, err = w.Event(w.ctx, w.org.ID, w.zone.ID, deputy.EventID(text))
+		w.is(err, deputy.NotFound)
+		for _, f := range []deputy.Filter{
+			{Fields: []string{"identifier"}, Values: []string{text, "app"}},
+			{Fields: []string{"name", "identifier"}, Op: deputy.Contains, Values: []string{text, "app"}},
+		} {
+			p := sure(w.Applications().List(w.ctx, w.in, deputy.Query{Where: []deputy.Filter{f}}))
+			w.same(1, len(p.Items))
+		}
+		e := sure(w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, RequestID: []string{text}}))
+		w.same(0, len(e.Items))
+		w.is(w.write(func(t deputy.Tx) error { return t.Applications().Delete(w.ctx, w.in, deputy.ID(text)) }), deputy.NotFound)
+		p := w.provider("issuer")
+		p.ClientID = &text
+		w.blames(w.write(func(t deputy.Tx) error { return t.Providers().Insert(w.ctx, p) }), deputy.Invalid, "client_id")
 	}
 }
 
@@ -530,13 +564,57 @@ func versions(w *world) {
 	w.is(err, deputy.NotFound)
 }
 
+func archivedVersions(w *world) {
+	p, s := w.policy("policy"), w.policySet("set")
+	v := w.policyVersion(p, "permit (principal, action, resource);")
+	m := w.setVersion(s, deputy.ManifestEntry{PolicyID: p.ID, PolicyVersionID: v.ID, SHA: v.SHA})
+	w.insert(
+		func(t deputy.Tx) error { return t.Policies().Insert(w.ctx, p) },
+		func(t deputy.Tx) error { return t.PolicyVersions().Insert(w.ctx, v) },
+		func(t deputy.Tx) error { return t.PolicySets().Insert(w.ctx, s) },
+		func(t deputy.Tx) error { return t.PolicySetVersions().Insert(w.ctx, m) },
+	)
+	var at time.Time
+	archive := func(policy, set deputy.ID, by string) error {
+		return w.write(func(t deputy.Tx) error {
+			at = t.Now()
+			archived, err := t.PolicyVersions().Archive(w.ctx, w.below(policy), v.ID, by)
+			if err != nil {
+				return err
+			}
+			w.same(by, archived.ArchivedBy)
+			_, err = t.PolicySetVersions().Archive(w.ctx, w.below(set), m.ID, by)
+			return err
+		})
+	}
+	w.is(archive(w.newID(), s.ID, "me"), deputy.NotFound) // another policy's
+	w.is(archive(p.ID, w.newID(), "me"), deputy.NotFound) // both or none
+	w.same(v, sure(w.PolicyVersions().Get(w.ctx, w.below(p.ID), v.ID)))
+	w.must(archive(p.ID, s.ID, "me"))
+	v.ArchivedAt, v.ArchivedBy, m.ArchivedAt, m.ArchivedBy = ref(at), "me", ref(at), "me"
+	w.must(w.write(func(t deputy.Tx) error {
+		_, err := t.PolicyVersions().Archive(w.ctx, w.below(p.ID), v.ID, "another")
+		return err
+	}))
+	w.same(v, sure(w.PolicyVersions().Get(w.ctx, w.below(p.ID), v.ID)))
+	w.same(m, sure(w.PolicySetVersions().Get(w.ctx, w.below(s.ID), m.ID)))
+}
+
 func consentRecords(w *world) {
 	c := &deputy.ConsentRecord{ZoneID: w.zone.ID, UserID: "u", ApplicationID: "a", ResourceID: "r", Scopes: []string{"read"}, CreatedAt: w.tick()}
 	_, err := w.Consent(w.ctx, c.ZoneID, "u", "a", "r")
 	w.is(err, deputy.NotFound)
 	for _, scopes := range [][]string{{"read"}, {"read", "write"}} {
 		c.Scopes = scopes
-		w.insert(func(t deputy.Tx) error { return t.PutConsent(w.ctx, c) })
+		w.insert(func(t deputy.Tx) error {
+			if err := t.PutConsent(w.ctx, c); err != nil {
+				return err
+			}
+			w.same(c, sure(t.Consent(w.ctx, c.ZoneID, "u", "a", "r"))) // a transaction sees its own
+			_, err := t.Consent(w.ctx, c.ZoneID, "u", "a", "other")
+			w.is(err, deputy.NotFound)
+			return nil
+		})
 		w.same(c, sure(w.Consent(w.ctx, c.ZoneID, "u", "a", "r")))
 	}
 	_, err = w.Consent(w.ctx, "elsewhere", "u", "a", "r")
@@ -571,49 +649,13 @@ func keys(w *world) {
 	w.insert(func(t deputy.Tx) error { return t.UpdateSigningKey(w.ctx, first) })
 	w.same([]deputy.SigningKey{first, second}, w.delta(since).Keys)
 	w.is(w.write(func(t deputy.Tx) error { return t.UpdateSigningKey(w.ctx, of(deputy.PlatformID, "none")) }), deputy.NotFound)
+	since = w.revision()
+	w.insert(func(t deputy.Tx) error { return t.DeleteSigningKey(w.ctx, first.OwnerID, first.ID) })
+	w.same([]deputy.SigningKey{second}, w.delta(since).Keys)
+	w.is(w.write(func(t deputy.Tx) error { return t.DeleteSigningKey(w.ctx, first.OwnerID, first.ID) }), deputy.NotFound)
+	w.is(w.write(func(t deputy.Tx) error { return t.DeleteSigningKey(w.ctx, second.OwnerID, platform.ID) }), deputy.NotFound)
 	if none := sure(w.SigningKeys(w.ctx, "nobody")); len(none) != 0 {
 		w.Error("keys of nobody")
-	}
-}
-
-func oddTexts(w *world) {
-	a := w.application("app")
-	w.insert(func(t deputy.Tx) error { return t.Applications().Insert(w.ctx, a) })
-	for _, odd := range []string{"a\x00", "\xff", "\x00", "app\x00", strings.Repeat("x", 5000), "' OR 1=1 --"} {
-		_, err := w.Applications().Get(w.ctx, w.in, deputy.ID(odd))
-		w.is(err, deputy.NotFound)
-		_, err = w.Applications().Find(w.ctx, w.in, "identifier", odd)
-		w.is(err, deputy.NotFound)
-		_, err = w.Client(w.ctx, w.zone.ID, odd)
-		w.is(err, deputy.NotFound)
-		_, err = w.Client(w.ctx, deputy.ZoneID(odd), "app")
-		w.is(err, deputy.NotFound)
-		_, err = w.Zone(w.ctx, deputy.ZoneID(odd), 0)
-		w.is(err, deputy.NotFound)
-		_, err = w.Account(w.ctx, odd)
-		w.is(err, deputy.NotFound)
-		_, _, err = w.SessionChain(w.ctx, w.zone.ID, deputy.SessionID(odd))
-		w.is(err, deputy.NotFound)
-		_, err = w.Event(w.ctx, w.org.ID, "", deputy.EventID(odd))
-		w.is(err, deputy.NotFound)
-		for op, field := range map[deputy.FilterOp]string{deputy.Equals: "identifier", deputy.Contains: "identifier", deputy.Has: "traits"} {
-			p := sure(w.Applications().List(w.ctx, w.in, deputy.Query{Where: []deputy.Filter{{Fields: []string{field}, Op: op, Values: []string{odd}}}}))
-			if len(p.Items) != 0 {
-				w.Errorf("filter %v finds %q", op, odd)
-			}
-		}
-		for _, q := range []deputy.EventQuery{{RequestID: []string{odd}}, {JTI: []deputy.EventID{deputy.EventID(odd)}}} {
-			q.Organization = w.org.ID
-			if p := sure(w.Events(w.ctx, q)); len(p.Items) != 0 {
-				w.Errorf("a log has %q", odd)
-			}
-		}
-		w.is(w.write(func(t deputy.Tx) error { return t.Applications().Delete(w.ctx, w.in, deputy.ID(odd)) }), deputy.NotFound)
-	}
-	for _, odd := range []string{"a\x00", "\xff"} {
-		b := w.application("fine")
-		b.Name = odd
-		w.is(w.write(func(t deputy.Tx) error { return t.Applications().Insert(w.ctx, b) }), deputy.Invalid)
 	}
 }
 
