@@ -134,7 +134,7 @@ func (s *server) attested() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	jws, err := jose.ParseSigned(string(v.Attestation), []jose.SignatureAlgorithm{jose.RS256})
+	jws, err := jose.ParseSignedJSON(string(v.Attestation), []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		s.t.Fatal(err)
 	}
