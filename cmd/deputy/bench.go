@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -134,7 +135,7 @@ func (b *benchmark) startServer(ctx context.Context) (err error) {
 	if b.server, err = b.serve(ctx, filepath.Join(b.folder, "data")); err != nil {
 		return err
 	}
-	if bench.CanPin() {
+	if bench.CanPin() && runtime.NumCPU() > 1 {
 		return bench.PinSelf(ctx, 1)
 	}
 	return nil

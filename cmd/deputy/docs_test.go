@@ -15,6 +15,7 @@ import (
 // shell beside a fresh server. A block that follows one directly is what it
 // must print, where … stands for anything.
 func TestThePagesRun(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"bash", "curl", "jq"} {
 		deputytest.Program(t, program)
 	}

@@ -21,6 +21,7 @@ import (
 //	serve FOLDER            runs a server on a free port until the script ends
 //	account FOLDER          puts the account of a data folder into the environment
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)

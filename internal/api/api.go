@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"errors"
+	"hash/fnv"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -49,9 +51,18 @@ type API struct {
 	now       func() time.Time
 	log       *slog.Logger
 
+	lanes [64]sync.Mutex
+
 	mux        *http.ServeMux
 	huma       huma.API
 	operations []operation
+}
+
+// lane is what those hold who make versions of one set, in this process.
+func (a *API) lane(set deputy.ID) *sync.Mutex {
+	h := fnv.New32a()
+	h.Write([]byte(set))
+	return &a.lanes[h.Sum32()%uint32(len(a.lanes))]
 }
 
 // New returns the management API.

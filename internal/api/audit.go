@@ -100,13 +100,13 @@ func (a *API) listEvents(ctx context.Context, c *call, _ *empty) (*output[ShortL
 		return nil, err
 	}
 	q := deputy.EventQuery{
-		Organization: c.caller.Organization, RequestID: c.query["filter[request_id]"],
+		Organization: c.caller.Organization, RequestID: c.values("filter[request_id]"),
 		After: asked.After, Before: asked.Before, Limit: asked.Limit, Count: asked.Count, Ascending: c.query.Get("order") == "asc",
 	}
 	if c.zone != nil {
 		q.Zone = c.zone.ID
 	}
-	for _, id := range c.query["filter[jti]"] {
+	for _, id := range c.values("filter[jti]") {
 		q.JTI = append(q.JTI, deputy.EventID(id))
 	}
 	if q.Since, err = timeOf(c, "since"); err != nil {

@@ -47,6 +47,7 @@ func TestAuditPages(t *testing.T) {
 		step{do: "GET /zones/{zone}/audit-events?limit=1000", status: 400},
 		step{do: "GET /zones/{zone}/audit-events?after=made-up", status: 400},
 		step{do: "GET /zones/{zone}/audit-events?filter[jti]=none", status: 200, want: `{"items":[]}`},
+		step{do: "GET /zones/{zone}/audit-events?filter[jti]=&filter[request_id]=&limit=1", status: 200, want: `{"items":[{"type":"providers:delete"}]}`},
 		step{do: "GET /zones/{zone}/audit-events?expand[]=total_count&limit=1", status: 200, want: `{"pagination":{"total_count":3}}`},
 		step{do: "GET /organizations/{org}/audit-events?limit=1", status: 200, want: `{"items":[{"type":"providers:delete","zone_id":"{zone}"}]}`},
 		// A refusal is an event, with the reason.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,6 +99,13 @@ func plainNames(sent url.Values) url.Values {
 		query[name] = append(query[name], values...)
 	}
 	return query
+}
+
+// values returns the values of a query parameter, each once and in order;
+// empty ones say nothing.
+func (c *call) values(name string) []string {
+	values := slices.Compact(slices.Sorted(slices.Values(c.query[name])))
+	return slices.DeleteFunc(values, func(v string) bool { return v == "" })
 }
 
 // authenticate is the step that finds out who calls.

@@ -80,7 +80,7 @@ type (
 // Schema is the choice of the five variants.
 func (CredentialCreate) Schema(r huma.Registry) *huma.Schema {
 	s := &huma.Schema{
-		Type: huma.TypeObject, Required: []string{"type"},
+		Type:          huma.TypeObject,
 		Discriminator: &huma.Discriminator{PropertyName: "type", Mapping: map[string]string{}},
 		Properties:    map[string]*huma.Schema{"type": {Type: huma.TypeString}},
 	}

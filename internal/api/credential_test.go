@@ -35,7 +35,9 @@ func TestCredentials(t *testing.T) {
 		create(`{"application_id":"{app}","type":"token","provider_id":"{ci}"}`, 200, `{"identifier":"*","subject":"<absent>"}`),
 		// What does not fit its variant.
 		create(`{"application_id":"{app}","type":"magic"}`, 400, `{"code":"validation_error"}`),
-		create(`{"application_id":"{app}"}`, 400, `{"code":"validation_error"}`),
+		create(`{"application_id":"{app}"}`, 400, `{"code":"validation_error","details":[{"field":"type","message":"is required"}]}`),
+		create(`{"application_id":"{app}","type":7}`, 400, `{"details":[{"field":"type","message":"expected string"}]}`),
+		create(`{"application_id":"{app}","type":null}`, 400, `{"details":[{"field":"type"}]}`),
 		create(`{"type":"password"}`, 400, `{"details":[{"field":"application_id","message":"is required"}]}`),
 		create(`{"application_id":"{app}","type":"token"}`, 400, `{"details":[{"field":"provider_id","message":"is required"}]}`),
 		create(`{"application_id":"{app}","type":"token","provider_id":"none"}`, 400, `{"details":[{"field":"provider_id"}]}`),

@@ -84,6 +84,11 @@ func TestMalformedBodies(t *testing.T) {
 			}
 		})
 	}
+	// What is at fault is named, not repeated at any length.
+	long := s.request(step{do: "POST /zones/{zone}/providers", body: `{"` + strings.Repeat("ü", 20000) + `":tru`})
+	if long.Code != http.StatusBadRequest || long.Body.Len() > 1000 {
+		t.Errorf("status %d, %d bytes", long.Code, long.Body.Len())
+	}
 	s.run(step{do: "GET /zones/{zone}/providers", status: 200, want: `{"items":["<any>","<any>"]}`})
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -84,9 +85,12 @@ var policies = Noun[deputy.Policy, Policy, PolicyCreate, PolicyPatch]{
 		if err := closed(d.ArchivedAt != nil, "policy"); err != nil {
 			return err
 		}
+		name, description := d.Name, d.Description
 		in.Name.To(&d.Name)
 		in.Description.To(&d.Description)
-		d.UpdatedBy = c.actor()
+		if d.Name != name || !reflect.DeepEqual(d.Description, description) {
+			d.UpdatedBy = c.actor()
+		}
 		return nil
 	},
 	Check: (*deputy.Policy).Validate,

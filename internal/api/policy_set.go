@@ -100,8 +100,9 @@ var policySets = Noun[deputy.PolicySet, PolicySet, PolicySetCreate, PolicySetPat
 		if err := closed(d.ArchivedAt != nil, "policy set"); err != nil {
 			return err
 		}
-		in.Name.To(&d.Name)
-		d.UpdatedBy = c.actor()
+		if in.Name.Set && in.Name.V != d.Name {
+			d.Name, d.UpdatedBy = in.Name.V, c.actor()
+		}
 		return nil
 	},
 	Check: (*deputy.PolicySet).Validate,
@@ -158,12 +159,11 @@ func narrowPolicySets(ctx context.Context, a *API, c *call, q *asked) error {
 // either returns the values of a parameter or of its older name; when both are
 // given they must agree.
 func either(c *call, name, older string) ([]string, error) {
-	values, old := c.query[name], c.query[older]
+	values, old := c.values(name), c.values(older)
 	if len(values) == 0 {
 		return old, nil
 	}
-	set := func(values []string) []string { return slices.Compact(slices.Sorted(slices.Values(values))) }
-	if len(old) > 0 && !slices.Equal(set(values), set(old)) {
+	if len(old) > 0 && !slices.Equal(values, old) {
 		return nil, deputy.Errorf(deputy.Invalid, "%s is an older name of %s: give one of them", older, name)
 	}
 	return values, nil
@@ -305,8 +305,9 @@ func viewAttestation(signed []byte) *Attestation {
 	}
 }
 
-// attestTries bounds how often a version is signed again because another one
-// took the number it was signed with.
+// attestTries bounds how often a version is signed again because another node
+// took the number it was signed with. Here the versions of one set are made one
+// after the other.
 const attestTries = 8
 
 // createSetVersion pins policy versions, signs the manifest and adds it as the
@@ -316,10 +317,6 @@ func (a *API) createSetVersion(ctx context.Context, c *call, in *input[PolicySet
 	if _, err := schemaNamed(in.Body.SchemaVersion); err != nil {
 		return nil, err
 	}
-	signer, err := a.attester(ctx, c.zone)
-	if err != nil {
-		return nil, err
-	}
 	v := &deputy.PolicySetVersion{
 		ID: deputy.NewID(c.at), ZoneID: c.zone.ID, PolicySetID: deputy.ID(c.param("policy_set_id")), Owner: deputy.Customer,
 		SchemaVersion: in.Body.SchemaVersion, CreatedBy: c.actor(), CreatedAt: c.at,
@@ -327,17 +324,24 @@ func (a *API) createSetVersion(ctx context.Context, c *call, in *input[PolicySet
 	for _, e := range in.Body.Manifest.Entries {
 		v.Manifest = append(v.Manifest, deputy.ManifestEntry{PolicyID: deputy.ID(e.PolicyID), PolicyVersionID: deputy.ID(e.PolicyVersionID)})
 	}
+	lane := a.lane(v.PolicySetID)
+	lane.Lock()
+	defer lane.Unlock()
+	set, err := a.store.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID)
+	if err != nil {
+		return nil, missing(err, policySets.Name)
+	}
 	if err := checkManifest(ctx, a.store.PolicyVersions(), v); err != nil {
 		return nil, err
 	}
 	if err := hashManifest(v); err != nil {
 		return nil, err
 	}
+	signer, err := a.attester(ctx, c.zone)
+	if err != nil {
+		return nil, err
+	}
 	for range attestTries {
-		set, err := a.store.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID)
-		if err != nil {
-			return nil, missing(err, policySets.Name)
-		}
 		number := set.LatestVersion + 1
 		if err := attest(v, number, signer, c.actor(), c.at); err != nil {
 			return nil, err
@@ -348,6 +352,9 @@ func (a *API) createSetVersion(ctx context.Context, c *call, in *input[PolicySet
 		}
 		if deputy.KindOf(err) != deputy.Stale {
 			return nil, err
+		}
+		if set, err = a.store.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID); err != nil {
+			return nil, missing(err, policySets.Name)
 		}
 	}
 	return nil, deputy.Errorf(deputy.Unavailable, "other versions of the set are being created: try again")

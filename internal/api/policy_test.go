@@ -45,6 +45,9 @@ func TestPolicies(t *testing.T) {
 		step{do: "PATCH /zones/{zone}/policies/{p}", body: `{"description":"d"}`, header: map[string]string{"If-Match": "*"}, status: 200, events: []string{"policies:update"}, keep: []string{"tag3=header:ETag"}},
 		step{do: "PATCH /zones/{zone}/policies/{p}", body: `{"name":"x"}`, header: map[string]string{"If-Match": "W/{tag3}"}, status: 412},
 		step{do: "PATCH /zones/{zone}/policies/{p}", body: `{"name":"Other"}`, status: 409},
+		// What changes nothing leaves the tag.
+		step{do: "PATCH /zones/{zone}/policies/{other}", status: 200, want: `{"updated_by":"<absent>"}`, heads: map[string]string{"ETag": "{tag}"}, events: []string{"policies:update"}},
+		step{do: "PATCH /zones/{zone}/policies/{other}", body: `{"name":"Other","description":null}`, status: 200, want: `{"updated_by":"<absent>"}`, heads: map[string]string{"ETag": "{tag}"}, events: []string{"policies:update"}},
 		// Archiving: out of lists, closed, still there to read; its name is free.
 		step{do: "DELETE /zones/{zone}/policies/{other}", status: 200, want: `{"archived_at":"<any>"}`, events: []string{"policies:archive"}},
 		step{do: "GET /zones/{zone}/policies/{other}", status: 200, want: `{"archived_at":"<any>"}`},
@@ -137,6 +140,8 @@ func TestPolicySets(t *testing.T) {
 		step{do: "GET /zones/{zone}/policy-sets?active=false", status: 200, want: `{"items":[{"id":"{set}"}]}`},
 		step{do: "GET /zones/{zone}/policy-sets?active=false&filter[active]=true", status: 400},
 		step{do: "GET /zones/{zone}/policy-sets?filter[active]=maybe", status: 400},
+		step{do: "GET /zones/{zone}/policy-sets?filter[active]=true&filter[active]=true", status: 200, want: `{"items":[{"id":"{default}"}]}`},
+		step{do: "GET /zones/{zone}/policy-sets?filter[active]=&filter[target_type]=", status: 200, want: `{"items":[{"id":"{set}"},{"id":"{default}"}]}`},
 		step{do: "GET /zones/{zone}/policy-sets?sort=status", status: 200, want: `{"items":[{"id":"{default}"},{"id":"{set}"}]}`},
 		step{do: "GET /zones/{zone}/policy-sets?sort=status&limit=1", status: 200, keep: []string{"next=pagination.after_cursor"}, want: `{"items":[{"id":"{default}"}]}`},
 		step{do: "GET /zones/{zone}/policy-sets?sort=status&limit=1&after={next}", status: 200, want: `{"items":[{"id":"{set}"}]}`},
@@ -144,6 +149,7 @@ func TestPolicySets(t *testing.T) {
 		step{do: "GET /zones/{zone}/policy-sets?sort=status&before={next}", status: 400},
 		step{do: "GET /zones/{zone}/policy-sets?query=mine", status: 200, want: `{"items":[{"id":"{set}"}]}`},
 		step{do: "GET /zones/{zone}/policy-sets/{set}", status: 200, heads: map[string]string{"ETag": "{tag}"}},
+		step{do: "PATCH /zones/{zone}/policy-sets/{set}", body: `{"name":"Mine"}`, status: 200, want: `{"updated_by":"<absent>"}`, heads: map[string]string{"ETag": "{tag}"}, events: []string{"policy_sets:update"}},
 		step{do: "PATCH /zones/{zone}/policy-sets/{set}", body: `{"name":"Ours","active":true}`, header: map[string]string{"If-Match": "{tag}"}, status: 200, want: `{"name":"Ours","active":false}`,
 			heads: map[string]string{"X-Deputy-Ignored-Fields": "active"}, events: []string{"policy_sets:update"}},
 		step{do: "PATCH /zones/{zone}/policy-sets/{set}", body: `{"name":"No"}`, header: map[string]string{"If-Match": "{tag}"}, status: 412, want: errorBody(412, "conflict")},
@@ -232,6 +238,7 @@ func TestPolicySetVersions(t *testing.T) {
 		step{do: "GET /zones/{zone}/policy-sets/none/versions", status: 404},
 		step{do: "GET /zones/{zone}/policy-sets/{set}/versions/none/policies", status: 404},
 		step{do: "POST /zones/{zone}/policy-sets/none/versions", body: manifest(one), status: 404},
+		step{do: "POST /zones/{zone}/policy-sets/none/versions", body: manifest(one + "," + one), status: 404},
 		step{do: "POST /zones/{zone}/policy-sets/{default}/versions", body: manifest(one), status: 403, events: []string{"policy_set_versions:create!"}},
 		// Activation: idempotent, forward and back, and it takes the place of what was.
 		step{do: "PATCH /zones/{zone}/policy-sets/{set}/versions/{v1}", body: `{"active":true}`, status: 200, want: `{"active":true}`, events: []string{"policy_set_versions:activate"}},
@@ -288,7 +295,7 @@ func TestConcurrentVersions(t *testing.T) {
 	s.zone()
 	s.policyWithVersion("p", "permit (principal, action, resource);")
 	s.run(step{do: "POST /zones/{zone}/policy-sets", body: `{"name":"S"}`, status: 201, keep: []string{"set=id"}, events: []string{"policy_sets:create"}})
-	const many = 6
+	const many = 50
 	var group sync.WaitGroup
 	answers := make(chan int, 2*many)
 	for range many {
@@ -306,11 +313,9 @@ func TestConcurrentVersions(t *testing.T) {
 	for code := range answers {
 		if code == 201 {
 			made++
-		} else if code != 503 {
-			t.Errorf("status %d", code)
 		}
 	}
-	if made < many {
+	if made < 2*many {
 		t.Errorf("%d of %d versions were made", made, 2*many)
 	}
 	s.events("")

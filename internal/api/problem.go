@@ -146,6 +146,10 @@ const (
 	syntaxMark = "\x01"
 )
 
+// maxField bounds the path of a member at fault: in a body that is not JSON, or
+// none of ours, it is anything at all.
+const maxField = 255
+
 // checked returns the findings of the checker as an error body. They may hold
 // the submitted value, for broken JSON the whole body: it is never copied.
 func checked(ctx context.Context, status int, message string, errs []error) *Error {
@@ -179,10 +183,16 @@ func checked(ctx context.Context, status int, message string, errs []error) *Err
 				break
 			}
 		}
+		if text == validation.MsgExpectedPropertyNameInObject {
+			text = "is required"
+		}
+		// The checker leaves the name of a discriminator it did not like in the
+		// path of what it finds next.
+		field = strings.Replace(field, "type.type", "type", 1)
 		if name, ok := missingMember(text); ok {
 			field, text = strings.TrimPrefix(field+"."+name, "."), "is required"
 		}
-		e.Details = append(e.Details, ErrorDetail{Field: field, Message: text})
+		e.Details = append(e.Details, ErrorDetail{Field: strings.ToValidUTF8(field[:min(len(field), maxField)], ""), Message: text})
 	}
 	for i := range e.Details {
 		e.Details[i].Code = e.Code

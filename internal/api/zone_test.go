@@ -38,6 +38,7 @@ func TestZones(t *testing.T) {
 		step{do: "POST /zones", body: `{"name":""}`, status: 400},
 		step{do: "POST /zones", body: `{"name":"X","protocols":{"oauth2":{"cimd":{"enabled":true}}}}`, status: 400, want: `{"details":[{"field":"protocols.oauth2.cimd.allowed_client_ids","message":"is required"}]}`},
 		step{do: "POST /zones", body: `{"name":"X","protocols":{"oauth2":{"cimd":{"enabled":true,"allowed_client_ids":["https://*.*.example.com"]}}}}`, status: 400},
+		step{do: "POST /zones", body: `{"name":"X","protocols":{"oauth2":{"cimd":{"enabled":true,"allowed_client_ids":["https://*."]}}}}`, status: 400},
 		step{do: "POST /zones", body: `{"name":"X","encryption_key":{"type":"aws","arn":"arn:aws:kms:x"}}`, status: 400, want: `{"details":[{"field":"encryption_key"}]}`},
 		step{do: "DELETE /zones/{second}", status: 204, events: []string{"zones:delete"}},
 		step{do: "GET /zones/{second}", status: 404},

@@ -113,7 +113,8 @@ func checkClientIDPattern(p string) error {
 		return Bad(field, "%q must be *, a URL, or an origin such as https://*.example.com", p)
 	}
 	wild := strings.Contains(p, "://*.")
-	if strings.Contains(u.String(), "*") || wild && (u.Path != "" || u.RawQuery != "" || strings.Count(u.Hostname(), ".") < 1) {
+	parent, _ := strings.CutPrefix(u.Hostname(), "wildcard.")
+	if strings.Contains(u.String(), "*") || wild && (u.Path != "" || u.RawQuery != "" || strings.Trim(parent, ".") != parent || parent == "") {
 		return Bad(field, "%q may hold one *, standing for the first label of an origin's host", p)
 	}
 	return nil

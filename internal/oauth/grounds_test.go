@@ -86,13 +86,6 @@ type meddling struct {
 	sessions, consents func() // each runs once
 }
 
-func once(f *func()) {
-	if do := *f; do != nil {
-		*f = nil
-		do()
-	}
-}
-
 func (m *meddling) SessionChain(ctx context.Context, zone deputy.ZoneID, id deputy.SessionID) ([]*deputy.Session, *deputy.User, error) {
 	defer once(&m.sessions)
 	return m.Store.SessionChain(ctx, zone, id)
