@@ -16,8 +16,9 @@ const (
 	// maxFailures of one client id from one address are answered as such in a
 	// period; more are told to wait. A right secret is never refused.
 	maxFailures = 100
-	// maxSources bounds the sources told apart in a period; further ones count
-	// as one source in each zone.
+	// maxSources bounds the sources told apart in a period: the first half by
+	// address and client id, the second by address, further ones not at all. So
+	// nobody can hide who else fails by naming many clients.
 	maxSources = 4096
 	// maxSummaries bounds the events of one period.
 	maxSummaries = 1024
@@ -57,8 +58,11 @@ func (f *failures) count(r *refusal, by failure) *refusal {
 	if f.counts == nil {
 		f.counts = make(map[failure]int)
 	}
+	if _, known := f.counts[by]; !known && len(f.counts) >= maxSources/2 {
+		by.clientID = ""
+	}
 	if _, known := f.counts[by]; !known && len(f.counts) >= maxSources {
-		by.address, by.clientID = "", ""
+		by.address = ""
 	}
 	f.counts[by]++
 	if f.timer == nil && !f.closed {

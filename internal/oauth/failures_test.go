@@ -104,6 +104,25 @@ func TestFailuresAreBounded(t *testing.T) {
 	}
 }
 
+// TestFailuresCannotBeHidden: who names very many clients has not hidden who
+// else fails, and is told to wait.
+func TestFailuresCannotBeHidden(t *testing.T) {
+	w := newWorld(t)
+	for n := range oauth.MaxSources + 50 {
+		w.fail(fmt.Sprint(n), "192.0.2.1")
+	}
+	w.must(w.fail("agent", "192.0.2.1"), 429, "temporarily_unavailable")
+	w.must(w.fail("agent", "192.0.2.2"), 401, "invalid_client")
+	w.server.Close()
+	counts := make(map[string]int)
+	for _, e := range w.events("clients:authenticate") {
+		counts[e.IP] += e.Count
+	}
+	if len(counts) != 2 || counts["192.0.2.1"] != oauth.MaxSources+51 || counts["192.0.2.2"] != 1 {
+		t.Errorf("summaries: %v", counts)
+	}
+}
+
 func TestFailuresFromManyAtOnce(t *testing.T) {
 	w := newWorld(t)
 	var all sync.WaitGroup
