@@ -10,7 +10,10 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
+
+	"deputy/internal/deputy"
 
 	"github.com/spf13/cobra"
 )
@@ -35,12 +38,34 @@ func run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "deputy:", err)
+	fmt.Fprintln(os.Stderr, "deputy:", sentence(err))
 	var usage *usageError
 	if errors.As(err, &usage) {
 		return 2
 	}
 	return 1
+}
+
+// sentence returns an error on one line, with the field that it is about.
+func sentence(err error) string {
+	text := err.Error()
+	var known *deputy.Error
+	if errors.As(err, &known) && known.Field != "" {
+		text = known.Field + " " + text
+	}
+	var parts strings.Builder
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		switch {
+		case parts.Len() == 0:
+		case strings.HasSuffix(parts.String(), ":"):
+			parts.WriteString(" ")
+		default:
+			parts.WriteString("; ")
+		}
+		parts.WriteString(line)
+	}
+	return parts.String()
 }
 
 func newRoot() *cobra.Command {

@@ -21,15 +21,17 @@ import (
 	"time"
 )
 
-// binary builds the program once for all tests.
+// built is the folder of the program, once binary has built it.
+var built string
+
+// binary builds the program once for all tests and returns its path.
 var binary = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "deputy-test-")
-	if err != nil {
+	var err error
+	if built, err = os.MkdirTemp("", "deputy-test-"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(folder, "deputy")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
-	if err != nil {
+	path := filepath.Join(built, "deputy")
+	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return path, nil
@@ -37,64 +39,122 @@ var binary = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := binary(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	if built != "" {
+		os.RemoveAll(built)
 	}
 	os.Exit(code)
+}
+
+// environment is this process's, without the settings of a server that the
+// developer may run, and with what is given.
+func environment(with ...string) (env []string) {
+	for _, pair := range os.Environ() {
+		if !strings.HasPrefix(pair, "DEPUTY_") {
+			env = append(env, pair)
+		}
+	}
+	return append(env, with...)
+}
+
+// output collects what a process writes while others read it.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// until waits until the output holds text.
+func (o *output) until(t *testing.T, text string) {
+	t.Helper()
+	eventually(t, func() bool { return strings.Contains(o.String(), text) }, func() string {
+		return fmt.Sprintf("%q does not appear in:\n%s", text, o)
+	})
+}
+
+// eventually waits until ok, for a time that no working machine needs.
+func eventually(t *testing.T, ok func() bool, complain func() string) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(complain())
+		}
+	}
 }
 
 // node is a running server, a process of its own.
 type node struct {
 	*manager
 	process *exec.Cmd
-	stderr  *bytes.Buffer
-	ended   chan error
+	stderr  *output
+	ended   chan struct{}
+	err     error // how it ended, once ended is closed
 }
 
-// startNode runs `deputy serve` on a free port and waits until it answers.
+// startNode runs `deputy serve` on a free port until the test ends.
 func startNode(t *testing.T, folder string, args ...string) *node {
 	t.Helper()
+	n, err := launch(nil, folder, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.kill)
+	return n
+}
+
+// launch runs `deputy serve` on a free port and waits until it answers.
+func launch(env []string, folder string, args ...string) (*node, error) {
 	path, err := binary()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	n := &node{stderr: &bytes.Buffer{}, ended: make(chan error, 1)}
+	n := &node{stderr: &output{}, ended: make(chan struct{})}
 	n.process = exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", folder}, args...)...)
-	n.process.Stderr = n.stderr
-	n.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	n.process.Env, n.process.Stderr, n.process.SysProcAttr = environment(env...), n.stderr, dieWithUs
 	stdout, err := n.process.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if err := n.process.Start(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	line := make(chan string, 1)
 	go func() {
 		first, _ := bufio.NewReader(stdout).ReadString('\n')
 		line <- strings.TrimSpace(first)
 		io.Copy(io.Discard, stdout)
-		n.ended <- n.process.Wait()
+		n.err = n.process.Wait()
+		close(n.ended)
 	}()
-	t.Cleanup(func() { n.kill() })
 	select {
 	case first := <-line:
 		base, ok := strings.CutPrefix(first, "listening on ")
 		if !ok {
-			t.Fatalf("the server said %q\n%s", first, n.stderr)
+			n.kill()
+			return nil, fmt.Errorf("the server said %q and ended: %w\n%s", first, n.err, n.stderr)
 		}
 		n.manager = &manager{base: base}
+		return n, nil
 	case <-time.After(30 * time.Second):
-		t.Fatalf("the server did not start\n%s", n.stderr)
+		n.kill()
+		return nil, fmt.Errorf("the server did not start\n%s", n.stderr)
 	}
-	return n
 }
 
 // kill ends the node as a power failure would.
 func (n *node) kill() {
 	n.process.Process.Kill()
 	<-n.ended
-	n.ended <- nil
 }
 
 // stop asks the node to end and returns how it did.
@@ -102,9 +162,8 @@ func (n *node) stop(t *testing.T) error {
 	t.Helper()
 	n.process.Process.Signal(syscall.SIGTERM)
 	select {
-	case err := <-n.ended:
-		n.ended <- nil
-		return err
+	case <-n.ended:
+		return n.err
 	case <-time.After(20 * time.Second):
 		t.Fatalf("the server did not stop\n%s", n.stderr)
 		return nil
@@ -122,24 +181,33 @@ type account struct {
 
 func readAccount(t *testing.T, folder string) account {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join(folder, "bootstrap.json"))
+	a, err := loadAccount(folder)
 	if err != nil {
-		t.Fatal(err)
-	}
-	var a account
-	if err := json.Unmarshal(raw, &a); err != nil {
 		t.Fatal(err)
 	}
 	return a
 }
 
+func loadAccount(folder string) (a account, err error) {
+	raw, err := os.ReadFile(filepath.Join(folder, "bootstrap.json"))
+	if err == nil {
+		err = json.Unmarshal(raw, &a)
+	}
+	return a, err
+}
+
+// web keeps as many connections as the load has clients.
+var web = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: time.Minute}
+
 // manager makes management calls to one node.
 type manager struct{ base, bearer string }
+
+var grantForm = url.Values{"grant_type": {"client_credentials"}}
 
 // login returns a manager of the same node with a fresh bearer token.
 func (m *manager) login(t *testing.T, a account) *manager {
 	t.Helper()
-	status, body := form(t, m.base+"/service-account-token", a.ClientID, a.ClientSecret, url.Values{"grant_type": {"client_credentials"}})
+	status, body := form(t, m.base+"/service-account-token", a.ClientID, a.ClientSecret, grantForm)
 	if status != 200 {
 		t.Fatalf("management token: %d %v", status, body)
 	}
@@ -149,7 +217,8 @@ func (m *manager) login(t *testing.T, a account) *manager {
 // at returns the same caller at another node.
 func (m *manager) at(n *node) *manager { return &manager{n.base, m.bearer} }
 
-// call makes one management call; want is the status that it must have.
+// call makes one management call; want is the status that it must have. Only
+// the test's own goroutine may use it; others use try.
 func (m *manager) call(t testing.TB, want int, method, path string, in any) map[string]any {
 	t.Helper()
 	out, err := m.try(want, method, path, in)
@@ -176,7 +245,7 @@ func (m *manager) try(want int, method, path string, in any) (map[string]any, er
 	if in != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := web.Do(r)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +283,7 @@ func tryForm(address, id, secret string, values url.Values) (int, map[string]any
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.SetBasicAuth(id, secret)
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := web.Do(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -229,21 +298,20 @@ func tryForm(address, id, secret string, values url.Values) (int, map[string]any
 // agent is an application that may reach one resource of a zone.
 type agent struct {
 	zone, app, credential, resource string
-	issuer, id, secret, target      string
+	id, secret, target              string
 }
 
 // newZone makes a zone whose tokens are signed with ES256.
-func (m *manager) newZone(t testing.TB, name string) (id, issuer string) {
+func (m *manager) newZone(t testing.TB, name string) (id string) {
 	t.Helper()
 	zone := m.call(t, 200, "POST", "/zones", map[string]any{"name": name, "protocols": map[string]any{"oauth2": map[string]any{"signing_alg": "ES256"}}})
-	id = zone["id"].(string)
-	return id, zone["protocols"].(map[string]any)["oauth2"].(map[string]any)["issuer"].(string)
+	return zone["id"].(string)
 }
 
 // newAgent makes an application with a secret and a resource it depends on.
-func (m *manager) newAgent(t testing.TB, zone, issuer, name string) *agent {
+func (m *manager) newAgent(t testing.TB, zone, name string) *agent {
 	t.Helper()
-	a := &agent{zone: zone, issuer: issuer, target: "https://" + name + ".example.com/api"}
+	a := &agent{zone: zone, target: "https://" + name + ".example.com/api"}
 	base := "/zones/" + zone
 	providers := m.call(t, 200, "GET", base+"/providers?type=keycard-sts", nil)["items"].([]any)
 	a.resource = m.call(t, 200, "POST", base+"/resources", map[string]any{
@@ -252,39 +320,49 @@ func (m *manager) newAgent(t testing.TB, zone, issuer, name string) *agent {
 	})["id"].(string)
 	a.app = m.call(t, 200, "POST", base+"/applications", map[string]any{"name": name, "identifier": name})["id"].(string)
 	m.call(t, 204, "PUT", base+"/applications/"+a.app+"/dependencies/"+a.resource, nil)
-	a.renew(t, m)
+	if err := a.renew(m); err != nil {
+		t.Fatal(err)
+	}
 	return a
 }
 
 // renew gives the agent a fresh password credential.
-func (a *agent) renew(t testing.TB, m *manager) {
-	t.Helper()
-	made := m.call(t, 200, "POST", "/zones/"+a.zone+"/application-credentials", map[string]any{"application_id": a.app, "type": "password"})
-	a.credential, a.id, a.secret = made["id"].(string), made["identifier"].(string), made["password"].(string)
+func (a *agent) renew(m *manager) error {
+	made, err := m.try(200, "POST", "/zones/"+a.zone+"/application-credentials", map[string]any{"application_id": a.app, "type": "password"})
+	if err == nil {
+		a.credential, a.id, a.secret = made["id"].(string), made["identifier"].(string), made["password"].(string)
+	}
+	return err
 }
 
-// token asks a node for a token; the issuer's host is replaced by the node's.
+// token asks a node for a token for the agent's resource.
 func (a *agent) token(n *node) (status int, body map[string]any, err error) {
+	return a.tokenFor(n, a.target)
+}
+
+// tokenFor asks a node for a token; the issuer's host is replaced by the node's.
+func (a *agent) tokenFor(n *node, target string) (status int, body map[string]any, err error) {
 	return tryForm(n.base+"/z/"+a.zone+"/oauth/2/token", a.id, a.secret,
-		url.Values{"grant_type": {"client_credentials"}, "resource": {a.target}, "scope": {"read"}})
+		url.Values{"grant_type": {"client_credentials"}, "resource": {target}, "scope": {"read"}})
 }
 
 // jti returns the event id that a token names.
-func jti(t testing.TB, token string) string {
-	t.Helper()
+func jti(token string) (string, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		t.Fatalf("not a JWT: %q", token)
+		return "", fmt.Errorf("not a JWT: %q", token)
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	var claims struct{ JTI string }
+	var claims struct {
+		JTI string `json:"jti"`
+	}
 	if err := json.Unmarshal(raw, &claims); err != nil || claims.JTI == "" {
-		t.Fatalf("claims %s, %v", raw, err)
+		return "", fmt.Errorf("claims %s, %w", raw, err)
 	}
-	return claims.JTI
+	return claims.JTI, nil
 }
 
 // command runs the program to its end.
@@ -297,7 +375,7 @@ func command(t *testing.T, env []string, args ...string) (status int, stdout, st
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, path, args...)
-	c.Env = append(os.Environ(), env...)
+	c.Env = environment(env...)
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
 	err = c.Run()

@@ -2,16 +2,21 @@ package main_test
 
 import (
 	"encoding/json"
-	"math/rand/v2"
+	"errors"
+	"io"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"deputy/internal/deputytest"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // soak reports whether the tests run at full size, as scripts/soak does.
@@ -31,7 +36,7 @@ func TestFirstStartAndRestart(t *testing.T) {
 	if first.BaseURL != n.base || first.OrganizationSlug != "default" || len(first.ClientSecret) < 43 {
 		t.Errorf("bootstrap.json: %+v, listening on %s", first, n.base)
 	}
-	for _, name := range []string{"bootstrap.json", "root.key"} {
+	for _, name := range []string{"bootstrap.json", "root.key", "deputy.db"} {
 		if info, err := os.Stat(filepath.Join(folder, name)); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
@@ -40,12 +45,12 @@ func TestFirstStartAndRestart(t *testing.T) {
 		t.Errorf("data folder: %v, %v", info, err)
 	}
 	for _, path := range []string{"/healthz", "/readyz"} {
-		if answer, err := http.Get(n.base + path); err != nil || answer.StatusCode != 200 {
-			t.Errorf("%s: %v, %v", path, answer, err)
+		if status, body := get(t, n.base+path); status != 200 || body["status"] != "ok" {
+			t.Errorf("%s: %d %v", path, status, body)
 		}
 	}
 	m := n.login(t, first)
-	zone, _ := m.newZone(t, "Kept")
+	zone := m.newZone(t, "Kept")
 	if err := n.stop(t); err != nil {
 		t.Errorf("SIGTERM: %v\n%s", err, n.stderr)
 	}
@@ -60,23 +65,46 @@ func TestFirstStartAndRestart(t *testing.T) {
 	}
 }
 
+// get returns the status and the JSON body of a plain request.
+func get(t *testing.T, address string) (status int, body map[string]any) {
+	t.Helper()
+	answer, err := web.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if err := json.NewDecoder(answer.Body).Decode(&body); err != nil {
+		t.Fatalf("%s: %v", address, err)
+	}
+	return answer.StatusCode, body
+}
+
 func TestAFixedFirstAccount(t *testing.T) {
 	folder, secret := t.TempDir(), strings.Repeat("s", 40)
-	t.Setenv("DEPUTY_BOOTSTRAP_CLIENT_ID", "infrastructure")
-	t.Setenv("DEPUTY_BOOTSTRAP_CLIENT_SECRET", secret)
-	n := startNode(t, folder)
+	n, err := launch([]string{"DEPUTY_BOOTSTRAP_CLIENT_ID=infrastructure", "DEPUTY_BOOTSTRAP_CLIENT_SECRET=" + secret}, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.kill()
 	n.login(t, account{ClientID: "infrastructure", ClientSecret: secret}).call(t, 200, "GET", "/organizations", nil)
+	if a := readAccount(t, folder); a.ClientID != "infrastructure" || a.ClientSecret != secret {
+		t.Errorf("bootstrap.json: %+v", a)
+	}
 }
 
 func TestHalfSetSettingsRefuseToStart(t *testing.T) {
 	folder := t.TempDir()
-	lost := filepath.Join(folder, "lost")
+	lost, open := filepath.Join(folder, "lost"), filepath.Join(folder, "open.key")
 	if err := os.MkdirAll(lost, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(lost, "deputy.db"), nil, 0o600); err != nil {
+	write(t, filepath.Join(lost, "deputy.db"), "", 0o600)
+	write(t, open, aRootKey, 0o644)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer taken.Close()
 	for name, c := range map[string]struct {
 		env, args []string
 		status    int
@@ -85,14 +113,22 @@ func TestHalfSetSettingsRefuseToStart(t *testing.T) {
 		"wildcard without a public URL":    {args: []string{"--listen", "0.0.0.0:0"}, status: 1, says: "--public-url"},
 		"IPv6 wildcard":                    {args: []string{"--listen", "[::]:0"}, status: 1, says: "--public-url"},
 		"no host":                          {args: []string{"--listen", ":18080"}, status: 1, says: "--public-url"},
+		"no port":                          {args: []string{"--listen", "localhost"}, status: 1, says: "HOST:PORT"},
+		"a taken port":                     {args: []string{"--listen", taken.Addr().String()}, status: 1, says: "in use"},
 		"PostgreSQL without a root key":    {args: []string{"--database-url", "postgres://localhost/x"}, status: 1, says: "--root-key-file"},
+		"PostgreSQL out of reach":          {args: []string{"--database-url", "postgres://u:hidden@127.0.0.1:1/x", "--root-key-file", sharedKey(t)}, status: 1, says: "connection refused"},
+		"a root key that is not there":     {args: []string{"--root-key-file", filepath.Join(folder, "absent")}, status: 1, says: "openssl rand -hex 32"},
+		"a root key that others may read":  {args: []string{"--root-key-file", open}, status: 1, says: "chmod 600"},
+		"a database without its root key":  {args: []string{"--data-dir", lost}, status: 1, says: "root.key"},
 		"public URL with a trailing slash": {args: []string{"--public-url", "https://id.example.com/"}, status: 1, says: "trailing slash"},
 		"half a bootstrap pair":            {env: []string{"DEPUTY_BOOTSTRAP_CLIENT_ID=x"}, status: 1, says: "DEPUTY_BOOTSTRAP_CLIENT_SECRET"},
 		"a short bootstrap secret":         {env: []string{"DEPUTY_BOOTSTRAP_CLIENT_ID=x", "DEPUTY_BOOTSTRAP_CLIENT_SECRET=short"}, status: 1, says: "32 characters"},
-		"a database without its root key":  {args: []string{"--data-dir", lost}, status: 1, says: "root.key"},
 		"an odd outgoing allowance":        {args: []string{"--outgoing-allow", "everything"}, status: 1, says: "--outgoing-allow"},
 		"an odd proxy list":                {args: []string{"--trusted-proxies", "proxy"}, status: 1, says: "--trusted-proxies"},
 		"an odd log level":                 {args: []string{"--log-level", "loud"}, status: 1, says: "--log-level"},
+		"an odd log format":                {args: []string{"--log-format", "xml"}, status: 1, says: "--log-format"},
+		"an odd migration mode":            {args: []string{"--migrate", "maybe"}, status: 1, says: "--migrate"},
+		"no migrations and no database":    {args: []string{"--migrate", "off"}, status: 1, says: "run deputy migrate"},
 		"an odd switch":                    {env: []string{"DEPUTY_DEV=perhaps"}, status: 2, says: "DEPUTY_DEV"},
 		"an unknown flag":                  {args: []string{"--colour"}, status: 2, says: "--help"},
 		"an argument too many":             {args: []string{"now"}, status: 2, says: "--help"},
@@ -100,10 +136,237 @@ func TestHalfSetSettingsRefuseToStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(folder, "data")}, c.args...)
 			status, stdout, stderr := command(t, c.env, args...)
-			if status != c.status || !strings.Contains(stderr, c.says) || strings.Count(stderr, "\n") != 1 || stdout != "" {
+			if status != c.status || !strings.Contains(stderr, c.says) || stdout != "" {
 				t.Errorf("exit %d, stdout %q, stderr %q", status, stdout, stderr)
 			}
+			if !strings.HasPrefix(stderr, "deputy: ") || strings.Count(stderr, "\n") != 1 || strings.Contains(stderr, "hidden") {
+				t.Errorf("not one sentence fit for a log: %q", stderr)
+			}
 		})
+	}
+	if _, err := os.Stat(filepath.Join(folder, "data", "deputy.db")); err == nil {
+		t.Error("a refused start made a database")
+	}
+}
+
+const aRootKey = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+
+// sharedKey writes a root key for several nodes.
+func sharedKey(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "shared.key")
+	write(t, path, aRootKey, 0o600)
+	return path
+}
+
+func write(t *testing.T, path, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAWildcardAddressWithAPublicURL(t *testing.T) {
+	folder := t.TempDir()
+	n := startNode(t, folder, "--listen", "0.0.0.0:0", "--public-url", "https://id.example.com/deputy")
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(n.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.base = "http://127.0.0.1:" + port
+	if status, _ := get(t, n.base+"/readyz"); status != 200 {
+		t.Errorf("/readyz: %d", status)
+	}
+	if a := readAccount(t, folder); a.BaseURL != "https://id.example.com/deputy" {
+		t.Errorf("bootstrap.json: %+v", a)
+	}
+	zone := n.login(t, readAccount(t, folder)).newZone(t, "Public")
+	_, metadata := get(t, n.base+"/z/"+zone+"/.well-known/oauth-authorization-server")
+	if want := "https://id.example.com/deputy/z/" + zone; metadata["issuer"] != want {
+		t.Errorf("issuer %v, want %s", metadata["issuer"], want)
+	}
+}
+
+func TestMigrationsOff(t *testing.T) {
+	folder := t.TempDir()
+	if status, _, stderr := command(t, nil, "migrate", "--data-dir", folder); status != 0 {
+		t.Fatalf("migrate: exit %d %s", status, stderr)
+	}
+	n := startNode(t, folder, "--migrate", "off")
+	n.login(t, readAccount(t, folder)).call(t, 200, "GET", "/organizations", nil)
+
+	database := deputytest.Postgres(t)
+	status, _, stderr := command(t, nil, "serve", "--listen", "127.0.0.1:0", "--data-dir", t.TempDir(),
+		"--database-url", database, "--root-key-file", sharedKey(t), "--migrate", "off")
+	if status != 1 || !strings.Contains(stderr, "run deputy migrate") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("an empty PostgreSQL database: exit %d %q", status, stderr)
+	}
+}
+
+// A start that was killed at any moment can be made again, and its account is
+// never lost.
+func TestAFirstStartKilledAtAnyMoment(t *testing.T) {
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range times(8, 200) {
+		folder := t.TempDir()
+		first := exec.Command(path, "serve", "--listen", "127.0.0.1:0", "--data-dir", folder)
+		first.Env, first.SysProcAttr = environment(), dieWithUs
+		if err := first.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(round%40) * 3 * time.Millisecond)
+		first.Process.Kill()
+		first.Wait()
+		n := startNode(t, folder)
+		n.login(t, readAccount(t, folder)).call(t, 200, "GET", "/organizations", nil)
+		n.kill()
+	}
+}
+
+// A stopped server's database, copied, is a backup; with the root key, that is.
+func TestACopyOfAStoppedServer(t *testing.T) {
+	folder, copied := t.TempDir(), t.TempDir()
+	n := startNode(t, folder)
+	a := readAccount(t, folder)
+	zone := n.login(t, a).newZone(t, "Copied")
+	if err := n.stop(t); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "deputy.db*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("a stopped server leaves %v, %v", files, err)
+	}
+	transfer := func(name string) {
+		text, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(copied, name), string(text), 0o600)
+	}
+	transfer("deputy.db")
+	if status, _, stderr := command(t, nil, "serve", "--listen", "127.0.0.1:0", "--data-dir", copied); status != 1 || !strings.Contains(stderr, "put the file back") {
+		t.Errorf("without its root key: exit %d %s", status, stderr)
+	}
+	transfer("root.key")
+	n = startNode(t, copied)
+	m := n.login(t, a)
+	m.call(t, 200, "GET", "/zones/"+zone, nil)
+	if status, body, err := m.newAgent(t, zone, "later").token(n); err != nil || status != 200 {
+		t.Errorf("a token from the copy: %d %v %v", status, body, err)
+	}
+}
+
+// slowRequest starts a token request of an unknown client at n and returns what
+// finishes it. When slowRequest returns, the server has begun to read the body.
+func slowRequest(t *testing.T, n *node) (finish func() (*http.Response, error)) {
+	t.Helper()
+	body, feed := io.Pipe()
+	reading := make(chan struct{})
+	r, err := http.NewRequest("POST", n.base+"/service-account-token", readNotice{body, reading})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Expect", "100-continue")
+	r.ContentLength = int64(len(slowForm))
+	transport := &http.Transport{ExpectContinueTimeout: time.Minute}
+	t.Cleanup(transport.CloseIdleConnections)
+	type result struct {
+		answer *http.Response
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		answer, err := transport.RoundTrip(r)
+		done <- result{answer, err}
+	}()
+	select {
+	case <-reading: // the server has said 100, which it does when it reads
+	case got := <-done:
+		t.Fatalf("the request ended early: %v %v", got.answer, got.err)
+	}
+	t.Cleanup(func() { feed.Close() })
+	return func() (*http.Response, error) {
+		io.WriteString(feed, slowForm)
+		feed.Close()
+		got := <-done
+		return got.answer, got.err
+	}
+}
+
+const slowForm = "grant_type=client_credentials&client_id=nobody&client_secret=nothing"
+
+// readNotice closes begun at the first read.
+type readNotice struct {
+	io.Reader
+	begun chan struct{}
+}
+
+func (r readNotice) Read(p []byte) (int, error) {
+	select {
+	case <-r.begun:
+	default:
+		close(r.begun)
+	}
+	return r.Reader.Read(p)
+}
+
+func TestAStoppingServerFinishesWhatRuns(t *testing.T) {
+	n := startNode(t, t.TempDir())
+	finish := slowRequest(t, n)
+	n.process.Process.Signal(syscall.SIGTERM)
+	n.stderr.until(t, "stopping")
+	address := strings.TrimPrefix(n.base, "http://")
+	eventually(t, func() bool {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	}, func() string { return "the stopping server still accepts connections" })
+	answer, err := finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if body, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != 401 || !strings.Contains(string(body), "invalid_client") {
+		t.Errorf("%d %s %v", answer.StatusCode, body, err)
+	}
+	<-n.ended
+	if n.err != nil {
+		t.Errorf("the server ended with %v\n%s", n.err, n.stderr)
+	}
+}
+
+func TestAStoppingServerWaitsNoLongerThanItsGrace(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, t.TempDir())
+	slowRequest(t, n) // never finished
+	if err := n.stop(t); err != nil {
+		t.Errorf("the server ended with %v\n%s", err, n.stderr)
+	}
+}
+
+func TestASecondSignalEndsAtOnce(t *testing.T) {
+	n := startNode(t, t.TempDir())
+	slowRequest(t, n) // never finished
+	n.process.Process.Signal(syscall.SIGTERM)
+	n.stderr.until(t, "stopping")
+	eventually(t, func() bool {
+		n.process.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-n.ended:
+			return true
+		default:
+			return false
+		}
+	}, n.stderr.String)
+	var exit *exec.ExitError
+	if !errors.As(n.err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+		t.Errorf("the server ended with %v, not by the signal\n%s", n.err, n.stderr)
 	}
 }
 
@@ -119,7 +382,7 @@ func TestAnotherOrganizationBesideARunningServer(t *testing.T) {
 		t.Errorf("made %+v", made)
 	}
 	acme, first := n.login(t, made), n.login(t, readAccount(t, folder))
-	zone, _ := acme.newZone(t, "Theirs")
+	zone := acme.newZone(t, "Theirs")
 	first.call(t, 404, "GET", "/zones/"+zone, nil)
 	list := acme.call(t, 200, "GET", "/organizations", nil)["items"].([]any)
 	if len(list) != 1 || list[0].(map[string]any)["id"] != made.OrganizationID {
@@ -127,208 +390,86 @@ func TestAnotherOrganizationBesideARunningServer(t *testing.T) {
 	}
 }
 
-// Every token that was answered has its event, however the server ends.
-func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
+// An organization may be made before the first start, which then misses
+// nothing that it would have made itself.
+func TestAnOrganizationBeforeTheFirstStart(t *testing.T) {
 	folder := t.TempDir()
+	status, stdout, stderr := command(t, nil, "organization", "create", "Early", "--data-dir", folder)
+	var made account
+	if err := json.Unmarshal([]byte(stdout), &made); status != 0 || err != nil {
+		t.Fatalf("exit %d, %v: %s%s", status, err, stdout, stderr)
+	}
 	n := startNode(t, folder)
-	m := n.login(t, readAccount(t, folder))
-	zone, issuer := m.newZone(t, "Crash")
-	a := m.newAgent(t, zone, issuer, "crash")
-	for round := range times(5, 50) {
-		var mu sync.Mutex
-		answered := map[string]bool{}
-		var clients sync.WaitGroup
-		for range 16 {
-			clients.Go(func() {
-				for {
-					status, body, err := a.token(n)
-					if err != nil {
-						return // the server is gone
-					}
-					if status != 200 {
-						t.Errorf("round %d: %d %v", round, status, body)
-						return
-					}
-					id := jti(t, body["access_token"].(string))
-					mu.Lock()
-					answered[id] = true
-					mu.Unlock()
-				}
-			})
-		}
-		time.Sleep(100*time.Millisecond + rand.N(900*time.Millisecond))
-		n.kill()
-		clients.Wait()
-		if len(answered) == 0 {
-			t.Fatalf("round %d: no token was answered", round)
-		}
-		n = startNode(t, folder)
-		m = n.login(t, readAccount(t, folder))
-		total := len(answered)
-		for after := ""; ; {
-			page := m.call(t, 200, "GET", "/zones/"+zone+"/audit-events?limit=100"+after, nil)
-			for _, e := range page["items"].([]any) {
-				if id, ok := e.(map[string]any)["jti"].(string); ok {
-					delete(answered, id)
-				}
-			}
-			cursor, more := page["pagination"].(map[string]any)["after_cursor"].(string)
-			if !more || len(answered) == 0 {
-				break
-			}
-			after = "&after=" + cursor
-		}
-		if len(answered) > 0 {
-			t.Fatalf("round %d: %d of %d answered tokens have no event", round, len(answered), total)
-		}
+	n.login(t, made).newZone(t, "Theirs")
+	first := readAccount(t, folder)
+	if first.BaseURL != n.base || first.OrganizationSlug != "default" {
+		t.Errorf("bootstrap.json: %+v", first)
+	}
+	n.login(t, first).newZone(t, "Ours")
+}
+
+// Nodes with different root keys would corrupt each other's data.
+func TestAnotherRootKeyOnTheSameDatabaseRefusesToStart(t *testing.T) {
+	database := deputytest.Postgres(t)
+	n := startNode(t, t.TempDir(), "--database-url", database, "--root-key-file", sharedKey(t))
+	other := filepath.Join(t.TempDir(), "other.key")
+	write(t, other, strings.Repeat("f", 64)+"\n", 0o600)
+	status, _, stderr := command(t, nil, "serve", "--listen", "127.0.0.1:0", "--data-dir", t.TempDir(), "--database-url", database, "--root-key-file", other)
+	if status != 1 || !strings.Contains(stderr, "another root key") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("exit %d %q", status, stderr)
+	}
+	if status, _ := get(t, n.base+"/readyz"); status != 200 {
+		t.Errorf("the first node's /readyz: %d", status)
 	}
 }
 
-// A change made on one node is in force for the very next token request on
-// any node.
-func TestAChangeIsInForceForTheNextRequestOnEveryNode(t *testing.T) {
+// A database that cannot be reached makes a node unready, for no longer than
+// that.
+func TestReadinessFollowsTheDatabase(t *testing.T) {
 	database := deputytest.Postgres(t)
 	folder := t.TempDir()
-	key := filepath.Join(folder, "shared.key")
-	if err := os.WriteFile(key, []byte(strings.Repeat("0123456789abcdef", 4)+"\n"), 0o600); err != nil {
+	n := startNode(t, folder, "--database-url", database, "--root-key-file", sharedKey(t))
+	config, err := pgx.ParseConfig(database)
+	if err != nil {
 		t.Fatal(err)
 	}
-	public := "http://deputy.example.com"
-	start := func(name string) *node {
-		return startNode(t, filepath.Join(folder, name), "--database-url", database, "--root-key-file", key, "--public-url", public)
-	}
-	nodes := []*node{start("one"), start("two")}
-	if _, err := os.Stat(filepath.Join(folder, "two", "bootstrap.json")); err == nil {
-		t.Error("the node that did not make the account wrote bootstrap.json")
-	}
-	admin := nodes[0].login(t, readAccount(t, filepath.Join(folder, "one")))
-
-	zone, issuer := admin.newZone(t, "Busy")
-	steady := admin.newAgent(t, zone, issuer, "steady")
-	stop := make(chan struct{})
-	var load sync.WaitGroup
-	for i := range 8 {
-		load.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if status, body, err := steady.token(nodes[i%2]); err != nil || status != 200 {
-					t.Errorf("load: %d %v %v", status, body, err)
-					return
-				}
-			}
-		})
-	}
-	var changing sync.WaitGroup
-	for w := range 4 {
-		changing.Go(func() {
-			c := newChanger(t, admin, nodes, zone, issuer, "worker-"+string(rune('a'+w)))
-			for range times(250, 25000) {
-				c.pair(t)
-			}
-		})
-	}
-	changing.Wait()
-	close(stop)
-	load.Wait()
-}
-
-// changer makes one change after the other to its own agent and policy set and
-// asks for a token after each.
-type changer struct {
-	admin             *manager
-	nodes             []*node
-	agent             *agent
-	depends, forbids  bool
-	lifetime          int
-	set, open, closed string
-}
-
-func newChanger(t *testing.T, admin *manager, nodes []*node, zone, issuer, name string) *changer {
-	c := &changer{admin: admin, nodes: nodes, depends: true, lifetime: 3600}
-	if name == "worker-a" { // its policies must not meet the others' agents
-		zone, issuer = admin.newZone(t, name)
-	}
-	c.agent = admin.newAgent(t, zone, issuer, name)
-	if name != "worker-a" {
-		return c
-	}
-	base := "/zones/" + zone
-	sets := admin.call(t, 200, "GET", base+"/policy-sets", nil)["items"].([]any)
-	managed := sets[0].(map[string]any)
-	version := admin.call(t, 200, "GET", base+"/policy-sets/"+managed["id"].(string)+"/versions/"+managed["active_version_id"].(string), nil)
-	forbid := admin.call(t, 201, "POST", base+"/policies", map[string]any{"name": "no-worker"})["id"].(string)
-	forbidVersion := admin.call(t, 201, "POST", base+"/policies/"+forbid+"/versions", map[string]any{
-		"schema_version": version["schema_version"],
-		"cedar_raw":      `@id("no-worker") forbid (principal is Keycard::Application, action, resource) when { principal.identifier == "worker-a" };`,
-	})["id"].(string)
-	c.set = admin.call(t, 201, "POST", base+"/policy-sets", map[string]any{"name": "custom"})["id"].(string)
-	entries := version["manifest"].(map[string]any)["entries"].([]any)
-	publish := func(entries []any) string {
-		return admin.call(t, 201, "POST", base+"/policy-sets/"+c.set+"/versions", map[string]any{
-			"schema_version": version["schema_version"], "manifest": map[string]any{"entries": entries},
-		})["id"].(string)
-	}
-	c.open = publish(entries)
-	c.closed = publish(append(entries[:len(entries):len(entries)], map[string]any{"policy_id": forbid, "policy_version_id": forbidVersion}))
-	return c
-}
-
-// pair makes a random change on a random node and checks the very next answer
-// of a random node.
-func (c *changer) pair(t *testing.T) {
-	m, a := c.admin.at(c.nodes[rand.N(len(c.nodes))]), c.agent
-	base := "/zones/" + a.zone
-	changes := []func(){
-		func() { // a credential goes, the answer is tested, another comes
-			m.call(t, 204, "DELETE", base+"/application-credentials/"+a.credential, nil)
-			if status, body, err := a.token(c.nodes[rand.N(len(c.nodes))]); err != nil || status != 401 {
-				t.Errorf("with a deleted credential: %d %v %v", status, body, err)
-			}
-			a.renew(t, m)
-		},
-		func() { // the dependency comes or goes
-			method := map[bool]string{true: "DELETE", false: "PUT"}[c.depends]
-			m.call(t, 204, method, base+"/applications/"+a.app+"/dependencies/"+a.resource, nil)
-			c.depends = !c.depends
-		},
-		func() { // tokens live longer or shorter
-			c.lifetime = 60 + rand.N(86000)
-			m.call(t, 200, "PATCH", base+"/resources/"+a.resource, map[string]any{"credential_lifetime_seconds": c.lifetime})
-		},
-		func() { // another identifier
-			a.target += "x"
-			m.call(t, 200, "PATCH", base+"/resources/"+a.resource, map[string]any{"identifier": a.target})
-		},
-	}
-	if c.set != "" {
-		changes = append(changes, func() {
-			c.forbids = !c.forbids
-			version := map[bool]string{true: c.closed, false: c.open}[c.forbids]
-			m.call(t, 200, "PATCH", base+"/policy-sets/"+c.set+"/versions/"+version, map[string]any{"active": true})
-		})
-	}
-	changes[rand.N(len(changes))]()
-
-	status, body, err := a.token(c.nodes[rand.N(len(c.nodes))])
+	name := config.Database
+	config.Database = "postgres"
+	superuser, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {
-		t.Error(err)
-		return
+		t.Fatal(err)
 	}
-	description, _ := body["error_description"].(string)
-	switch {
-	case c.forbids:
-		if status != 400 || body["error"] != "access_denied" || !strings.Contains(description, "no-worker") {
-			t.Errorf("forbidden: %d %v", status, body)
+	defer superuser.Close(t.Context())
+	execute := func(statement string) {
+		t.Helper()
+		if _, err := superuser.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
 		}
-	case !c.depends:
-		if status != 400 || body["error"] != "access_denied" {
-			t.Errorf("without the dependency: %d %v", status, body)
-		}
-	case status != 200 || int(body["expires_in"].(float64)) != c.lifetime:
-		t.Errorf("with lifetime %d: %d %v", c.lifetime, status, body)
 	}
+
+	execute("ALTER DATABASE " + name + " ALLOW_CONNECTIONS false")
+	execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '" + name + "'")
+	status, body := get(t, n.base+"/readyz")
+	reason, _ := body["reason"].(string)
+	if status != 503 || !strings.Contains(reason, "database") || strings.Contains(reason, name) {
+		t.Errorf("without its database: %d %v", status, body)
+	}
+	if status, _ := get(t, n.base+"/healthz"); status != 200 {
+		t.Errorf("/healthz without the database: %d", status)
+	}
+	a := readAccount(t, folder)
+	if status, body, err := tryForm(n.base+"/service-account-token", a.ClientID, a.ClientSecret, grantForm); err != nil || status != 503 {
+		t.Errorf("a token without the database: %d %v %v", status, body, err)
+	}
+
+	execute("ALTER DATABASE " + name + " ALLOW_CONNECTIONS true")
+	eventually(t, func() bool { status, _ := get(t, n.base+"/readyz"); return status == 200 },
+		func() string { return "the node does not come back\n" + n.stderr.String() })
+	defer func() {
+		if t.Failed() {
+			n.kill()
+			t.Log(n.stderr)
+		}
+	}()
+	n.login(t, a).newZone(t, "Back")
 }

@@ -148,6 +148,9 @@ func (b *birth) insert(ctx context.Context, tx deputy.Tx, z *deputy.Zone) error 
 			return err
 		}
 	}
+	if err := tx.Enqueue(ctx, deputy.KeyRotation{OrganizationID: z.OrganizationID}.Task(z.ID, z.CreatedAt)); err != nil {
+		return err
+	}
 	if err := insertAll(ctx, tx.Providers(), b.providers); err != nil {
 		return err
 	}

@@ -100,6 +100,10 @@ func (p *Process) Stop() error {
 	return p.err
 }
 
+// ResidentKB returns the memory that the program has in use, in kilobytes; 0
+// where that cannot be known.
+func (p *Process) ResidentKB() int64 { return residentKB(p.PID) }
+
 // CanPin reports whether processes can be bound to a processor here.
 func CanPin() bool {
 	_, err := exec.LookPath("taskset")

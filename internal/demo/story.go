@@ -413,7 +413,7 @@ func (s *Story) evidence(ctx context.Context, a *Account) error {
 	for _, e := range all.Items {
 		if e.Error == "access_denied" {
 			a.Decision("%s %s, %s", e.Type, e.Outcome, e.Error)
-			a.Reason("forbidden by %s", strings.Join(e.Policy.Determining, ", "))
+			a.Reason("decided by %s", strings.Join(e.Policy.Determining, ", "))
 			return nil
 		}
 	}

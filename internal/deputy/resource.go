@@ -119,8 +119,10 @@ func Covers(identifier, requested string) bool {
 			return false
 		}
 	}
-	for _, segment := range strings.Split(req.EscapedPath(), "/") {
-		if segment == "." || segment == ".." {
+	for _, segment := range strings.Split(strings.ReplaceAll(lower, "%3b", ";"), "/") {
+		// Some servers leave out what follows a semicolon before they look for
+		// dots.
+		if segment, _, _ = strings.Cut(segment, ";"); segment == "." || segment == ".." {
 			return false
 		}
 	}

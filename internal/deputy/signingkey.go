@@ -1,6 +1,9 @@
 package deputy
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // SigningAlgorithm is a JWS algorithm that we sign with (RFC 7518 §3.1).
 type SigningAlgorithm string
@@ -38,4 +41,30 @@ type SigningKey struct {
 	CreatedAt time.Time
 	// ActivatedAt and RetiredAt are when it entered the state; nil before.
 	ActivatedAt, RetiredAt *time.Time
+}
+
+// TaskRotateKeys gives the signing keys of a zone, or without a zone those of
+// the platform, their turn. Its Data is a KeyRotation.
+const TaskRotateKeys = "keys:rotate"
+
+// KeyCheck is how often an owner's keys are looked at.
+const KeyCheck = 24 * time.Hour
+
+// KeyRotation is what the rotation of keys needs to know beside their owner.
+type KeyRotation struct {
+	// OrganizationID is whose log tells of it: the zone's, or for the platform
+	// the first.
+	OrganizationID OrganizationID `json:"organization_id"`
+	// KeyID is the data key that seals the platform's keys. A zone knows its own.
+	KeyID ID `json:"key_id,omitzero"`
+}
+
+// Task returns the task of an owner whose first keys are made now; no zone
+// means the platform.
+func (r KeyRotation) Task(zone ZoneID, now time.Time) Task {
+	data, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // two texts
+	}
+	return Task{ID: NewID(now), Kind: TaskRotateKeys, ZoneID: zone, Data: data, RunAt: now.Add(KeyCheck)}
 }

@@ -2,6 +2,7 @@ package deputy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -39,13 +40,14 @@ const (
 
 var (
 	account = []Part{PartOrganization, PartServiceAccount, PartServiceCredential}
-	issue   = []Part{PartZone, PartKey, PartApplication, PartCredential, PartResource, PartProvider}
-	needs   = map[Use][]Part{
+	client  = []Part{PartZone, PartApplication, PartCredential}
+	target  = []Part{PartResource, PartProvider, PartKey}
+	needs   = map[Use][]Part{ // in the order in which they are named
 		UseManagement:          account,
-		UseServiceToken:        append(account[:len(account):len(account)], PartKey),
-		UseClientCredentials:   issue,
-		UseExchangeApplication: append(issue[:len(issue):len(issue)], PartSubject),
-		UseExchangeUser:        append(issue[:len(issue):len(issue)], PartUser, PartSession),
+		UseServiceToken:        slices.Concat(account, []Part{PartKey}),
+		UseClientCredentials:   slices.Concat(client, target),
+		UseExchangeApplication: slices.Concat(client, []Part{PartSubject}, target),
+		UseExchangeUser:        slices.Concat(client, []Part{PartUser, PartSession}, target),
 	}
 )
 
@@ -76,6 +78,11 @@ type Standing struct {
 type Off struct {
 	Part  Part
 	State string // "deleted", "disabled", "expired", "revoked", "retired"
+}
+
+// OfSubject reports whether the part is one of those whom access is about.
+func (o *Off) OfSubject() bool {
+	return o.Part == PartSubject || o.Part == PartUser || o.Part == PartSession
 }
 
 // Error returns a sentence for the operator's log.

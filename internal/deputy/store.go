@@ -17,8 +17,8 @@ type Store interface {
 	//
 	// apply may run more than once, so it touches only the Tx it is given, and
 	// it must not wait for anything else: others wait for it. A nil apply
-	// records the event alone. When event.Basis is set and its zone has moved
-	// on, nothing happens and the error is Stale.
+	// records the event alone. When event.Basis is set and something that it
+	// relies on has changed, nothing happens and the error is Stale.
 	Write(ctx context.Context, event *Event, apply func(Tx) error) error
 
 	// Revision returns the newest revision of the zone that this node knows of,
@@ -94,6 +94,7 @@ type Tx interface {
 	Now() time.Time
 	Account(ctx context.Context, clientID string) (*Account, error)
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
+	Consent(ctx context.Context, zone ZoneID, user UserID, app ApplicationID, resource ResourceID) (*ConsentRecord, error)
 
 	Organizations() Writes[Organization]
 	ServiceAccounts() Writes[ServiceAccount]
@@ -143,6 +144,8 @@ type Tx interface {
 	InsertDataKey(ctx context.Context, k DataKey) error
 	InsertSigningKey(ctx context.Context, k SigningKey) error
 	UpdateSigningKey(ctx context.Context, k SigningKey) error
+	// DeleteSigningKey removes a key for good, or gives NotFound.
+	DeleteSigningKey(ctx context.Context, owner ID, id string) error
 	Enqueue(ctx context.Context, t Task) error
 }
 
@@ -304,6 +307,10 @@ type Client struct {
 type Basis struct {
 	Zone     ZoneID
 	Revision int64
+	// Relies reports whether the decision could be another after a change of the
+	// kind, of what has the id; nil means after any. It is asked about what
+	// changed since Revision while other writes wait, and may be asked again.
+	Relies func(kind ChangeKind, id string) bool
 }
 
 // EventQuery selects a page of a log, newest first unless Ascending.

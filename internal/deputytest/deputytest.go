@@ -9,6 +9,7 @@ package deputytest
 
 import (
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -22,4 +23,12 @@ func missing(t testing.TB, part, reason string) {
 		t.Fatal(reason)
 	}
 	t.Skip(reason)
+}
+
+// Program ends a test that needs a program which is not on PATH.
+func Program(t testing.TB, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		missing(t, name, "needs "+name+": install it (on Debian: apt-get install "+name+")")
+	}
 }

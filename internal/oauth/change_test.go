@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -164,8 +165,32 @@ func TestUnknownZonesAreNotHeld(t *testing.T) {
 	for range 50 {
 		w.get("GET", "/z/"+string(w.id())+"/openidconnect/jwks")
 	}
+	// Nor are those that could not be asked for, because the caller was gone.
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 50 {
+		w.do(httptest.NewRequestWithContext(gone, "GET", "/z/"+string(w.id())+"/openidconnect/jwks", nil))
+	}
 	if n := oauth.Held(w.server); n != 0 {
 		t.Errorf("%d zones are held", n)
+	}
+}
+
+// TestNoPolicies: where no set is active, everything is denied.
+func TestNoPolicies(t *testing.T) {
+	w := newWorld(t)
+	agent := w.newApp("agent")
+	r := w.newResource("urn:api", nil)
+	w.depend(agent, r)
+	w.must(w.credentialsFor(agent, "urn:api"), 200, "")
+	w.setZone(func(z *deputy.Zone) { z.ActivePolicySetVersionID = "" })
+	w.restart()
+	a := w.must(w.credentialsFor(agent, "urn:api"), 400, "access_denied")
+	if want := `Access to "Resource urn:api" is denied: the zone has no active policy set.`; a.text("error_description") != want {
+		t.Errorf("got %s", a)
+	}
+	if e := w.lastEvent(); e.Policy != nil {
+		t.Errorf("the event names a policy: %+v", e.Policy)
 	}
 }
 
@@ -187,3 +212,88 @@ func TestBrokenPolicies(t *testing.T) {
 		t.Errorf("the event is %+v (set %s)", e, set.ID)
 	}
 }
+
+// TestRegistrationsDoNotStarveTokens: who registers applications all the time
+// voids no decision that does not rest on them.
+func TestRegistrationsDoNotStarveTokens(t *testing.T) {
+	w := newRelay(t)
+	const requests = 150
+	var stop atomic.Bool
+	var registering, asking sync.WaitGroup
+	for n := range 8 {
+		registering.Go(func() {
+			for m := 0; !stop.Load(); m++ {
+				w.newApp(fmt.Sprint("app", n, "-", m))
+			}
+		})
+	}
+	for range 4 {
+		asking.Go(func() {
+			for range requests / 4 {
+				for _, a := range []*answer{
+					w.credentialsFor(w.agent, w.front.Identifier), w.exchange(w.server, w.token, w.api.Identifier),
+				} {
+					if a.status != 200 {
+						t.Error(a)
+					}
+				}
+			}
+		})
+	}
+	asking.Wait()
+	stop.Store(true)
+	registering.Wait()
+}
+
+// TestGroundsOfARefusal: a refusal because something is not there does not
+// stand once it is, nor does a prefix once there is a longer one.
+func TestGroundsOfARefusal(t *testing.T) {
+	w := newRelay(t)
+	other := *w.world // a node that hears of changes only when it commits
+	other.config.Store = deaf{w.store}
+	other.restart()
+	ask := func(resource string) *answer { t.Helper(); return other.credentialsFor(w.agent, resource) }
+	other.must(ask("urn:later"), 400, "invalid_target")
+	w.depend(w.agent, w.newResource("urn:later", nil))
+	other.must(ask("urn:later"), 200, "")
+
+	w.depend(w.agent, w.newResource("https://p.test/", func(r *deputy.Resource) { r.Prefix = true }))
+	other.must(ask("https://p.test/a/b"), 200, "")
+	w.depend(w.agent, w.newResource("https://p.test/a", func(r *deputy.Resource) { r.Prefix = true }))
+	aud := w.payload(other.must(ask("https://p.test/a/b"), 200, "").text("access_token"))["aud"].([]any)
+	if aud[1] != "https://p.test/a" {
+		t.Errorf("aud %v", aud)
+	}
+
+	// A chain whose subject is renamed away and back.
+	second := w.newApp("second")
+	w.setResource(w.api, func(r *deputy.Resource) { r.ApplicationID = &second.ID })
+	token := other.must(other.exchange(w.server, w.token, w.api.Identifier), 200, "").text("access_token")
+	last := w.newResource("urn:last", nil)
+	w.depend(w.agent, last)
+	other.must(other.exchange(second, token, "urn:last"), 200, "")
+	rename := func(identifier string) {
+		w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+			_, err := tx.Applications().Update(ctx, w.in(), deputy.ID(w.agent.ID), func(a *deputy.Application) error {
+				a.Identifier = identifier
+				return nil
+			})
+			return err
+		})
+	}
+	name := w.agent.Identifier
+	rename("urn:app:elsewhere")
+	other.must(other.exchange(second, token, "urn:last"), 400, "invalid_grant")
+	rename(name)
+	other.must(other.exchange(second, token, "urn:last"), 200, "")
+	w.setZone(func(z *deputy.Zone) { z.SigningAlg = "ES256" })
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		return tx.Providers().Delete(ctx, w.in(), deputy.ID(w.sts.ID))
+	})
+	other.must(other.exchange(second, token, "urn:last"), 400, "invalid_target")
+}
+
+// deaf is a store that gives no hints.
+type deaf struct{ deputy.Store }
+
+func (deaf) Revision(deputy.ZoneID) int64 { return 0 }

@@ -16,7 +16,6 @@ type claimant struct {
 	// header reads differently decoded and raw, none when nobody is named.
 	identities []identity
 	proven     bool // a secret was presented
-	assertion  bool // a client assertion was presented (RFC 7521 §4.2)
 }
 
 type identity struct {
@@ -43,14 +42,10 @@ func newClaimant(h http.Header, f *tokenRequest) (*claimant, error) {
 	if !f.clientSecret.IsZero() {
 		methods++
 		c.proven = true
-		if f.clientID == "" {
-			return c, errClient
-		}
 		c.identities = []identity{{f.clientID, f.clientSecret}}
 	}
-	if f.clientAssertion != "" || f.clientAssertionType != "" {
-		methods++
-		c.assertion = true
+	if f.clientAssertion != "" || f.clientAssertionType != "" { // RFC 7521 §4.2
+		methods++ // of which no credential type makes use, so it names nobody
 	}
 	if methods > 1 {
 		return c, refuse(codeInvalidRequest, "More than one way of client authentication is used.")
@@ -64,15 +59,16 @@ func newClaimant(h http.Header, f *tokenRequest) (*claimant, error) {
 // basicHeader returns the credentials of a Basic Authorization header, still
 // in base64. A header of another scheme is not for the token endpoint.
 func basicHeader(values []string) (string, error) {
-	if len(values) == 0 {
+	switch len(values) {
+	case 0:
 		return "", nil
+	case 1:
+	default:
+		return "", refuse(codeInvalidRequest, "More than one Authorization header is given.")
 	}
 	scheme, credentials, _ := strings.Cut(values[0], " ")
 	if !strings.EqualFold(scheme, "Basic") {
 		return "", nil
-	}
-	if len(values) > 1 {
-		return "", refuse(codeInvalidRequest, "More than one Authorization header is given.")
 	}
 	credentials = strings.TrimLeft(credentials, " ") // RFC 9110 §11.4: one space or more
 	if credentials == "" {
@@ -90,10 +86,7 @@ func basicIdentities(credentials, formClient string) ([]identity, error) {
 	if err != nil {
 		return nil, errClient
 	}
-	rawID, rawSecret, ok := strings.Cut(string(text), ":")
-	if !ok {
-		return nil, errClient
-	}
+	rawID, rawSecret, _ := strings.Cut(string(text), ":")
 	var all []identity
 	add := func(id, secret string) {
 		if id != "" && secret != "" && (formClient == "" || formClient == id) {
@@ -107,9 +100,6 @@ func basicIdentities(credentials, formClient string) ([]identity, error) {
 	}
 	if !okID || !okSecret || id != rawID || secret != rawSecret {
 		add(rawID, rawSecret)
-	}
-	if len(all) == 0 {
-		return nil, errClient
 	}
 	return all, nil
 }

@@ -138,8 +138,9 @@ func TestClientAuthentication(t *testing.T) {
 		})
 	}
 	t.Run("two Authorization headers", func(t *testing.T) {
-		a := w.send(ask, "Authorization", basic(id, secret), "Authorization", basic(id, secret))
-		w.must(a, 400, "invalid_request")
+		for _, first := range []string{basic(id, secret), "Bearer x"} {
+			w.must(w.send(ask, "Authorization", first, "Authorization", basic(id, secret)), 400, "invalid_request")
+		}
 	})
 }
 
@@ -158,7 +159,7 @@ func TestForms(t *testing.T) {
 		{"charset", ask, "application/x-www-form-urlencoded; charset=UTF-8", 200, ""},
 		{"type in another case", ask, "Application/X-WWW-Form-Urlencoded", 200, ""},
 		{"unknown parameters, even twice", ask + "&foo=1&foo=2&foo=%C3%A9", "", 200, ""},
-		{"empty counts as absent", ask + "&scope=&scope=&client_assertion=&client_secret=", "", 200, ""},
+		{"empty counts as absent", ask + "&scope=&scope=&client_assertion=&client_secret=&resource=&audience=", "", 200, ""},
 		{"escaped names", "grant%5ftype=client_credentials&resource=urn%3aapi", "", 200, ""},
 		{"JSON", `{"grant_type":"client_credentials"}`, "application/json", 400, "invalid_request"},
 		{"no type", ask, " ", 400, "invalid_request"},
@@ -168,6 +169,7 @@ func TestForms(t *testing.T) {
 		{"client_id twice", ask + "&client_id=a&client_id=a", "", 400, "invalid_request"},
 		{"client_secret twice", ask + "&client_secret=a&client_secret=a", "", 400, "invalid_request"},
 		{"broken escape", ask + "&scope=%zz", "", 400, "invalid_request"},
+		{"broken escape in a name", ask + "&sc%ope=x", "", 400, "invalid_request"},
 		{"cut escape", ask + "&scope=%2", "", 400, "invalid_request"},
 		{"not UTF-8", ask + "&scope=%ff", "", 400, "invalid_request"},
 		{"too large", ask + "&x=" + strings.Repeat("a", 256<<10), "", 400, "invalid_request"},

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
@@ -22,13 +23,13 @@ type client struct {
 	touched     atomic.Int64 // when its session was last written, in Unix seconds
 }
 
-func newClient(c *deputy.Client) *client {
+func newClient(c *deputy.Client, signIn deputy.ResourceID) *client {
 	a, by := c.Application, c.Credential
 	a.OrganizationID, a.ZoneID, a.Owner, a.Consent = shared(a.OrganizationID), shared(a.ZoneID), shared(a.Owner), shared(a.Consent)
 	by.OrganizationID, by.ZoneID, by.ApplicationID, by.Type = a.OrganizationID, a.ZoneID, a.ID, shared(by.Type)
 	return &client{
 		revision: c.Revision, credential: c.Credential, application: c.Application,
-		principal: newPrincipal(c.Application, c.Credential.Type, c.Dependencies), edges: len(c.Dependencies),
+		principal: newPrincipal(c.Application, c.Credential.Type, c.Dependencies, signIn), edges: len(c.Dependencies),
 	}
 }
 
@@ -36,11 +37,17 @@ func newClient(c *deputy.Client) *client {
 // them have in common.
 func shared[S ~string](s S) S { return unique.Make(s).Value() }
 
-// newPrincipal returns an application as policies see it.
-func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency) *policy.Application {
-	dependencies := make([]policy.Dependency, len(edges))
-	for i, d := range edges {
-		dependencies[i] = policy.Dependency{ResourceID: shared(d.ResourceID), WhenAccessing: d.WhenAccessing}
+// newPrincipal returns an application as policies see it. Beside what it was
+// made to depend on, every application depends on the zone's sign-in resource:
+// a client that names no resource gets a token for that one, which says who it
+// is and opens nothing else.
+func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency, signIn deputy.ResourceID) *policy.Application {
+	dependencies := make([]policy.Dependency, 0, len(edges)+1)
+	for _, d := range edges {
+		dependencies = append(dependencies, policy.Dependency{ResourceID: shared(d.ResourceID), WhenAccessing: d.WhenAccessing})
+	}
+	if signIn != "" {
+		dependencies = append(dependencies, policy.Dependency{ResourceID: shared(signIn)})
 	}
 	return policy.NewApplication(policy.ApplicationFacts{
 		ID: a.ID, Identifier: a.Identifier, Name: a.Name, RegistrationMethod: "managed",
@@ -67,17 +74,18 @@ type clientKey struct {
 
 // generationSize is how many clients are cached before one that was not used
 // is forgotten. At most twice as many are in memory, about a kilobyte each.
-const generationSize = 16_384
+const generationSize = 12_288
 
 // clients caches clients of all zones, so that a zone with a million of them
 // costs no more than one with ten.
 //
-// An entry may be used with a snapshot if it was read at its revision or before
-// and no change since has touched its application. Three rules see to that. A
-// client is put only under its zone's lock and only when it was read at the
-// current snapshot's revision. A delta removes the clients that it names under
-// the same lock, before its snapshot can be seen. A request takes the snapshot
-// first and the client afterwards, and ignores one that is newer.
+// An entry that is found is as new as its zone's current snapshot at least.
+// Two rules see to that. A client is put only under its zone's lock, and only
+// when it was read at the current snapshot's revision or a later one. A delta
+// removes the clients that it names under the same lock, before its snapshot
+// can be seen. An entry may be newer than the snapshot of a request: if its
+// application has changed in between, the commit finds the request stale,
+// because that rests on the snapshot's revision.
 //
 // There are two generations: entries in use move to the young one, and when
 // that is full it becomes the old one, whose predecessor is forgotten. So
@@ -145,7 +153,7 @@ func (c *clients) insert(key clientKey, entry *client) {
 		g = newGeneration()
 		c.young.Store(g)
 	}
-	if _, replaced := g.entries.Swap(key, entry); replaced {
+	if was, replaced := g.entries.Swap(key, entry); replaced && was.(*client).application.ID == entry.application.ID {
 		return
 	}
 	g.weight += 1 + entry.edges/8
@@ -182,16 +190,22 @@ func (g *generation) remove(owner applicationKey) {
 	delete(g.byApplication, owner)
 }
 
-// client returns the client called id as of the snapshot: nil when there is
-// none, Stale when the zone has moved on.
-func (s *Server) client(ctx context.Context, z *zone, snap *snapshot, id string) (*client, error) {
+// client returns the client called id, as of the zone's current revision or
+// later: nil when there is none. Whoever uses it rests on it from the
+// snapshot's revision on.
+func (s *Server) client(ctx context.Context, z *zone, id string) (*client, error) {
+	if c := s.clients.get(clientKey{zone: z.serial, id: id}); c != nil {
+		return c, nil
+	}
+	return s.readClient(ctx, z, id)
+}
+
+// readClient returns the client called id as it is now: nil when there is none.
+func (s *Server) readClient(ctx context.Context, z *zone, id string) (*client, error) {
 	if len(id) > deputy.MaxIdentifier*utf8.UTFMax {
 		return nil, nil
 	}
 	key := clientKey{zone: z.serial, id: id}
-	if c := s.clients.get(key); c != nil && c.revision <= snap.revision {
-		return c, nil
-	}
 	read, err := s.store.Client(ctx, z.id, id)
 	if deputy.KindOf(err) == deputy.NotFound {
 		return nil, nil
@@ -199,32 +213,29 @@ func (s *Server) client(ctx context.Context, z *zone, snap *snapshot, id string)
 	if err != nil {
 		return nil, err
 	}
-	return s.keep(z, snap, key, newClient(read))
-}
-
-// keep caches what was just read and returns it if it is of the snapshot's
-// revision.
-func (s *Server) keep(z *zone, snap *snapshot, key clientKey, c *client) (*client, error) {
-	z.mu.Lock()
-	if z.current.Load().revision == c.revision {
-		s.clients.put(key, c)
-	}
-	z.mu.Unlock()
-	if c.revision != snap.revision {
-		return nil, errMoved
-	}
+	c := newClient(read, z.current.Load().signIn())
+	s.keep(z, key, c)
 	return c, nil
 }
 
-// errMoved says that the zone is no longer as the snapshot has it.
+// keep caches a client that was just read, unless the snapshot has left it
+// behind.
+func (s *Server) keep(z *zone, key clientKey, c *client) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if c.revision >= z.current.Load().revision {
+		s.clients.put(key, c)
+	}
+}
+
+// errMoved says that what was read is not of one state.
 var errMoved = deputy.Errorf(deputy.Stale, "the zone has changed")
 
-// application returns the application with the identifier as of the snapshot,
-// whatever its credentials: nil when there is none, Stale when the zone has
-// moved on.
+// application returns the application with the identifier, whatever its
+// credentials, as client does.
 func (s *Server) application(ctx context.Context, z *zone, snap *snapshot, identifier string) (*client, error) {
 	key := clientKey{zone: z.serial, id: identifier, application: true}
-	if c := s.clients.get(key); c != nil && c.revision <= snap.revision {
+	if c := s.clients.get(key); c != nil {
 		return c, nil
 	}
 	in := deputy.Scope{Organization: snap.zone.OrganizationID, Zone: z.id}
@@ -240,16 +251,21 @@ func (s *Server) application(ctx context.Context, z *zone, snap *snapshot, ident
 	if err != nil {
 		return nil, err
 	}
-	// Two reads see one state only if nothing has changed since the snapshot.
+	// Two reads see one state only if the application has not changed since.
 	delta, err := s.store.Zone(ctx, z.id, snap.revision)
 	if err != nil {
 		return nil, err
+	}
+	if delta.Full || delta.AllApplications || slices.Contains(delta.Applications, a.ID) {
+		return nil, errMoved
 	}
 	list := make([]deputy.Dependency, len(edges.Items))
 	for i, d := range edges.Items {
 		list[i] = *d
 	}
-	return s.keep(z, snap, key, &client{
-		revision: delta.Revision, application: a, principal: newPrincipal(a, "", list), edges: len(list),
-	})
+	c := &client{
+		revision: delta.Revision, application: a, principal: newPrincipal(a, "", list, snap.signIn()), edges: len(list),
+	}
+	s.keep(z, key, c)
+	return c, nil
 }

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -95,14 +96,15 @@ func asDecision(err error) (r *refusal, ok bool) {
 
 // offRefusal says in OAuth's words that something a use rests on is off.
 func offRefusal(off *deputy.Off) *refusal {
+	if off.OfSubject() {
+		return refuse(codeInvalidGrant, "The subject token is no longer valid.").because(off)
+	}
 	switch off.Part {
 	case deputy.PartApplication, deputy.PartCredential, deputy.PartServiceAccount,
 		deputy.PartServiceCredential, deputy.PartOrganization:
 		return refuse(codeInvalidClient, "Client authentication failed.").because(off)
 	case deputy.PartZone:
 		return refuse(codeNotFound, "There is no such zone.").because(off)
-	case deputy.PartSubject, deputy.PartUser, deputy.PartSession:
-		return refuse(codeInvalidGrant, "The subject token is no longer valid.").because(off)
 	case deputy.PartResource:
 		return refuse(codeInvalidTarget, "The resource is no longer there.").because(off)
 	case deputy.PartProvider:
@@ -164,9 +166,9 @@ func (r *refusal) challenge(h http.Header, realm string) {
 	}
 }
 
-// log writes down what the caller is not told.
+// log writes down what the caller is not told, if there still is a caller.
 func (r *refusal) log(l *slog.Logger, requestID string, zone deputy.ZoneID) {
-	if r.ours() {
+	if r.ours() && !errors.Is(r.cause, context.Canceled) {
 		l.Error("request failed", slog.String("request_id", requestID), slog.String("zone_id", string(zone)),
 			slog.String("error", r.code), slog.Any("cause", r.cause))
 	}

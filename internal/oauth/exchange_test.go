@@ -161,6 +161,7 @@ func TestExchangeRequests(t *testing.T) {
 		{"unknown resource", map[string]string{"resource": "urn:nothing"}, 400, "invalid_target"},
 		{"unknown audience", map[string]string{"resource": unset, "audience": "urn:nothing"}, 400, "invalid_target"},
 		{"actor token without a type", map[string]string{"actor_token": w.token}, 400, "invalid_request"},
+		{"the own actor token without a type", map[string]string{"actor_token": actor.text("access_token")}, 400, "invalid_request"},
 		{"actor type without a token", map[string]string{"actor_token_type": accessTokenType}, 400, "invalid_request"},
 		{"somebody else's actor token", map[string]string{"actor_token": w.token, "actor_token_type": accessTokenType}, 400, "invalid_request"},
 		{"actor token of an unknown type", map[string]string{"actor_token": w.token, "actor_token_type": "urn:x"}, 400, "invalid_request"},
@@ -177,6 +178,16 @@ func TestExchangeRequests(t *testing.T) {
 		}
 		if a := w.post(w.server, f); a.status != c.status || a.text("error") != c.code {
 			t.Errorf("%s: %s, want %d %s", c.name, a, c.status, c.code)
+		}
+	}
+	for _, name := range []string{"grant_type", "subject_token", "subject_token_type"} {
+		f := form()
+		for n, value := range full {
+			f.Set(n, value)
+		}
+		f.Del(name)
+		if a := w.must(w.post(w.server, f), 400, "invalid_request"); a.text("error_description") != "The parameter "+name+" is missing." {
+			t.Errorf("without %s: %s", name, a)
 		}
 	}
 	vaulted := w.newResource("urn:vaulted", func(r *deputy.Resource) { r.CredentialProviderID = &w.vaulted.ID })
@@ -293,7 +304,7 @@ func TestOwnership(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.setZone(func(z *deputy.Zone) { z.DefaultGatewayApplicationID = nil })
+	w.setZone(func(z *deputy.Zone) { z.DefaultGatewayApplicationID = &w.server.ID }) // not even the gateway's
 	w.depend(w.agent, builtin)
 	refused(w.exchange(w.server, w.must(w.credentialsFor(w.agent, ""), 200, "").text("access_token"), w.api.Identifier))
 	// A resource that is gone owns nothing.
@@ -450,4 +461,64 @@ func TestRenamedSubject(t *testing.T) {
 	w.depend(heir, w.api)
 	rename(heir, name)
 	w.must(w.exchange(w.server, w.token, w.api.Identifier), 400, "invalid_grant") // a name does not make an heir
+}
+
+// TestSubjectBeforeTarget: whoever presents a token that is off is told so,
+// whatever they ask for.
+func TestSubjectBeforeTarget(t *testing.T) {
+	w := newRelay(t)
+	p := w.newPerson("zoe@example.test")
+	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
+	bare := w.newResource("urn:bare", func(r *deputy.Resource) { r.CredentialProviderID = nil })
+	targets := []string{"urn:unknown", bare.Identifier}
+	for _, target := range targets {
+		w.must(w.exchange(w.server, token, target), 400, "invalid_target")
+		w.must(w.exchange(w.server, w.token, target), 400, "invalid_target")
+	}
+	w.setSession(p.web, func(s *deputy.Session) { s.Status = deputy.Revoked })
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		return tx.Applications().Delete(ctx, w.in(), deputy.ID(w.agent.ID))
+	})
+	for _, target := range targets {
+		w.must(w.exchange(w.server, token, target), 400, "invalid_grant")
+		w.must(w.exchange(w.server, w.token, target), 400, "invalid_grant")
+	}
+}
+
+// TestActorTokenIsTheClientsOwn: it is so by its credential, not by its name.
+func TestActorTokenIsTheClientsOwn(t *testing.T) {
+	w := newRelay(t)
+	tokenOf := func(a *app) string {
+		return w.must(w.credentialsFor(a, ""), 200, "").text("access_token")
+	}
+	with := func(actor string) *answer {
+		return w.exchange(w.server, w.token, w.api.Identifier, "actor_token", actor, "actor_token_type", accessTokenType)
+	}
+	own := tokenOf(w.server)
+	w.must(with(own), 200, "")
+	c, secret := w.newCredential(w.server.Application) // another credential of the same application
+	second := tokenOf(&app{w.server.Application, c, secret})
+	w.must(with(second), 200, "")
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		return tx.Credentials().Delete(ctx, w.in(), deputy.ID(c.ID))
+	})
+	w.must(with(second), 400, "invalid_request") // what it got ends with it
+
+	// A token of somebody who was called so before.
+	former := w.newApp("former")
+	theirs := tokenOf(former)
+	for _, change := range []struct {
+		id deputy.ApplicationID
+		to string
+	}{{former.ID, "urn:app:elsewhere"}, {w.server.ID, former.Identifier}} {
+		w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+			_, err := tx.Applications().Update(ctx, w.in(), deputy.ID(change.id), func(a *deputy.Application) error {
+				a.Identifier = change.to
+				return nil
+			})
+			return err
+		})
+	}
+	w.must(with(theirs), 400, "invalid_request")
+	w.must(with(own), 200, "")
 }

@@ -26,7 +26,9 @@ const (
 )
 
 // failure is what failures are counted by. The client id is what somebody
-// wrote, known or not.
+// wrote, known or not. Without an organization there is no log to write to; it
+// is counted all the same, so that who does not exist is told to wait like who
+// does.
 type failure struct {
 	organization deputy.OrganizationID
 	zone         deputy.ZoneID
@@ -83,6 +85,9 @@ func (f *failures) flush() {
 	f.mu.Unlock()
 	sources := make(map[failure]int) // without the client id
 	for by, n := range counts {
+		if by.organization == "" {
+			continue
+		}
 		by.clientID = ""
 		if _, known := sources[by]; !known && len(sources) >= maxSummaries {
 			by.address = ""

@@ -75,6 +75,18 @@ func TestFailuresAreThrottledSuccessesNever(t *testing.T) {
 	}
 	w.must(w.credentialsFor(agent, "urn:api"), 200, "") // the same client and address, with the right secret
 	w.must(w.fail("another", "192.0.2.7"), 401, "invalid_client")
+	// At the management plane nobody learns in this way who exists.
+	account := w.newAccount()
+	for _, id := range []string{account.credential.ClientID, "nobody"} {
+		for range 100 {
+			w.must(w.service("grant_type=client_credentials", basic(id, "wrong")), 401, "invalid_client")
+		}
+		a := w.must(w.service("grant_type=client_credentials", basic(id, "wrong")), 429, "temporarily_unavailable")
+		if a.header.Get("Retry-After") != "60" || a.text("code") != "rate_limit_exceeded" {
+			t.Errorf("%s: %s %v", id, a, a.header)
+		}
+	}
+	w.must(w.serviceToken(account), 200, "")
 	w.must(w.fail(agent.credential.Identifier, "192.0.2.8"), 401, "invalid_client")
 }
 

@@ -100,7 +100,7 @@ func (sub *subject) identities(now deputy.Actor) []deputy.Actor {
 
 // admitExchange holds the ownership invariant: an application exchanges only
 // tokens that were addressed to it. No policy can permit more.
-func admitExchange(s *Server, _ context.Context, i *issuance) error {
+func admitExchange(s *Server, ctx context.Context, i *issuance) error {
 	if i.form.requestedTokenType == typeJWT && i.standing.Unsigned {
 		return refuse(codeInvalidRequest, "The resource's credential is not a JWT.")
 	}
@@ -115,29 +115,35 @@ func admitExchange(s *Server, _ context.Context, i *issuance) error {
 	if i.form.actorToken == "" {
 		return nil
 	}
-	return s.presentActor(i)
+	return s.presentActor(ctx, i)
 }
 
 // owns reports whether the client's application is behind the resource: its
-// own, or the zone's gateway's where a resource names none.
+// own, or the zone's gateway's where a resource names none. Built-in resources
+// are nobody's: a token that is for nothing in particular cannot be exchanged.
 func (i *issuance) owns(r *resource) bool {
 	if r == nil {
 		return false
 	}
 	owner := r.ApplicationID
-	if owner == nil {
+	if owner == nil && r.Owner != deputy.Platform {
 		owner = i.snap.zone.DefaultGatewayApplicationID
 	}
 	return owner != nil && *owner == i.client.application.ID
 }
 
-// presentActor checks the actor token: the client's own.
-func (s *Server) presentActor(i *issuance) error {
+// presentActor checks the actor token: the client's own, from a credential that
+// still exists.
+func (s *Server) presentActor(ctx context.Context, i *issuance) error {
 	v, err := s.verify(i.snap.keys, i.snap.issuer, i.form.actorToken, leeway)
 	if err != nil {
 		return refuse(codeInvalidRequest, "The actor token is not valid here.").because(err)
 	}
-	if v.Profile != profileApplication || v.Act != nil || v.Subject != i.client.application.Identifier {
+	holder, err := i.relyOn(s.client(ctx, i.zone, v.ClientID))
+	if err != nil {
+		return err
+	}
+	if v.Profile != profileApplication || v.Act != nil || holder == nil || holder.application.ID != i.client.application.ID {
 		return refuse(codeInvalidRequest, "The actor token is not the client's own.")
 	}
 	i.question.ActorClaims = v.policy
@@ -147,11 +153,22 @@ func (s *Server) presentActor(i *issuance) error {
 // agreeExchange checks that the person has agreed, where the application asks
 // for it, to what policy has permitted.
 func agreeExchange(s *Server, ctx context.Context, i *issuance) error {
+	return i.checkConsent(ctx, s.store)
+}
+
+// consents is where agreements are read: the store, or the committing
+// transaction.
+type consents interface {
+	Consent(context.Context, deputy.ZoneID, deputy.UserID, deputy.ApplicationID, deputy.ResourceID) (*deputy.ConsentRecord, error)
+}
+
+// checkConsent refuses unless the person has agreed, or need not.
+func (i *issuance) checkConsent(ctx context.Context, in consents) error {
 	user, app := i.standing.User, i.client.application
 	if user == nil || app.Consent == deputy.ImplicitConsent {
 		return nil
 	}
-	given, err := s.store.Consent(ctx, i.zone.id, user.ID, app.ID, i.target.ID)
+	given, err := in.Consent(ctx, i.zone.id, user.ID, app.ID, i.target.ID)
 	if deputy.KindOf(err) == deputy.NotFound {
 		return errConsent
 	}

@@ -58,6 +58,7 @@ func (s *Server) platformKeys(ctx context.Context, age time.Duration) (*snapshot
 func (s *Server) serviceToken(w http.ResponseWriter, r *http.Request, from *origin) {
 	form, claimed, err := readTokenRequest(r)
 	if err == nil {
+		from.decides(s.now())
 		var c *credential
 		for range maxAttempts {
 			if c, err = s.issueServiceToken(r.Context(), form, claimed, from); deputy.KindOf(err) != deputy.Stale {
@@ -76,10 +77,15 @@ func (s *Server) serviceToken(w http.ResponseWriter, r *http.Request, from *orig
 func (s *Server) issueServiceToken(ctx context.Context, form *tokenRequest, claimed *claimant, from *origin) (*credential, error) {
 	a, clientID, err := s.serviceAccount(ctx, claimed)
 	if err != nil {
-		if a != nil && deputy.KindOf(err) == "" {
-			return nil, s.failures.count(asRefusal(err), failure{a.Credential.OrganizationID, "", from.address, clientID})
+		r, ok := asDecision(err)
+		if !ok {
+			return nil, err
 		}
-		return nil, err
+		by := failure{address: from.address, clientID: claimed.name()} // nobody's, but to throttle
+		if a != nil {
+			by.organization, by.clientID = a.Credential.OrganizationID, clientID
+		}
+		return nil, s.failures.count(r, by)
 	}
 	d := s.serviceIssuance(a, form, from)
 	if form.grantType == clientCredentials {
@@ -120,9 +126,6 @@ func (s *snapshot) anySigner() *signer {
 // serviceAccount returns the account that proves who it is. With an error it
 // returns the account that was named, if there is one.
 func (s *Server) serviceAccount(ctx context.Context, claimed *claimant) (named *deputy.Account, clientID string, err error) {
-	if claimed.assertion {
-		return nil, "", errClient
-	}
 	for _, who := range claimed.identities {
 		a, err := s.store.Account(ctx, who.clientID)
 		if err != nil && deputy.KindOf(err) != deputy.NotFound {
@@ -180,7 +183,7 @@ func writeServiceToken(w http.ResponseWriter, c *credential) {
 	h["Content-Type"], h["Cache-Control"], h["Pragma"] = jsonType, noStore, noCache
 	h["Access-Control-Allow-Origin"] = anyone
 	b := append(make([]byte, 0, len(c.token)+128), '{')
-	b = appendMember(b, "access_token", c.token)
+	b = appendToken(b, c.token)
 	b = appendMember(b, "token_type", "Bearer")
 	b = strconv.AppendInt(appendName(b, "expires_in"), c.expiresIn, 10)
 	_, _ = w.Write(append(b, '}')) // a client that has gone needs no answer

@@ -142,7 +142,7 @@ func realm(claimed *claimant, snap *snapshot) string {
 
 // origin is what is known of a request beside what it asks.
 type origin struct {
-	at        time.Time
+	at        time.Time      // when it began; once it is read, when it is decided
 	id        deputy.EventID // of its event, and of what it is given
 	requestID string
 	address   string
@@ -153,15 +153,22 @@ type origin struct {
 const maxUserAgent = 256
 
 func (s *Server) origin(r *http.Request) *origin {
-	at := deputy.Time(s.now())
 	o := &origin{
-		at: at, id: deputy.EventID(deputy.NewID(at)), requestID: requestID(r.Header),
+		at: deputy.Time(s.now()), requestID: requestID(r.Header),
 		address: s.clientAddress(r), userAgent: r.Header.Get("User-Agent"),
 	}
 	if len(o.userAgent) > maxUserAgent {
 		o.userAgent = strings.ToValidUTF8(o.userAgent[:maxUserAgent], "")
 	}
 	return o
+}
+
+// decides sets the time of the request's decision, its event and its token. A
+// client may take long to send its form, and the log looks for an event by the
+// time in its id.
+func (o *origin) decides(now time.Time) {
+	o.at = deputy.Time(now)
+	o.id = deputy.EventID(deputy.NewID(o.at))
 }
 
 // peer returns the address of the connection's other end.

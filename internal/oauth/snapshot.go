@@ -80,19 +80,13 @@ type builder struct {
 // when the delta is full. Work is done only for what changed.
 func (b *builder) advance(ctx context.Context, old *snapshot, d *deputy.ZoneDelta, now time.Time) (*snapshot, error) {
 	next := new(snapshot)
-	switch {
-	case !d.Full && old == nil:
-		return nil, fmt.Errorf("oauth: a partial delta of zone at revision %d has nothing to start from", d.Revision)
-	case !d.Full:
+	if !d.Full {
 		*next = *old
 	}
 	next.revision = d.Revision
 	if d.Zone != nil {
 		next.zone = d.Zone
 		next.issuer = b.addresses.Issuer(d.Zone)
-	}
-	if next.zone == nil {
-		return nil, fmt.Errorf("oauth: the delta at revision %d lacks its zone", d.Revision)
 	}
 	if d.Full || len(d.Resources) > 0 {
 		next.setResources(d, b.addresses)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,6 +115,7 @@ type subject struct {
 // whether they may still be acted for is for Standing to say.
 func (s *Server) presentSubject(ctx context.Context, i *issuance, v *verified) error {
 	i.subject = &subject{verified: v, from: i.snap.resolve(v.Audience[0])}
+	i.grounds.resource(i.subject.from, v.Audience[0])
 	if v.Profile == profileUser {
 		i.use = deputy.UseExchangeUser
 		return s.presentUser(ctx, i)
@@ -143,18 +146,30 @@ func (s *Server) presentUser(ctx context.Context, i *issuance) error {
 	return nil
 }
 
-// rereadSession brings the person and the session of a subject token up to
-// date in the committing transaction: they are outside of zone revisions.
-func (i *issuance) rereadSession(ctx context.Context, tx deputy.Tx, now *deputy.Standing) error {
+// rereadPerson brings the person and the session of a subject token up to date
+// in the committing transaction: they are outside of zone revisions, and so is
+// what the person agreed to. It is Stale when any of it is another than what
+// the decision was made of: policies see the person, and the token's end is the
+// session's.
+func (i *issuance) rereadPerson(ctx context.Context, tx deputy.Tx, now *deputy.Standing) error {
 	chain, user, err := tx.SessionChain(ctx, i.zone.id, i.subject.Session)
 	if err != nil {
 		return err
 	}
-	if user != nil && user.ID != i.subject.user.ID {
-		user = nil
+	decided := i.subject
+	same := user != nil && user.ID == decided.user.ID && user.Revision == decided.user.Revision &&
+		slices.EqualFunc(chain, decided.sessions, func(a, b *deputy.Session) bool {
+			return a != nil && b != nil && a.ID == b.ID && a.Revision == b.Revision
+		})
+	if !same {
+		return errMoved
 	}
 	now.Sessions, now.User = chain, user
-	return nil
+	var withdrawn *refusal
+	if err = i.checkConsent(ctx, tx); errors.As(err, &withdrawn) {
+		return errMoved
+	}
+	return err
 }
 
 // presentApplication finds the application that the subject token is about.
@@ -162,12 +177,12 @@ func (i *issuance) rereadSession(ctx context.Context, tx deputy.Tx, now *deputy.
 // what it got.
 func (s *Server) presentApplication(ctx context.Context, i *issuance) error {
 	sub := i.subject
-	holder, err := s.client(ctx, i.zone, i.snap, sub.ClientID)
+	holder, err := i.relyOn(s.client(ctx, i.zone, sub.ClientID))
 	if err != nil || holder == nil {
 		return err // without a subject, Standing refuses
 	}
 	if sub.Act != nil { // the holder is the last actor, not the subject
-		if holder, err = s.application(ctx, i.zone, i.snap, sub.Subject); err != nil || holder == nil {
+		if holder, err = i.relyOn(s.application(ctx, i.zone, i.snap, sub.Subject)); err != nil || holder == nil {
 			return err
 		}
 	}
@@ -177,4 +192,16 @@ func (s *Server) presentApplication(ctx context.Context, i *issuance) error {
 	sub.application, sub.principal = holder.application, holder.principal
 	i.standing.Subject = holder.application
 	return nil
+}
+
+// relyOn notes what was looked up as grounds of the decision and passes it on.
+func (i *issuance) relyOn(c *client, err error) (*client, error) {
+	switch {
+	case err != nil:
+	case c == nil:
+		i.grounds.application(nil)
+	default:
+		i.grounds.application(c.application)
+	}
+	return c, err
 }

@@ -31,6 +31,9 @@ func (s *snapshot) resolve(requested string) *resource {
 	if r := s.exact[requested]; r != nil {
 		return r
 	}
+	if len(requested) > deputy.MaxIdentifier {
+		return nil // it would go into the token as it is
+	}
 	for _, n := range s.prefixes {
 		if n >= len(requested) || !endsAt(requested, n) {
 			continue
@@ -56,9 +59,6 @@ func endsAt(requested string, n int) bool {
 
 // isOrigin reports whether s is a URL that ends with its authority.
 func isOrigin(s string) bool {
-	if len(s) > deputy.MaxIdentifier {
-		return false
-	}
 	u, err := url.Parse(s)
 	return err == nil && u.Host != "" && u.Path == "" && u.RawQuery == "" && u.Fragment == "" && !strings.ContainsAny(s, "?#")
 }
@@ -94,6 +94,15 @@ func (s *snapshot) defaultTarget() (target, error) {
 		return target{}, refuse(codeInvalidTarget, "No resource is requested and the zone has no default.")
 	}
 	return target{r, r.identifier}, nil
+}
+
+// signIn returns the zone's built-in resource of sign-in, whose identifier is
+// the issuer; it is empty where there is none.
+func (s *snapshot) signIn() deputy.ResourceID {
+	if r := s.exact[s.issuer]; r != nil {
+		return r.ID
+	}
+	return ""
 }
 
 // clip bounds text of a stranger that goes into an event.

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -54,6 +55,7 @@ type issuance struct {
 	outcome  policy.Outcome
 	subject  *subject // nil: the client itself
 	claims   claims
+	grounds  grounds
 	event    deputy.Event
 }
 
@@ -71,6 +73,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, id deputy.ZoneID,
 		s.refuseClaimant(w, from, snap, claimed, err)
 		return
 	}
+	from.decides(s.now())
 	for range maxAttempts {
 		i := &issuance{from: from, form: form, zone: z, snap: snap}
 		c, err := s.attempt(ctx, i, claimed)
@@ -136,33 +139,40 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 	return nil, r
 }
 
-// authenticate returns the client if it proves who it is. An unknown client
-// costs the same hash and comparison as a known one.
+// authenticate returns the client if it proves who it is. A cached client can
+// only say yes: a commit validates that, and nothing validates a refusal, so
+// the store is asked before there is one. So every refusal costs one look-up
+// and one comparison, whether there is such a client or not.
 func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claimant) (*client, error) {
-	if claimed.assertion {
-		return nil, errClient
-	}
 	for _, who := range claimed.identities {
-		c, err := s.client(ctx, i.zone, i.snap, who.clientID)
-		if err != nil {
-			return nil, err
-		}
-		if !claimed.proven {
-			if c != nil && !c.credential.Confidential() {
-				return nil, refuse(codeUnauthorizedClient, "A public client may not use this grant.")
+		if claimed.proven {
+			c := s.clients.get(clientKey{zone: i.zone.serial, id: who.clientID})
+			if c != nil && c.proves(who.secret) {
+				return c, nil
 			}
-			continue
 		}
-		known := c != nil && c.credential.Type == deputy.PasswordCredential
-		hash := deputy.SecretHash(nobody[:])
-		if known {
-			hash = c.credential.SecretHash
-		}
-		if hash.Match(who.secret) && known {
+		c, err := s.readClient(ctx, i.zone, who.clientID)
+		switch {
+		case err != nil:
+			return nil, err
+		case claimed.proven && c.proves(who.secret):
 			return c, nil
+		case !claimed.proven && c != nil && !c.credential.Confidential():
+			return nil, refuse(codeUnauthorizedClient, "A public client may not use this grant.")
 		}
 	}
 	return nil, errClient
+}
+
+// proves reports whether the secret is the client's. No client, which is nil,
+// has one, and takes as long to find out.
+func (c *client) proves(secret deputy.Secret) bool {
+	known := c != nil && c.credential.Type == deputy.PasswordCredential
+	hash := deputy.SecretHash(nobody[:])
+	if known {
+		hash = c.credential.SecretHash
+	}
+	return hash.Match(secret) && known
 }
 
 // nobody is the hash that the secrets of unknown clients are compared with. It
@@ -180,8 +190,9 @@ func (i *issuance) begin(c *client) {
 		Actor:    deputy.Actor{Type: "application", ID: string(a.ID), Identifier: a.Identifier},
 		ClientID: c.clientID(), CredentialID: c.credential.ID,
 		GrantType: clip(i.form.grantType),
-		Basis:     &deputy.Basis{Zone: i.zone.id, Revision: i.snap.revision},
+		Basis:     &deputy.Basis{Zone: i.zone.id, Revision: i.snap.revision, Relies: i.grounds.rely},
 	}
+	i.grounds.application(a)
 	i.claims = claims{
 		issuer: i.snap.issuer, clientID: c.clientID(), application: a.Identifier,
 	}
@@ -207,11 +218,13 @@ func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
 	if err := run(i.grant.present, s, ctx, i); err != nil {
 		return nil, err
 	}
-	if err := i.aim(); err != nil {
-		return nil, err
+	missed := i.aim()
+	off := i.standing.Live(i.use, i.from.at)
+	if missed != nil && !aboutSubject(off) {
+		return nil, missed
 	}
-	if err := i.standing.Live(i.use, i.from.at); err != nil {
-		return nil, err
+	if off != nil {
+		return nil, off
 	}
 	if err := run(i.grant.admit, s, ctx, i); err != nil {
 		return nil, err
@@ -223,6 +236,13 @@ func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
 		return nil, err
 	}
 	return i.handOut()
+}
+
+// aboutSubject reports whether err says that the subject is off: that comes
+// before what is said about the target.
+func aboutSubject(err error) bool {
+	var off *deputy.Off
+	return errors.As(err, &off) && off.OfSubject()
 }
 
 // run calls a function of a grant that may be nil.
@@ -237,6 +257,7 @@ func run(f func(*Server, context.Context, *issuance) error, s *Server, ctx conte
 func (i *issuance) aim() error {
 	var err error
 	i.target, err = i.snap.target(i.wanted)
+	i.grounds.resource(i.target.resource, i.target.requested)
 	if i.target.resource == nil {
 		if i.target.requested != "" {
 			i.event.Resource = &deputy.EventResource{Identifier: clip(i.target.requested)}
@@ -249,6 +270,7 @@ func (i *issuance) aim() error {
 		return refuse(codeInvalidTarget, "Resource %q is missing a credential provider", r.identifier)
 	}
 	i.event.ProviderID = *r.CredentialProviderID
+	i.grounds.provider = string(*r.CredentialProviderID)
 	i.provider = i.snap.providers[*r.CredentialProviderID]
 	i.standing.Resource, i.standing.Provider = r.Resource, i.provider
 	if i.provider != nil && i.provider.Type != deputy.STSProvider {
@@ -323,7 +345,7 @@ func (i *issuance) handOut() (*decided, error) {
 		use: i.use, standing: &i.standing, event: &i.event,
 	}
 	if i.standing.User != nil {
-		d.reread = i.rereadSession
+		d.reread = i.rereadPerson
 	}
 	if i.use == deputy.UseClientCredentials && i.from.at.Unix()-i.client.touched.Load() >= touchEvery {
 		d.note = i.touch
@@ -343,13 +365,18 @@ func (r *resource) lifetime() time.Duration {
 	return time.Duration(*r.Lifetime) * time.Second
 }
 
+// appendToken appends the member access_token. A JWS needs no escaping.
+func appendToken(b []byte, token string) []byte {
+	return append(append(append(appendName(b, "access_token"), '"'), token...), '"')
+}
+
 // writeCredential answers with a credential (RFC 6749 §5.1, RFC 8693 §2.2.1).
 func writeCredential(w http.ResponseWriter, i *issuance, c *credential) {
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["Pragma"] = jsonType, noStore, noCache
 	h["Access-Control-Allow-Origin"] = anyone
 	b := append(make([]byte, 0, len(c.token)+256), '{')
-	b = appendMember(b, "access_token", c.token)
+	b = appendToken(b, c.token)
 	if i.subject != nil {
 		b = appendMember(b, "issued_token_type", typeAccessToken)
 	}

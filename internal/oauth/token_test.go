@@ -2,6 +2,8 @@ package oauth_test
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -160,21 +162,31 @@ func TestDefaultResource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.must(w.credentialsFor(agent, ""), 400, "access_denied") // no dependency
-	w.depend(agent, builtin)
+	// Who names no resource gets a token that says who it is, in a zone where
+	// nothing was set up but the client.
 	for _, resource := range []string{"", w.issuer()} {
 		a := w.must(w.credentialsFor(agent, resource), 200, "")
 		if got := w.payload(a.text("access_token"))["aud"]; got != w.issuer() {
 			t.Errorf("resource %q: aud %v", resource, got)
 		}
 	}
+	// Other built-in resources have to be depended on, and so has the default
+	// that somebody has chosen.
+	w.newResource(deputy.EventsIdentifier, func(r *deputy.Resource) { r.Owner = deputy.Platform })
+	w.must(w.credentialsFor(agent, w.issuer()+"/events"), 400, "access_denied")
 	r := w.newResource("urn:default", nil)
-	w.depend(agent, r)
 	w.setZone(func(z *deputy.Zone) { z.DefaultResourceID = &r.ID })
+	w.must(w.credentialsFor(agent, ""), 400, "access_denied")
+	w.depend(agent, r)
 	a := w.must(w.credentialsFor(agent, ""), 200, "")
 	if got := w.payload(a.text("access_token"))["aud"]; got != "urn:default" {
 		t.Errorf("with a default resource: aud %v", got)
 	}
+	w.setZone(func(z *deputy.Zone) { z.DefaultResourceID = nil })
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		return tx.Resources().Delete(ctx, w.in(), deputy.ID(builtin.ID))
+	})
+	w.must(w.credentialsFor(agent, ""), 400, "invalid_target")
 }
 
 func TestScopes(t *testing.T) {
@@ -199,9 +211,18 @@ func TestScopes(t *testing.T) {
 			t.Errorf("scope %q at %s: answer %s, claim %v", c.requested, c.resource, a, claim)
 		}
 	}
-	for _, bad := range []string{"a\"b", "a\\b", "é", "a\tb", strings.Repeat("x", 256)} {
+	for _, bad := range []string{"a\"b", "a\\b", "é", "a\tb", strings.Repeat("x", 256), manyScopes(257)} {
 		w.must(w.credentialsFor(agent, "urn:api", "scope", bad), 400, "invalid_scope")
 	}
+}
+
+// manyScopes returns n different scopes.
+func manyScopes(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "s%d ", i)
+	}
+	return b.String()
 }
 
 func TestTargets(t *testing.T) {
@@ -238,6 +259,13 @@ func TestTargets(t *testing.T) {
 		"https://p.co/api/../plain":  nil,
 		"https://p.co/api/%2e%2e/x":  nil,
 		"https://p.co/api%2fx":       nil,
+		"https://p.co/api/..;/x":     nil,
+		"https://p.co/api/..%3Ba/x":  nil,
+		"https://p.co/api/.;x/x":     nil,
+		"https://p.co/api/..":        nil,
+		"https://p.co/api/...":       []any{"https://p.co/api/...", "https://p.co/api"},
+		"https://p.co/api/a;..":      []any{"https://p.co/api/a;..", "https://p.co/api"},
+		"https://p.co/api/?q=/../":   []any{"https://p.co/api/?q=/../", "https://p.co/api"},
 		"https://P.co/api":           nil,
 		"http://p.co/api":            nil,
 		"https://o.com":              nil,
@@ -268,6 +296,11 @@ func TestTargets(t *testing.T) {
 			t.Errorf("%q: aud %s", requested, diff)
 		}
 	}
+	// What is asked for goes into the token, so it is no longer than an
+	// identifier may be.
+	longest := "https://p.co/api/" + strings.Repeat("x", 2048-17)
+	w.must(w.credentialsFor(agent, longest), 200, "")
+	w.must(w.credentialsFor(agent, longest+"x"), 400, "invalid_target")
 	f := form("grant_type", "client_credentials", "resource", "urn:x:y", "resource", "https://a.co")
 	w.must(w.post(agent, f), 400, "invalid_target")
 	f = form("grant_type", "client_credentials", "resource", "urn:x:y", "resource", "urn:x:y", "audience", "other", "subject_token_type", "x")
@@ -392,5 +425,46 @@ func TestNonASCIIStaysASCII(t *testing.T) {
 	}
 	if got := w.payload(token)["sub"]; got != "urn:app:Zoë 😀" {
 		t.Errorf("sub: %v", got)
+	}
+}
+
+// TestGone: nothing is issued to a caller who has gone, and nobody's log is
+// filled.
+func TestGone(t *testing.T) {
+	w := newWorld(t)
+	agent := w.newApp("agent")
+	r := w.newResource("urn:api", nil)
+	w.depend(agent, r)
+	var logged strings.Builder
+	w.config.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+	w.restart()
+	w.must(w.credentialsFor(agent, "urn:api"), 200, "")
+	before := len(w.events("credentials:issue"))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	request := httptest.NewRequest("POST", "/z/"+string(w.zone.ID)+"/oauth/2/token", strings.NewReader("grant_type=client_credentials&resource=urn:api"))
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.SetBasicAuth(agent.credential.Identifier, agent.secret)
+	if a := w.do(request.WithContext(ctx)); a.status == 200 {
+		t.Errorf("got %s", a)
+	}
+	if n := len(w.events("credentials:issue")) - before; n != 0 || logged.Len() > 0 {
+		t.Errorf("%d events, log %q", n, logged.String())
+	}
+}
+
+// TestStoreGone: without a store nothing is issued.
+func TestStoreGone(t *testing.T) {
+	w := newWorld(t)
+	agent := w.newApp("agent")
+	r := w.newResource("urn:api", nil)
+	w.depend(agent, r)
+	w.must(w.credentialsFor(agent, "urn:api"), 200, "")
+	if err := w.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a := w.must(w.credentialsFor(agent, "urn:api"), 503, "temporarily_unavailable")
+	if a.header.Get("Retry-After") == "" {
+		t.Errorf("no Retry-After: %v", a.header)
 	}
 }

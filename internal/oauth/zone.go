@@ -85,9 +85,11 @@ func (s *Server) advance(ctx context.Context, z *zone, seen *snapshot) (*snapsho
 		since = old.revision
 	}
 	delta, err := s.store.Zone(ctx, z.id, since)
-	if deputy.KindOf(err) == deputy.NotFound {
-		s.zones.held.CompareAndDelete(z.id, z)
-		return nil, errNoZone
+	if gone := deputy.KindOf(err) == deputy.NotFound; gone || err != nil && old == nil {
+		s.zones.held.CompareAndDelete(z.id, z) // anybody can ask for anything
+		if gone {
+			return nil, errNoZone
+		}
 	}
 	if err != nil {
 		return nil, err

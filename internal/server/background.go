@@ -2,14 +2,12 @@ package server
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"sync"
 	"time"
-
-	"deputy/internal/deputy"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -52,36 +50,6 @@ func (s *Server) repeat(ctx context.Context, name string, pause time.Duration, s
 	}
 }
 
-const (
-	taskLease = time.Minute
-	purgeStep = 1000 // rows of one transaction
-	purgeRuns = 50   // transactions within one lease
-)
-
-// runTasks claims one due task and does it; more reports that there may be
-// another.
-func (s *Server) runTasks(ctx context.Context) (more bool, err error) {
-	tasks, err := s.store.ClaimTasks(ctx, []string{deputy.TaskPurgeZone}, 1, taskLease)
-	if err != nil || len(tasks) == 0 {
-		return false, err
-	}
-	t := tasks[0]
-	left := true
-	for range purgeRuns {
-		if left, err = s.store.PurgeZone(ctx, t.ZoneID, purgeStep); err != nil || !left {
-			break
-		}
-	}
-	var again time.Time
-	switch {
-	case err != nil:
-		again = time.Now().Add(time.Duration(min(t.Attempt, 60)) * time.Second)
-	case left:
-		again = time.Now()
-	}
-	return true, errors.Join(err, s.store.FinishTask(ctx, t, again))
-}
-
 // serveMetrics serves metrics and profiles on their own listener, when there
 // is one. The function it returns ends it.
 func (s *Server) serveMetrics() (stop func(), err error) {
@@ -90,7 +58,7 @@ func (s *Server) serveMetrics() (stop func(), err error) {
 	}
 	l, err := net.Listen("tcp", s.cfg.MetricsListen)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot listen on --metrics-listen %s: %w", s.cfg.MetricsListen, err)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Config is what an operator can set. The zero value of a field means the
@@ -27,6 +28,8 @@ type Config struct {
 	Migrate        string
 	// Version is the program's, for the API's document.
 	Version string
+	// Now is the clock; nil means the system's.
+	Now func() time.Time
 	// The pair of the first service account, for infrastructure as code; both or
 	// neither.
 	BootstrapClientID, BootstrapClientSecret string
@@ -136,6 +139,22 @@ func (c *Config) check() error {
 		return fmt.Errorf("--log-format must be text or json")
 	}
 	return nil
+}
+
+// now returns the time.
+func (c *Config) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
+}
+
+// baseURL returns the public URL as far as the settings tell it.
+func (c *Config) baseURL() string {
+	if c.PublicURL != "" {
+		return c.PublicURL
+	}
+	return "http://" + c.Listen
 }
 
 // rootKeyFile returns where the root key is kept.

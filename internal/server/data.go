@@ -28,6 +28,11 @@ type data struct {
 // openData reads or makes the root key, opens the database, brings its schema
 // up to date and checks that the two belong together.
 func openData(ctx context.Context, cfg Config, log *slog.Logger) (*data, error) {
+	if file := sqliteFile(cfg); cfg.Migrate == "off" && file != "" {
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("there is no database %s, and --migrate off makes none: run deputy migrate, or leave --migrate at auto", file)
+		}
+	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the data folder: %w", err)
 	}
@@ -35,16 +40,24 @@ func openData(ctx context.Context, cfg Config, log *slog.Logger) (*data, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := privateFile(sqliteFile(cfg)); err != nil {
+		return nil, fmt.Errorf("cannot make the database: %w", err)
+	}
 	d := &data{sealing: &sealing{}}
 	d.store, err = store.Open(ctx, store.Config{
 		Path: sqliteFile(cfg), URL: cfg.DatabaseURL, CursorKey: root.Derive("list cursors"),
-		Now: time.Now, Sealing: d.sealing, Migrate: cfg.Migrate == "auto", Logger: log,
+		Now: cfg.now, Sealing: d.sealing, Migrate: cfg.Migrate == "auto", Logger: log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	d.vault = vault.New(root, d.store)
 	d.sealing.vault = d.vault
+	if cfg.Migrate == "off" {
+		if err := d.store.Ready(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("%w: run deputy migrate, or leave --migrate at auto", err), d.store.Close())
+		}
+	}
 	known, err := d.store.Remember(ctx, store.MetaRootKey, root.Fingerprint())
 	if err == nil && known != root.Fingerprint() {
 		err = fmt.Errorf("the database was made with another root key than %s: give every node the same file", cfg.rootKeyFile())
@@ -61,6 +74,19 @@ func sqliteFile(cfg Config) string {
 		return ""
 	}
 	return filepath.Join(cfg.DataDir, "deputy.db")
+}
+
+// privateFile makes the file at path, unless it exists, for its owner alone:
+// the engine would let others read it. The empty path is no file.
+func privateFile(path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // rootKey reads the root key. It makes one only for a database that does not
@@ -135,44 +161,38 @@ type Bootstrap struct {
 // BootstrapFile returns where the first account's credential is written.
 func (c *Config) BootstrapFile() string { return filepath.Join(c.DataDir, "bootstrap.json") }
 
-// firstStart makes what an empty database needs: the platform's keys, an
-// organization and its service account, whose credential goes to
-// bootstrap.json on the node that made it. On every start it refreshes the
-// file's base_url.
+// firstStart makes what an empty database needs and refreshes base_url in the
+// bootstrap file of the node that has one.
 func (s *Server) firstStart(ctx context.Context) error {
-	made, err := s.data.bootstrap(ctx, s.cfg)
-	if err != nil {
+	if err := s.data.bootstrap(ctx, s.cfg); err != nil {
 		return fmt.Errorf("cannot prepare the empty database: %w", err)
 	}
 	path := s.cfg.BootstrapFile()
-	if made == nil {
-		raw, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		made = &Bootstrap{}
-		if err := errors.Join(err, json.Unmarshal(raw, made)); err != nil {
-			return fmt.Errorf("cannot read %s: %w", path, err)
-		}
-		if made.BaseURL == s.cfg.PublicURL {
-			return nil
-		}
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	made.BaseURL = s.cfg.PublicURL
-	return writeFile(path, made)
+	var known Bootstrap
+	if err := errors.Join(err, json.Unmarshal(raw, &known)); err != nil {
+		return fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	if known.BaseURL == s.cfg.PublicURL {
+		return nil
+	}
+	known.BaseURL = s.cfg.PublicURL
+	return writeFile(path, &known)
 }
 
-// bootstrap fills an empty database and returns the first account, or nil when
-// the database was not empty. Of several nodes that start together one does
-// it.
-func (d *data) bootstrap(ctx context.Context, cfg Config) (*Bootstrap, error) {
+// bootstrap makes what an empty database needs: the platform's keys, an
+// organization and its service account, whose credential goes to
+// bootstrap.json. Of several nodes that start together one does it.
+//
+// The file is there before the account is: a start that ends between the two
+// is made again, and the only copy of the secret is never lost.
+func (d *data) bootstrap(ctx context.Context, cfg Config) error {
 	empty, err := d.store.Organizations().List(ctx, deputy.Scope{}, deputy.Query{Limit: 1})
 	if err != nil || len(empty.Items) > 0 {
-		return nil, err
-	}
-	platform, err := d.platform(ctx)
-	if err != nil {
-		return nil, err
+		return err
 	}
 	secret := deputy.Conceal(cfg.BootstrapClientSecret)
 	if secret.IsZero() {
@@ -182,30 +202,39 @@ func (d *data) bootstrap(ctx context.Context, cfg Config) (*Bootstrap, error) {
 	if id == "" {
 		id = deputy.NewClientID()
 	}
-	o, err := d.newOrganization(ctx, "Default", "default", "bootstrap", id, secret)
+	now := cfg.now()
+	o, err := d.newOrganization(ctx, "Default", "default", id, secret, now)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	platform, err := d.platform(ctx, o.organization.ID, now)
+	if err != nil {
+		return err
+	}
+	o.made.BaseURL = cfg.baseURL()
+	if err := writeFile(cfg.BootstrapFile(), o.made); err != nil {
+		return err
 	}
 	first := false
 	err = d.store.Write(ctx, o.event, func(tx deputy.Tx) error {
 		if first, err = tx.Once(ctx, "bootstrap"); err != nil || !first {
 			return err
 		}
-		if err := platform(tx); err != nil {
+		if err := platform(ctx, tx); err != nil {
 			return err
 		}
 		return o.insert(ctx, tx)
 	})
-	if err != nil || !first {
-		return nil, err
+	if err == nil && !first { // another node's file holds the account
+		err = os.Remove(cfg.BootstrapFile())
 	}
-	return o.made, nil
+	return err
 }
 
 // platform returns an apply that gives the platform its data key and the key
-// that signs management tokens.
-func (d *data) platform(ctx context.Context) (func(deputy.Tx) error, error) {
-	now := time.Now()
+// that signs management tokens. The log of the first organization tells of its
+// rotation.
+func (d *data) platform(ctx context.Context, first deputy.OrganizationID, now time.Time) (func(context.Context, deputy.Tx) error, error) {
 	dataKey, err := d.vault.New(ctx, deputy.PlatformID, "", now)
 	if err != nil {
 		return nil, err
@@ -216,11 +245,14 @@ func (d *data) platform(ctx context.Context) (func(deputy.Tx) error, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(tx deputy.Tx) error {
+	return func(ctx context.Context, tx deputy.Tx) error {
 		if err := tx.InsertDataKey(ctx, dataKey); err != nil {
 			return err
 		}
-		return tx.InsertSigningKey(ctx, signing)
+		if err := tx.InsertSigningKey(ctx, signing); err != nil {
+			return err
+		}
+		return tx.Enqueue(ctx, deputy.KeyRotation{OrganizationID: first, KeyID: dataKey.ID}.Task("", now))
 	}, nil
 }
 
@@ -234,8 +266,8 @@ type newborn struct {
 	credential   *deputy.ServiceAccountCredential
 }
 
-func (d *data) newOrganization(ctx context.Context, name, label, account, clientID string, secret deputy.Secret) (*newborn, error) {
-	now := time.Now()
+// newOrganization prepares an organization with its first account.
+func (d *data) newOrganization(ctx context.Context, name, label, clientID string, secret deputy.Secret, now time.Time) (*newborn, error) {
 	id := deputy.OrganizationID(deputy.NewID(now))
 	key, err := d.vault.New(ctx, deputy.ID(id), "", now)
 	if err != nil {
@@ -244,7 +276,7 @@ func (d *data) newOrganization(ctx context.Context, name, label, account, client
 	n := &newborn{
 		key:          key,
 		organization: &deputy.Organization{ID: id, Name: name, Label: label, KeyID: key.ID, CreatedAt: now, UpdatedAt: now},
-		account:      &deputy.ServiceAccount{ID: deputy.NewID(now), OrganizationID: id, Name: account, CreatedAt: now, UpdatedAt: now},
+		account:      &deputy.ServiceAccount{ID: deputy.NewID(now), OrganizationID: id, Name: "bootstrap", CreatedAt: now, UpdatedAt: now},
 	}
 	if err := n.organization.Validate(); err != nil {
 		return nil, err
@@ -283,7 +315,10 @@ func CreateOrganization(ctx context.Context, cfg Config, name string, logs io.Wr
 		return nil, err
 	}
 	defer d.store.Close()
-	o, err := d.newOrganization(ctx, name, deputy.Slug(name, "organization"), "bootstrap", deputy.NewClientID(), deputy.NewSecret())
+	if err := d.bootstrap(ctx, cfg); err != nil {
+		return nil, fmt.Errorf("cannot prepare the empty database: %w", err)
+	}
+	o, err := d.newOrganization(ctx, name, deputy.Slug(name, "organization"), deputy.NewClientID(), deputy.NewSecret(), cfg.now())
 	if err != nil {
 		return nil, err
 	}

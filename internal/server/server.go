@@ -18,7 +18,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,11 +84,11 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	s.pool = keys.NewPool(2)
 	s.oauth = oauth.New(oauth.Config{
 		Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
-		ClientAddress: address, Now: time.Now, Logger: log,
+		ClientAddress: address, Now: s.cfg.now, Logger: log,
 	})
 	s.api, err = api.New(api.Config{
 		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
-		Authenticate: s.oauth.Authenticate, ClientIP: address, Version: cfg.Version, Now: time.Now, Log: log,
+		Authenticate: s.oauth.Authenticate, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -152,6 +154,10 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 // handler routes a request to the part that answers it. A panic becomes a 500
 // that tells the caller nothing and the log everything.
 func (s *Server) handler() http.Handler {
+	var base string // the path of the public URL
+	if u, err := url.Parse(s.cfg.PublicURL); err == nil {
+		base = u.Path
+	}
 	answer := func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			failure := recover()
@@ -166,16 +172,16 @@ func (s *Server) handler() http.Handler {
 			w.WriteHeader(http.StatusInternalServerError)
 			io.WriteString(w, `{"error":"server_error","code":"internal_error","message":"internal error","status":500}`)
 		}()
-		switch {
-		case r.URL.Path == "/healthz":
-			health(w, nil)
-		case r.URL.Path == "/readyz":
-			health(w, s.store.Ready(r.Context()))
-		case s.oauth.Handles(r):
+		if s.oauth.Handles(r) {
 			s.oauth.ServeHTTP(w, r)
-		default:
-			s.api.ServeHTTP(w, r)
+			return
 		}
+		// Whether a proxy in front takes the public URL's path away or not.
+		if rest, ok := strings.CutPrefix(r.URL.Path, base); ok && base != "" && strings.HasPrefix(rest, "/") {
+			http.StripPrefix(base, http.HandlerFunc(s.route)).ServeHTTP(w, r)
+			return
+		}
+		s.route(w, r)
 	}
 	if s.log.Enabled(context.Background(), slog.LevelDebug) {
 		return logged(s.log, answer)
@@ -183,14 +189,33 @@ func (s *Server) handler() http.Handler {
 	return http.HandlerFunc(answer)
 }
 
-// health answers 200, or 503 with the reason.
-func health(w http.ResponseWriter, err error) {
+// route answers what is not for an issuer.
+func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/healthz":
+		s.health(w, nil)
+	case "/readyz":
+		s.health(w, s.store.Ready(r.Context()))
+	default:
+		s.api.ServeHTTP(w, r)
+	}
+}
+
+// health answers 200, or 503 with the reason as far as it is fit for strangers;
+// the log has all of it.
+func (s *Server) health(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	body := map[string]string{"status": "ok"}
 	if err != nil {
+		s.log.Warn("not ready", "error", err)
+		reason := "not ready"
+		var known *deputy.Error
+		if errors.As(err, &known) {
+			reason = known.Message
+		}
 		w.WriteHeader(http.StatusServiceUnavailable)
-		body = map[string]string{"status": "unavailable", "reason": err.Error()}
+		body = map[string]string{"status": "unavailable", "reason": reason}
 	}
 	json.NewEncoder(w).Encode(body)
 }

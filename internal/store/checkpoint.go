@@ -6,12 +6,17 @@ import (
 	"sync/atomic"
 )
 
-// checkpoints moves what SQLite wrote to its log into the database file, on a
-// connection of its own, so that no write waits for it. On PostgreSQL, which
-// does that itself, it is nil.
+// checkpoints moves what SQLite wrote to its log into the database file, so
+// that the log is written from its beginning again. Most of the work is done
+// on a connection of its own, and no write waits for it; but as long as writes
+// go on, something is always left, and the log starts again only when nothing
+// is. So the writer moves the small rest itself, between two groups.
+//
+// On PostgreSQL, which does all that alone, it is nil.
 type checkpoints struct {
 	s       *Store
 	pending atomic.Int64 // bytes written since the last one, roughly
+	rest    atomic.Bool  // the writer's part is due
 	due     chan struct{}
 	stop    chan struct{}
 	gone    chan struct{}
@@ -19,10 +24,13 @@ type checkpoints struct {
 
 const (
 	// checkpointAfter is how much the log holds when it is time: enough that
-	// pages written over and over are moved once.
+	// pages written over and over are moved once, little enough to be read
+	// quickly after a crash.
 	checkpointAfter = 16 << 20
-	// commitPages is what a commit writes beside its events, roughly.
-	commitPages = 8 * 4096
+	// statementBytes and commitBytes are what a statement of a change and a
+	// commit write beside the events, roughly.
+	statementBytes = 2 * 4096
+	commitBytes    = 8 * 4096
 )
 
 func newCheckpoints(s *Store) *checkpoints {
@@ -31,9 +39,9 @@ func newCheckpoints(s *Store) *checkpoints {
 	return c
 }
 
-// wrote counts a commit of n members.
-func (c *checkpoints) wrote(bytes, members int) {
-	if c == nil || c.pending.Add(int64(bytes+commitPages)) < checkpointAfter {
+// wrote counts a commit.
+func (c *checkpoints) wrote(events, statements int) {
+	if c == nil || c.pending.Add(int64(events+commitBytes+statements*statementBytes)) < checkpointAfter {
 		return
 	}
 	c.pending.Store(0)
@@ -52,13 +60,33 @@ func (c *checkpoints) run() {
 		case <-c.due:
 		}
 		err := c.s.writing.with(context.Background(), func(q querier) error {
-			_, err := q.exec(context.Background(), "PRAGMA wal_checkpoint(PASSIVE)")
-			return err
+			for range 2 { // the second moves what came during the first
+				if err := checkpoint(q); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 		if err != nil {
 			c.s.log.Warn("a checkpoint failed", slog.Any("error", err))
 		}
+		c.rest.Store(true)
 	}
+}
+
+// finish does the writer's part, if it is due.
+func (c *checkpoints) finish(q querier) {
+	if c == nil || !c.rest.CompareAndSwap(true, false) {
+		return
+	}
+	if err := checkpoint(q); err != nil {
+		c.s.log.Warn("a checkpoint failed", slog.Any("error", err))
+	}
+}
+
+func checkpoint(q querier) error {
+	_, err := q.exec(context.Background(), "PRAGMA wal_checkpoint(PASSIVE)")
+	return err
 }
 
 func (c *checkpoints) close() {

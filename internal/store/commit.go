@@ -132,44 +132,57 @@ func (w *writer) close() {
 func (w *writer) run() {
 	defer close(w.gone)
 	for first := range w.queue {
-		// Those whose answers just left are about to come back: let them, so
-		// that they share this sync instead of waiting for the next.
-		runtime.Gosched()
 		w.group = append(w.group[:0], first)
-		w.drain()
+		w.gather()
 		w.settle()
+		if w.link != nil {
+			w.s.checkpoints.finish(w.link)
+		}
 	}
 	if w.link != nil {
 		w.link.discard()
 	}
 }
 
-func (w *writer) drain() {
+// gather lets those come who are about to, so that they share this sync
+// instead of waiting for the next: it yields to whoever can run for as long as
+// that brings more members. When nobody can run that takes no time.
+func (w *writer) gather() {
+	for more := true; more; {
+		runtime.Gosched()
+		more = w.drain()
+	}
+}
+
+// drain takes what is in the queue and reports whether that was anything.
+func (w *writer) drain() (any bool) {
 	for len(w.group) < maxGroup {
 		select {
 		case m, ok := <-w.queue:
 			if !ok {
-				return
+				return false
 			}
-			w.group = append(w.group, m)
+			w.group, any = append(w.group, m), true
 		default:
-			return
+			return any
 		}
 	}
+	return false
 }
 
 // settle commits the group and answers its members: together, or when that
-// fails as a whole, one by one.
+// fails as a whole, one by one, unless the database is away.
 func (w *writer) settle() {
 	group := slices.DeleteFunc(w.group, func(m *member) bool { return !m.state.CompareAndSwap(waiting, running) })
-	if err := w.attempt(group); err != nil && len(group) > 1 {
-		for _, m := range group {
-			if err := w.attempt([]*member{m}); err != nil {
-				m.err = err
-			}
+	err := w.attempt(group)
+	for _, m := range group {
+		alone := err
+		if err != nil && len(group) > 1 && w.s.d.classify(err) != lost {
+			alone = w.attempt([]*member{m})
 		}
-	} else if err != nil {
-		group[0].err = err
+		if alone != nil {
+			m.err = alone
+		}
 	}
 	for i, m := range group {
 		close(m.done)
@@ -179,14 +192,11 @@ func (w *writer) settle() {
 
 // attempt runs a transaction, again where that may help. An error is about
 // the whole; the members' own are in them.
-func (w *writer) attempt(group []*member) error {
-	if len(group) == 0 {
-		return nil
-	}
-	var err error
-	for range tries {
-		if err = w.transact(group); err == nil || w.s.d.classify(err) != again {
-			return err
+func (w *writer) attempt(group []*member) (err error) {
+	for n := 0; n < tries && len(group) > 0; n++ {
+		err = w.transact(group)
+		if kind := w.s.d.classify(err); kind != again && (kind != lost || n > 0) {
+			break
 		}
 	}
 	return err
@@ -198,13 +208,12 @@ func (w *writer) transact(group []*member) (err error) {
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
 	x := &tx{
 		store: w.s, ctx: ctx, link: w.link, now: w.s.now(), alone: len(group) == 1,
 		revisions: map[deputy.ZoneID]int64{}, locked: map[deputy.ZoneID]bool{},
-	}
-	if _, err := w.link.exec(ctx, w.s.d.begin); err != nil {
-		w.drop()
-		return err
 	}
 	good, err := w.turns(x, group)
 	if err == nil && len(good) > 0 {
@@ -225,6 +234,23 @@ func (w *writer) transact(group []*member) (err error) {
 func (w *writer) connect(ctx context.Context) (err error) {
 	if w.link == nil {
 		w.link, err = w.s.writing.take(ctx)
+	}
+	return err
+}
+
+// begin starts the transaction: on a new connection if the one at hand was lost
+// since it was last used.
+func (w *writer) begin(ctx context.Context) error {
+	_, err := w.link.exec(ctx, w.s.d.begin)
+	if w.s.d.classify(err) == lost {
+		w.drop()
+		if err := w.connect(ctx); err != nil {
+			return err
+		}
+		_, err = w.link.exec(ctx, w.s.d.begin)
+	}
+	if err != nil {
+		w.drop()
 	}
 	return err
 }
@@ -304,11 +330,11 @@ func (x *tx) turn(m *member) (err error) {
 		}
 	}()
 	if m.event != nil && m.event.Basis != nil {
-		now, err := x.revision(m.event.Basis.Zone)
+		stale, err := x.stale(m.event.Basis)
 		if err != nil {
 			return err
 		}
-		if now != m.event.Basis.Revision {
+		if stale {
 			return deputy.Errorf(deputy.Stale, "the zone has changed")
 		}
 	}
@@ -334,41 +360,50 @@ func (w *writer) finish(x *tx, good []*member) error {
 	if _, err = w.link.exec(x.ctx, "COMMIT"); err != nil {
 		return w.doubtful(x, good, err)
 	}
-	w.s.checkpoints.wrote(len(w.packed), len(good))
+	w.s.checkpoints.wrote(len(w.packed), x.statements)
 	return nil
 }
 
 // doubtful finds out how a commit ended whose answer was lost. The head of the
 // log stays locked until the other transaction has ended, either way; then its
-// event is there or not.
+// event is there or not, and if not, the group may run again.
 func (w *writer) doubtful(x *tx, good []*member, failed error) error {
 	_, _ = w.link.exec(x.ctx, "ROLLBACK") // where the engine kept the transaction
 	w.drop()
 	i := slices.IndexFunc(good, func(m *member) bool { return m.event != nil })
-	if i < 0 || w.s.d.classify(failed) != lost {
+	if w.s.d.classify(failed) != lost {
 		return failed
 	}
-	if err := w.connect(x.ctx); err != nil {
-		return failed
+	if i >= 0 {
+		there, err := w.committed(x.ctx, good[i].event)
+		if err == nil && there {
+			return nil
+		}
+		if err == nil {
+			return failed
+		}
+		failed = errors.Join(failed, err)
 	}
-	e := good[i].event
-	_, err := w.link.exec(x.ctx, w.s.d.begin)
+	w.s.log.Error("how a commit ended is unknown", slog.Any("error", failed))
+	return deputy.Errorf(deputy.Unavailable, "how the write ended is unknown")
+}
+
+// committed reports whether the log has the event, once everybody who was
+// appending to it is done.
+func (w *writer) committed(ctx context.Context, e *deputy.Event) (there bool, err error) {
+	if err := w.connect(ctx); err != nil {
+		return false, err
+	}
+	defer w.drop()
+	if _, err := w.link.exec(ctx, w.s.d.begin); err != nil {
+		return false, err
+	}
+	_, err = column[int64](ctx, w.link, "SELECT last_seq FROM event_heads WHERE organization_id = $1"+w.s.d.forUpdate, string(e.OrganizationID))
 	if err == nil {
-		var last int64
-		err = row(x.ctx, w.link, "SELECT last_seq FROM event_heads WHERE organization_id = $1"+w.s.d.forUpdate,
-			[]any{string(e.OrganizationID)}, &last)
+		_, err = locate(ctx, w.link, e.OrganizationID, e.ID)
 	}
-	if err == nil {
-		_, err = locate(x.ctx, w.link, e.OrganizationID, e.ID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
 	}
-	if _, end := w.link.exec(x.ctx, "ROLLBACK"); end != nil {
-		w.drop()
-	}
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, sql.ErrNoRows) || deputy.KindOf(err) == deputy.NotFound {
-		return failed
-	}
-	return errors.Join(failed, err)
+	return err == nil, err
 }

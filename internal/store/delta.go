@@ -8,8 +8,12 @@ import (
 	"deputy/internal/deputy"
 )
 
-// keptChanges is how many revisions back a zone's list of changes reaches.
-const keptChanges = 10_000
+// keptChanges is how many revisions back a zone's list of changes reaches at
+// least; every pruneEvery revisions the rest goes.
+const (
+	keptChanges = 10_000
+	pruneEvery  = 256
+)
 
 // changed counts up the zone's revision, once in a member's turn, and notes
 // what changed. A zone made in the same turn is nobody's old state, so only
@@ -26,8 +30,8 @@ func (x *tx) changed(ctx context.Context, c change) error {
 			return missing(err, absent("zone"))
 		}
 		x.bumped[c.zone] = revision
-		if revision%256 == 0 {
-			if _, err := x.exec(ctx, "DELETE FROM zone_changes WHERE zone_id = $1 AND revision <= $2", string(c.zone), revision-keptChanges); err != nil {
+		if revision%pruneEvery == 0 {
+			if _, err := x.exec(ctx, "DELETE FROM zone_changes WHERE zone_id = $1 AND revision <= $2", string(c.zone), revision-x.store.kept); err != nil {
 				return err
 			}
 		}
@@ -35,16 +39,23 @@ func (x *tx) changed(ctx context.Context, c change) error {
 	if x.born[c.zone] {
 		return nil
 	}
+	if c.kind == deputy.ChangedApplication {
+		if x.named++; x.named > fewApplications+1 {
+			return nil
+		} else if x.named > fewApplications {
+			c.kind, c.id = deputy.ChangedApplications, ""
+		}
+	}
 	_, err := x.exec(ctx, "INSERT INTO zone_changes (zone_id, revision, kind, id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
 		string(c.zone), revision, string(c.kind), c.id)
 	return err
 }
 
-// fewApplications is how many applications one change names at most.
+// fewApplications is how many applications one turn names at most: from then
+// on, any may have changed.
 const fewApplications = 100
 
-// changedApplications notes that applications changed, or when they are many,
-// that any may have.
+// changedApplications notes that applications changed.
 func (x *tx) changedApplications(ctx context.Context, zone deputy.ZoneID, ids []string) error {
 	if len(ids) > fewApplications {
 		return x.changed(ctx, change{zone, deputy.ChangedApplications, ""})

@@ -84,6 +84,10 @@ var postgresDialect = &dialect{
 	shared:     "SELECT pg_advisory_xact_lock_shared($1)",
 	exclusive:  "SELECT pg_advisory_xact_lock($1)",
 	classify: func(err error) failure {
+		var dial *pgconn.ConnectError
+		if errors.As(err, &dial) { // whatever the server's reason is
+			return lost
+		}
 		var e *pgconn.PgError
 		if errors.As(err, &e) {
 			switch {
@@ -96,9 +100,8 @@ var postgresDialect = &dialect{
 			}
 			return otherFailure
 		}
-		var dial *pgconn.ConnectError
 		var network net.Error
-		if errors.As(err, &dial) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) ||
+		if errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) ||
 			errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
 			return lost
 		}

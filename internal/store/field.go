@@ -224,14 +224,6 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// pointer returns nil for a text that is unset.
-func pointer[T ~string](s T) *T {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
 // texts turns ids of any kind into plain arguments.
 func texts[T ~string](ids []T) []any {
 	out := make([]any, len(ids))

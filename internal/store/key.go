@@ -83,3 +83,14 @@ func (x *tx) UpdateSigningKey(_ context.Context, k deputy.SigningKey) error {
 	}
 	return x.changedKeys(k.OwnerID)
 }
+
+func (x *tx) DeleteSigningKey(_ context.Context, owner deputy.ID, id string) error {
+	n, err := x.exec(x.ctx, "DELETE FROM signing_keys WHERE owner_id = $1 AND id = $2", string(owner), id)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return absent(signingKeys.noun)
+	}
+	return x.changedKeys(owner)
+}

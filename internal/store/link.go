@@ -95,11 +95,12 @@ func (l *link) discard() {
 
 // links is a bounded set of connections, each opened when it is first needed.
 type links struct {
-	d     *dialect
-	db    *sql.DB
-	slots chan struct{}
-	mu    sync.Mutex
-	idle  []*link
+	d      *dialect
+	db     *sql.DB
+	slots  chan struct{}
+	mu     sync.Mutex
+	idle   []*link
+	closed bool
 }
 
 func newLinks(d *dialect, db *sql.DB, size int) *links {
@@ -126,11 +127,20 @@ func (p *links) with(ctx context.Context, read func(querier) error) error {
 		if ctx.Err() != nil {
 			return ctx.Err() // whatever the driver makes of it
 		}
+		if p.d.classify(err) == lost {
+			p.forget()
+		}
 		return err
 	}
 	p.mu.Lock()
-	p.idle = append(p.idle, l)
+	closed := p.closed
+	if !closed {
+		p.idle = append(p.idle, l)
+	}
 	p.mu.Unlock()
+	if closed {
+		l.discard()
+	}
 	return err
 }
 
@@ -150,6 +160,17 @@ func (p *links) take(ctx context.Context) (*link, error) {
 	return &link{d: p.d, conn: conn}, nil
 }
 
+// forget discards the idle connections: what ended one has ended them as well.
+func (p *links) forget() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, l := range idle {
+		l.discard()
+	}
+}
+
 // consistent runs read in a transaction that sees one state of the database.
 func (p *links) consistent(ctx context.Context, read func(querier) error) error {
 	return p.with(ctx, func(q querier) error {
@@ -164,7 +185,7 @@ func (p *links) consistent(ctx context.Context, read func(querier) error) error 
 	})
 }
 
-// close closes every connection that is not in use.
+// close closes every connection: those in use when their read has ended.
 func (p *links) close() error {
 	p.mu.Lock()
 	for _, l := range p.idle {
@@ -173,7 +194,7 @@ func (p *links) close() error {
 		}
 		l.conn.Close()
 	}
-	p.idle = nil
+	p.idle, p.closed = nil, true
 	p.mu.Unlock()
 	return p.db.Close()
 }

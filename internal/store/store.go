@@ -77,6 +77,7 @@ type Store struct {
 	writer      *writer
 	checkpoints *checkpoints
 	hints       hints
+	kept        int64 // revisions of a zone's list of changes
 	close       func() error
 }
 
@@ -87,7 +88,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if len(c.CursorKey) < 32 {
 		return nil, errors.New("the key of the cursors must have at least 32 bytes")
 	}
-	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, log: c.Logger}
+	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, log: c.Logger, kept: keptChanges}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -1,35 +1,191 @@
 package store_test
 
 import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
+	"deputy/internal/deputy"
 	"deputy/internal/deputytest"
 	"deputy/internal/store"
 	"deputy/internal/store/storetest"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-// node returns how to open stores on one database.
-func node(t testing.TB, c store.Config, s storetest.Settings) func() storetest.Store {
-	c.CursorKey, c.Now, c.Sealing, c.Migrate = make([]byte, 32), s.Now, s.Sealing, true
-	return func() storetest.Store {
-		s, err := store.Open(t.Context(), c)
-		if err != nil {
-			t.Fatal(err)
+// engines are the databases that a store runs on, each as what opens a fresh
+// one.
+var engines = map[string]func(testing.TB) store.Config{
+	"SQLite":     func(t testing.TB) store.Config { return store.Config{Path: filepath.Join(t.TempDir(), "deputy.db")} },
+	"PostgreSQL": func(t testing.TB) store.Config { return store.Config{URL: deputytest.Postgres(t)} },
+}
+
+func open(t testing.TB, c store.Config) *store.Store {
+	t.Helper()
+	c.CursorKey = make([]byte, 32)
+	if c.Sealing == nil {
+		c.Now, c.Sealing = time.Now, unsealed{}
+	}
+	s, err := store.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
 		}
-		t.Cleanup(func() { s.Close() })
-		return s
+	})
+	return s
+}
+
+func TestStore(t *testing.T) {
+	for name, database := range engines {
+		t.Run(name, func(t *testing.T) {
+			storetest.Run(t, func(t testing.TB, s storetest.Settings) func() storetest.Store {
+				c := database(t)
+				c.Now, c.Sealing, c.Migrate = s.Now, s.Sealing, true
+				return func() storetest.Store { return open(t, c) }
+			})
+		})
 	}
 }
 
-func TestSQLite(t *testing.T) {
-	storetest.Run(t, func(t testing.TB, s storetest.Settings) func() storetest.Store {
-		return node(t, store.Config{Path: filepath.Join(t.TempDir(), "deputy.db")}, s)
-	})
+func TestAListOfChangesThatIsTooShortGivesEverything(t *testing.T) {
+	for name, database := range engines {
+		t.Run(name, func(t *testing.T) {
+			c := database(t)
+			c.Migrate = true
+			s := open(t, c)
+			s.KeepChanges(10)
+			z := newZone()
+			write(t, s, z.ID, func(x deputy.Tx) error { return x.Zones().Insert(t.Context(), z) })
+			for range store.PruneEvery - 1 {
+				write(t, s, z.ID, func(x deputy.Tx) error {
+					_, err := x.Zones().Update(t.Context(), deputy.Scope{Organization: organization}, deputy.ID(z.ID), func(z *deputy.Zone) error {
+						z.Name += "x"
+						return nil
+					})
+					return err
+				})
+			}
+			for since, full := range map[int64]bool{1: true, store.PruneEvery - 11: true, store.PruneEvery - 10: false, store.PruneEvery: false} {
+				d, err := s.Zone(t.Context(), z.ID, since)
+				if err != nil || d.Full != full || d.Revision != store.PruneEvery {
+					t.Errorf("since %d: %+v, %v", since, d, err)
+				}
+			}
+		})
+	}
 }
 
-func TestPostgreSQL(t *testing.T) {
-	storetest.Run(t, func(t testing.TB, s storetest.Settings) func() storetest.Store {
-		return node(t, store.Config{URL: deputytest.Postgres(t)}, s)
+func write(t testing.TB, s *store.Store, zone deputy.ZoneID, apply func(deputy.Tx) error) {
+	t.Helper()
+	if err := s.Write(t.Context(), issued(zone), apply); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestASchemaThatIsOldIsNotReady(t *testing.T) {
+	for name, database := range engines {
+		t.Run(name, func(t *testing.T) {
+			c := database(t)
+			s := open(t, c)
+			if err := s.Ready(t.Context()); !errors.Is(err, deputy.Unavailable) {
+				t.Errorf("before the migrations: %v", err)
+			}
+			c.Migrate = true
+			for range 2 {
+				migrated := open(t, c)
+				if err := migrated.Ready(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := s.Ready(t.Context()); err != nil {
+				t.Errorf("after the migrations: %v", err)
+			}
+		})
+	}
+}
+
+func TestBothEnginesHaveTheSameMigrations(t *testing.T) {
+	text := func(engine string) map[string]string {
+		out := map[string]string{}
+		root := filepath.Join("migrations", engine)
+		err := fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			b, err := os.ReadFile(filepath.Join(root, name))
+			out[name] = string(b)
+			return err
+		})
+		if err != nil || len(out) == 0 {
+			t.Fatal(out, err)
+		}
+		return out
+	}
+	sqlite := text("sqlite")
+	for name, s := range sqlite {
+		sqlite[name] = strings.NewReplacer(" TEXT", ` TEXT COLLATE "C"`, "BLOB", "BYTEA", ") WITHOUT ROWID;", ");").Replace(s)
+	}
+	if diff := cmp.Diff(sqlite, text("postgres")); diff != "" {
+		t.Error("the migrations differ beyond what the engines call things:\n" + diff)
+	}
+}
+
+func TestHalfAConfigurationIsRefused(t *testing.T) {
+	key := make([]byte, 32)
+	for name, c := range map[string]store.Config{
+		"no database":   {CursorKey: key},
+		"two databases": {CursorKey: key, Path: "a", URL: "postgres://"},
+		"short key":     {CursorKey: key[1:], Path: filepath.Join(t.TempDir(), "a")},
+	} {
+		if s, err := store.Open(t.Context(), c); err == nil {
+			s.Close()
+			t.Error(name)
+		}
+	}
+	if _, err := store.Open(t.Context(), store.Config{CursorKey: key, Path: filepath.Join(t.TempDir(), "none", "a"), Migrate: true}); err == nil {
+		t.Error("a folder that does not exist")
+	}
+}
+
+func TestALostDatabaseIsUnavailable(t *testing.T) {
+	ctx := context.WithoutCancel(t.Context())
+	s := open(t, store.Config{URL: "postgres://nobody@127.0.0.1:1/none?connect_timeout=1"})
+	_, err := s.Zones().Get(ctx, deputy.Scope{}, "z")
+	for what, err := range map[string]error{"read": err, "write": s.Write(ctx, issued("z"), nil), "ready": s.Ready(ctx)} {
+		if !errors.Is(err, deputy.Unavailable) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func FuzzCursor(f *testing.F) {
+	s := open(f, store.Config{Path: filepath.Join(f.TempDir(), "deputy.db"), Migrate: true})
+	z := newZone()
+	write(f, s, z.ID, func(x deputy.Tx) error { return x.Zones().Insert(f.Context(), z) })
+	in := deputy.Scope{Organization: organization}
+	genuine, err := s.Zones().List(f.Context(), in, deputy.Query{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(genuine.Last)
+	f.Add("")
+	f.Add("AAAAAAAAAAAAAAAAAAAAAAA")
+	f.Fuzz(func(t *testing.T, cursor string) {
+		_, err := s.Zones().List(context.WithoutCancel(t.Context()), in, deputy.Query{After: cursor})
+		if good := cursor == "" || cursor == genuine.Last; good && err != nil || !good && deputy.KindOf(err) != deputy.Invalid {
+			t.Errorf("cursor %q: %v", cursor, err)
+		}
+		_, err = s.Events(context.WithoutCancel(t.Context()), deputy.EventQuery{Organization: organization, Before: cursor})
+		if cursor != "" && deputy.KindOf(err) != deputy.Invalid {
+			t.Errorf("cursor %q of a log: %v", cursor, err)
+		}
 	})
 }

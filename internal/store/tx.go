@@ -28,12 +28,16 @@ type tx struct {
 	revisions map[deputy.ZoneID]int64
 	locked    map[deputy.ZoneID]bool
 	touches   touches
+	// statements counts what was run on behalf of members.
+	statements int
+	spans      map[span][]noted // what changed, as far as it was asked
 
 	// The state of one turn.
 	alone  bool // nobody else shares the transaction: it ends whole
 	marked bool // the savepoint is set
 	bumped map[deputy.ZoneID]int64
 	born   map[deputy.ZoneID]bool
+	named  int     // applications noted as changed
 	mark   touches // the touches before the turn
 }
 
@@ -51,6 +55,7 @@ func (x *tx) exec(_ context.Context, text string, args ...any) (int64, error) {
 	if err := x.writing(text); err != nil {
 		return 0, err
 	}
+	x.statements++
 	return x.link.exec(x.ctx, text, args...)
 }
 
@@ -72,7 +77,7 @@ func (x *tx) consistent(_ context.Context, read func(querier) error) error { ret
 
 // begin starts a member's turn.
 func (x *tx) begin() {
-	x.marked = false
+	x.marked, x.named = false, 0
 	x.bumped, x.born = map[deputy.ZoneID]int64{}, map[deputy.ZoneID]bool{}
 	x.mark = x.touches
 }
@@ -180,6 +185,10 @@ func (x *tx) Account(_ context.Context, clientID string) (*deputy.Account, error
 
 func (x *tx) SessionChain(_ context.Context, zone deputy.ZoneID, id deputy.SessionID) ([]*deputy.Session, *deputy.User, error) {
 	return sessionChain(x.ctx, x, zone, id)
+}
+
+func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, app deputy.ApplicationID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
+	return consent(x.ctx, x, zone, user, app, resource)
 }
 
 func (x *tx) Organizations() deputy.Writes[deputy.Organization] { return writing(x, organizations) }

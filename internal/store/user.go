@@ -89,3 +89,9 @@ var consents = declare(table[deputy.ConsentRecord]{
 	replace: "(zone_id, user_id, application_id, resource_id) DO UPDATE SET scopes = excluded.scopes, created_at = excluded.created_at",
 	stamp:   func(*deputy.ConsentRecord) (*int64, *time.Time) { return nil, nil },
 })
+
+// consent reads the record of a person, application and resource.
+func consent(ctx context.Context, q querier, zone deputy.ZoneID, user deputy.UserID, app deputy.ApplicationID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
+	return consents.one(ctx, q, "zone_id = $1 AND user_id = $2 AND application_id = $3 AND resource_id = $4",
+		string(zone), string(user), string(app), string(resource))
+}

@@ -152,8 +152,7 @@ func (s *Store) SessionChain(ctx context.Context, zone deputy.ZoneID, id deputy.
 
 func (s *Store) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, app deputy.ApplicationID, resource deputy.ResourceID) (c *deputy.ConsentRecord, err error) {
 	err = s.readers.with(ctx, func(q querier) (err error) {
-		c, err = consents.one(ctx, q, "zone_id = $1 AND user_id = $2 AND application_id = $3 AND resource_id = $4",
-			string(zone), string(user), string(app), string(resource))
+		c, err = consent(ctx, q, zone, user, app, resource)
 		return err
 	})
 	return c, s.fault(err)

@@ -606,7 +606,15 @@ func consentRecords(w *world) {
 	w.is(err, deputy.NotFound)
 	for _, scopes := range [][]string{{"read"}, {"read", "write"}} {
 		c.Scopes = scopes
-		w.insert(func(t deputy.Tx) error { return t.PutConsent(w.ctx, c) })
+		w.insert(func(t deputy.Tx) error {
+			if err := t.PutConsent(w.ctx, c); err != nil {
+				return err
+			}
+			w.same(c, sure(t.Consent(w.ctx, c.ZoneID, "u", "a", "r"))) // a transaction sees its own
+			_, err := t.Consent(w.ctx, c.ZoneID, "u", "a", "other")
+			w.is(err, deputy.NotFound)
+			return nil
+		})
 		w.same(c, sure(w.Consent(w.ctx, c.ZoneID, "u", "a", "r")))
 	}
 	_, err = w.Consent(w.ctx, "elsewhere", "u", "a", "r")
@@ -641,6 +649,11 @@ func keys(w *world) {
 	w.insert(func(t deputy.Tx) error { return t.UpdateSigningKey(w.ctx, first) })
 	w.same([]deputy.SigningKey{first, second}, w.delta(since).Keys)
 	w.is(w.write(func(t deputy.Tx) error { return t.UpdateSigningKey(w.ctx, of(deputy.PlatformID, "none")) }), deputy.NotFound)
+	since = w.revision()
+	w.insert(func(t deputy.Tx) error { return t.DeleteSigningKey(w.ctx, first.OwnerID, first.ID) })
+	w.same([]deputy.SigningKey{second}, w.delta(since).Keys)
+	w.is(w.write(func(t deputy.Tx) error { return t.DeleteSigningKey(w.ctx, first.OwnerID, first.ID) }), deputy.NotFound)
+	w.is(w.write(func(t deputy.Tx) error { return t.DeleteSigningKey(w.ctx, second.OwnerID, platform.ID) }), deputy.NotFound)
 	if none := sure(w.SigningKeys(w.ctx, "nobody")); len(none) != 0 {
 		w.Error("keys of nobody")
 	}

@@ -15,6 +15,7 @@ var commits = map[string]func(*world){
 	"a failing write leaves the others alone":        isolation,
 	"a panic is an error":                            panics,
 	"a basis that has moved is stale":                basis,
+	"a basis minds what it relies on":                reliance,
 	"a member of a group sees those before it":       groupOrder,
 	"a given-up write does nothing":                  cancelled,
 	"a closed store writes nothing":                  closed,
@@ -166,6 +167,43 @@ func basis(w *world) {
 	e := w.event()
 	e.Basis = &deputy.Basis{Zone: "nowhere", Revision: 1}
 	w.is(w.Write(w.ctx, e, nil), deputy.Stale)
+}
+
+// reliance changes a zone in two ways under a decision that minds one of them.
+func reliance(w *world) {
+	minded := w.resource("minded")
+	w.insert(func(t deputy.Tx) error { return t.Resources().Insert(w.ctx, minded) })
+	decide := func(revision int64) error {
+		e := w.event()
+		e.Basis = &deputy.Basis{Zone: w.zone.ID, Revision: revision, Relies: func(kind deputy.ChangeKind, id string) bool {
+			return kind == deputy.ChangedProvider || kind == deputy.ChangedResource && id == string(minded.ID)
+		}}
+		err := w.Write(w.ctx, e, nil)
+		if w.logged(e) != (err == nil) {
+			w.Errorf("the event is there: %v, with the error %v", w.logged(e), err)
+		}
+		return err
+	}
+	now := w.revision()
+	for range 3 {
+		w.insert(func(t deputy.Tx) error { return t.Resources().Insert(w.ctx, w.resource(string(w.newID()))) })
+	}
+	w.must(decide(now))
+	w.is(decide(now+4), deputy.Stale) // from nowhere
+	w.is(decide(0), deputy.Stale)
+	w.is(decide(-1), deputy.Stale)
+	later := w.revision()
+	w.must(w.write(func(t deputy.Tx) error {
+		_, err := t.Resources().Update(w.ctx, w.in, deputy.ID(minded.ID), func(r *deputy.Resource) error { r.Name = "other"; return nil })
+		return err
+	}))
+	w.is(decide(now), deputy.Stale)
+	w.is(decide(later), deputy.Stale)
+	later = w.revision()
+	w.insert(func(t deputy.Tx) error { return t.Resources().Insert(w.ctx, w.resource("another")) })
+	w.must(decide(later))
+	w.must(w.write(func(t deputy.Tx) error { return t.Zones().Delete(w.ctx, w.owned(), deputy.ID(w.zone.ID)) }))
+	w.is(decide(later), deputy.Stale)
 }
 
 // groupOrder lets decisions and changes of one zone race: whatever shares a

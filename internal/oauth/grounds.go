@@ -1,0 +1,53 @@
+package oauth
+
+import (
+	"slices"
+
+	"deputy/internal/deputy"
+)
+
+// grounds are what a decision rests on of all that a zone's revision covers,
+// so that a change of anything else does not void it: a zone in which
+// applications are registered all day still answers.
+//
+// The zone itself, its keys and its policies count always.
+type grounds struct {
+	applications, resources []string
+	provider                string
+	// Set where the decision would be another with one more of them: something
+	// was looked for and not found, or found by its prefix.
+	anyApplication, anyResource bool
+}
+
+// rely reports whether a change could make the decision another.
+func (g *grounds) rely(kind deputy.ChangeKind, id string) bool {
+	switch kind {
+	case deputy.ChangedApplication:
+		return g.anyApplication || slices.Contains(g.applications, id)
+	case deputy.ChangedResource:
+		return g.anyResource || slices.Contains(g.resources, id)
+	case deputy.ChangedProvider:
+		return g.provider == id
+	}
+	return true
+}
+
+// application notes that the decision rests on an application, or if it is nil
+// on there being none.
+func (g *grounds) application(a *deputy.Application) {
+	if a == nil {
+		g.anyApplication = true
+		return
+	}
+	g.applications = append(g.applications, string(a.ID))
+}
+
+// resource notes that the decision rests on what an identifier names.
+func (g *grounds) resource(r *resource, requested string) {
+	if r == nil || r.identifier != requested {
+		g.anyResource = true
+	}
+	if r != nil {
+		g.resources = append(g.resources, string(r.ID))
+	}
+}

@@ -1,0 +1,139 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"deputy/internal/deputy"
+	"deputy/internal/keys"
+)
+
+const (
+	taskLease = time.Minute
+	purgeStep = 1000 // rows of one transaction
+	purgeRuns = 50   // transactions within one lease
+)
+
+// work does a claimed task and returns when it is due again; the zero time
+// means that it is done.
+type work func(*Server, context.Context, deputy.Task) (again time.Time, err error)
+
+// works has what does the tasks of each kind.
+var works = map[string]work{
+	deputy.TaskPurgeZone:  (*Server).purgeZone,
+	deputy.TaskRotateKeys: (*Server).rotateKeys,
+}
+
+// runTasks claims one due task and does it; more reports that there may be
+// another. A task that fails is due again soon, and then later and later.
+func (s *Server) runTasks(ctx context.Context) (more bool, err error) {
+	kinds := make([]string, 0, len(works))
+	for kind := range works {
+		kinds = append(kinds, kind)
+	}
+	tasks, err := s.store.ClaimTasks(ctx, kinds, 1, taskLease)
+	if err != nil || len(tasks) == 0 {
+		return false, err
+	}
+	t := tasks[0]
+	again, err := works[t.Kind](s, ctx, t)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", t.Kind, err)
+		again = s.cfg.now().Add(time.Duration(min(t.Attempt, 60)) * time.Second)
+	}
+	return true, errors.Join(err, s.store.FinishTask(ctx, t, again))
+}
+
+// purgeZone removes rows of a deleted zone, as many as fit into a lease.
+func (s *Server) purgeZone(ctx context.Context, t deputy.Task) (again time.Time, err error) {
+	for range purgeRuns {
+		left, err := s.store.PurgeZone(ctx, t.ZoneID, purgeStep)
+		if err != nil || !left {
+			return time.Time{}, err
+		}
+	}
+	return s.cfg.now(), nil
+}
+
+// rotateKeys gives the signing keys of a zone or of the platform their turn: a
+// successor is made and published when one is of age, signs once verifiers
+// have had the time to learn of it, and what retired long ago goes. Should two
+// nodes do it at once, because one slept through its lease, there is a key too
+// many, which waits for the next turn.
+func (s *Server) rotateKeys(ctx context.Context, t deputy.Task) (again time.Time, err error) {
+	var to deputy.KeyRotation
+	if err := json.Unmarshal(t.Data, &to); err != nil {
+		return again, err
+	}
+	owner, now := deputy.PlatformID, s.cfg.now()
+	if t.ZoneID != "" {
+		zone, err := s.store.Zones().Get(ctx, deputy.Scope{Organization: to.OrganizationID}, deputy.ID(t.ZoneID))
+		if deputy.KindOf(err) == deputy.NotFound {
+			return again, nil // deleted: its keys go with it
+		}
+		if err != nil {
+			return again, err
+		}
+		owner, to.KeyID = deputy.ID(zone.ID), zone.KeyID
+	}
+	rows, err := s.store.SigningKeys(ctx, owner)
+	if err != nil {
+		return again, err
+	}
+	made, err := s.turnKeys(ctx, keys.Next(rows, now, keys.DefaultMaxAge), owner, to, now)
+	if err != nil {
+		return again, err
+	}
+	again = now.Add(deputy.KeyCheck)
+	for _, row := range append(rows, made...) {
+		known := row.CreatedAt.Add(keys.PublishedAhead)
+		if row.State == deputy.KeyNext && known.After(now) && known.Before(again) {
+			again = known
+		}
+	}
+	return again, nil
+}
+
+// turnKeys does what a turn asks for, and returns the keys it made.
+func (s *Server) turnKeys(ctx context.Context, turn keys.Turn, owner deputy.ID, to deputy.KeyRotation, now time.Time) (made []deputy.SigningKey, err error) {
+	if len(turn.Make)+len(turn.Update)+len(turn.Remove) == 0 {
+		return nil, nil
+	}
+	for _, algorithm := range turn.Make {
+		_, row, err := keys.Generate(ctx, s.vault, s.pool, keys.Spec{
+			Owner: owner, DataKey: to.KeyID, Algorithm: algorithm, State: deputy.KeyNext, Now: now,
+		})
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, row)
+	}
+	event := &deputy.Event{
+		ID: deputy.EventID(deputy.NewID(now)), Time: now, Type: "keys:rotate", Outcome: deputy.Success,
+		OrganizationID: to.OrganizationID, Actor: deputy.Actor{Type: "platform"}, Target: &deputy.Target{Type: "platform", ID: string(owner)},
+	}
+	if owner != deputy.PlatformID {
+		event.ZoneID, event.Target.Type = deputy.ZoneID(owner), "zone"
+	}
+	return made, s.store.Write(ctx, event, func(tx deputy.Tx) error {
+		for _, row := range made {
+			if err := tx.InsertSigningKey(ctx, row); err != nil {
+				return err
+			}
+		}
+		for _, row := range turn.Update {
+			if err := tx.UpdateSigningKey(ctx, row); err != nil {
+				return err
+			}
+		}
+		for _, id := range turn.Remove {
+			if err := tx.DeleteSigningKey(ctx, owner, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
