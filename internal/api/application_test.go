@@ -20,6 +20,8 @@ func TestApplications(t *testing.T) {
 				"protocols":{"oauth2":{"redirect_uris":["com.example.mobile://oauth/callback","http://127.0.0.1/cb"],"post_logout_redirect_uris":["https://full.test/bye"]}}}`},
 		step{do: "POST /zones/{zone}/applications", body: `{"identifier":"x","name":"X","dependencies":[{"id":"none"}]}`, status: 400, want: `{"details":[{"field":"dependencies[0].id"}]}`},
 		step{do: "GET /zones/{zone}/applications?identifier=x", status: 200, want: `{"items":[]}`},
+		step{do: "GET /zones/{zone}/applications?identifier=%zz", status: 400, want: errorBody(400, "bad_request")},
+		step{do: "GET /zones/{zone}/applications?identifier=x;limit=1", status: 400},
 		step{do: "POST /zones/{zone}/applications", body: `{"identifier":"x","name":"X","protocols":{"oauth2":{"redirect_uris":["not a uri"]}}}`, status: 400},
 		step{do: "POST /zones/{zone}/applications", body: `{"identifier":"x","name":"X","traits":["king"]}`, status: 400, want: `{"code":"validation_error","details":[{"field":"traits"}]}`},
 		step{do: "POST /zones/{zone}/applications", body: `{"identifier":"one","name":"One","traits":"gateway"}`, status: 200, want: `{"traits":["gateway"]}`, events: []string{"applications:create"}},

@@ -112,14 +112,18 @@ func (c *call) values(name string) []string {
 func (a *API) authenticate(hc huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(hc)
 	c := callOf(hc.Context())
-	c.param, c.header, c.sent = r.PathValue, r.Header.Get, r.URL.Query()
-	c.query, c.answer = plainNames(c.sent), w.Header()
 	caller, err := a.callerOf(hc.Context(), r)
 	if err != nil {
 		writeProblem(w, problem(hc.Context(), err))
 		return
 	}
-	c.caller = caller
+	sent, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil { // what cannot be read must not widen a list by being left out
+		writeProblem(w, problem(hc.Context(), deputy.Errorf(deputy.Invalid, "the query is malformed")))
+		return
+	}
+	c.caller, c.answer, c.param, c.header = caller, w.Header(), r.PathValue, r.Header.Get
+	c.sent, c.query = sent, plainNames(sent)
 	next(hc)
 }
 

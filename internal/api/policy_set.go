@@ -221,9 +221,9 @@ type Manifest struct {
 
 // ManifestEntry pins one policy version.
 type ManifestEntry struct {
-	PolicyID        string        `json:"policy_id"`
-	PolicyVersionID string        `json:"policy_version_id"`
-	SHA             Patch[string] `json:"sha,omitzero" doc:"Hash of the version; filled in here, ignored when sent."`
+	PolicyID        string           `json:"policy_id"`
+	PolicyVersionID string           `json:"policy_version_id"`
+	SHA             Nullable[string] `json:"sha,omitzero" doc:"Hash of the version; filled in here, ignored when sent."`
 }
 
 // Attestation is what the zone's key signed about a set version.
@@ -280,7 +280,7 @@ func viewSetVersion(c *call, d *deputy.PolicySetVersion) PolicySetVersion {
 		CreatedBy: d.CreatedBy, CreatedAt: Time(d.CreatedAt), ArchivedAt: timePointer(d.ArchivedAt), ArchivedBy: pointer(d.ArchivedBy),
 	}
 	for _, e := range d.Manifest {
-		v.Manifest.Entries = append(v.Manifest.Entries, ManifestEntry{string(e.PolicyID), string(e.PolicyVersionID), Set(e.SHA)})
+		v.Manifest.Entries = append(v.Manifest.Entries, ManifestEntry{string(e.PolicyID), string(e.PolicyVersionID), SetNullable(e.SHA)})
 	}
 	return v
 }

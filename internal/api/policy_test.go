@@ -98,8 +98,12 @@ forbid (principal, action, resource) when { context has impersonate && context.i
 		version("permit (principal is Keycard::Robot, action, resource);"):                                                             "cedar_raw",
 		version("permit (principal, action, resource) when { " + strings.Repeat("(", 200) + "true" + strings.Repeat(")", 200) + " };"): "cedar_raw",
 		`{"schema_version":"` + schema + `","cedar_json":{"effect":"maybe"}}`:                                                          "cedar_json",
+		`{"schema_version":"` + schema + `","cedar_json":{"effect":"permit","principal":{"op":"All"},"action":{"op":"All"},"resource":{"op":"All"},"conditions":[{"kind":"when","body":{"Value":1.5}}]}}`: "cedar_json",
 	} {
-		s.run(step{do: post, body: body, status: 400, want: `{"code":"validation_error"}`, keep: []string{"field=details.0.field"}})
+		s.run(step{do: post, body: body, status: 400, want: `{"code":"validation_error"}`, keep: []string{"field=details.0.field", "message=details.0.message"}})
+		if strings.Contains(s.vars["message"], "jsontext") {
+			t.Errorf("%s names types of the program: %s", body, s.vars["message"])
+		}
 		if s.vars["field"] != field {
 			t.Errorf("%s blames %q, want %q", body, s.vars["field"], field)
 		}
@@ -218,7 +222,7 @@ func TestPolicySetVersions(t *testing.T) {
 	manifest := func(entries string) string {
 		return `{"schema_version":"` + schema + `","manifest":{"entries":[` + entries + `]}}`
 	}
-	const one, two = `{"policy_id":"{one}","policy_version_id":"{one-version}","sha":"lies"}`, `{"policy_id":"{two}","policy_version_id":"{two-version}"}`
+	const one, two = `{"policy_id":"{one}","policy_version_id":"{one-version}","sha":"lies"}`, `{"policy_id":"{two}","policy_version_id":"{two-version}","sha":null}`
 	s.run(
 		step{do: "GET /zones/{zone}/policy-sets", status: 200, keep: []string{"default=items.0.id", "default-version=items.0.active_version_id"}},
 		step{do: "POST /zones/{zone}/policy-sets", body: `{"name":"Mine"}`, status: 201, keep: []string{"set=id", "tag=header:ETag"}, events: []string{"policy_sets:create"}},

@@ -92,7 +92,9 @@ func jsonFinding(err error) finding {
 			}
 			cause = semantic.Err
 		default:
-			return finding{message: at(where, cause.Error())}
+			// The engine goes on with what its JSON reader said of the number.
+			message, _, _ := strings.Cut(cause.Error(), ": jsontext.")
+			return finding{message: at(where, message)}
 		}
 	}
 }
