@@ -19,6 +19,14 @@ type interposed struct {
 	writes                                atomic.Int64 // of issuances
 }
 
+// once runs what f holds, the first time.
+func once(f *func()) {
+	if run := *f; run != nil {
+		*f = nil
+		run()
+	}
+}
+
 func (*interposed) Revision(deputy.ZoneID) int64 { return 0 }
 
 func (s *interposed) Write(ctx context.Context, e *deputy.Event, apply func(deputy.Tx) error) error {
