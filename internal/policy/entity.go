@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"hash/maphash"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -77,45 +78,52 @@ type ApplicationFacts struct {
 type Application struct {
 	facts ApplicationFacts
 	uid   types.EntityUID
-	base  drawn // with the dependencies that no context resource switches on
-
-	mu          sync.Mutex
-	conditional map[deputy.ResourceID]*drawn // with those that one does
+	slot  uint64 // in recent
 }
 
 // NewApplication builds an application. It keeps the slices of facts, which
 // must not change afterwards.
 func NewApplication(facts ApplicationFacts) *Application {
-	a := &Application{facts: facts, uid: types.NewEntityUID(applicationType, types.String(facts.ID))}
-	for _, d := range facts.Dependencies {
-		for _, r := range d.WhenAccessing {
-			if a.conditional == nil {
-				a.conditional = map[deputy.ResourceID]*drawn{}
-			}
-			a.conditional[r] = nil
-		}
+	return &Application{
+		facts: facts,
+		uid:   types.NewEntityUID(applicationType, types.String(facts.ID)),
+		slot:  maphash.String(recentSeed, string(facts.ID)) % uint64(len(recent)),
 	}
-	return a
 }
+
+// drawing is an application as an entity, in one shape and while accessing one
+// resource.
+type drawing struct {
+	of        *Application
+	shape     shape
+	accessing deputy.ResourceID
+	entity    types.Entity
+}
+
+// recent holds the latest drawings. An application that decides often finds its
+// own again; to keep one with every application would make callers' caches half
+// as heavy again, for the microsecond that drawing takes.
+var (
+	recent     [1 << 10]atomic.Pointer[drawing]
+	recentSeed = maphash.MakeSeed()
+)
 
 // entity returns the application as it is while accessing the given resource,
 // which may be nil.
 func (a *Application) entity(s shape, accessing *Resource) *types.Entity {
-	if accessing == nil || a.conditional == nil {
-		return a.base.in(s, func() types.Entity { return a.draw(s, "") })
+	var id deputy.ResourceID // empty unless it switches a dependency on
+	if accessing != nil && slices.ContainsFunc(a.facts.Dependencies, func(d Dependency) bool {
+		return slices.Contains(d.WhenAccessing, accessing.facts.ID)
+	}) {
+		id = accessing.facts.ID
 	}
-	id := accessing.facts.ID
-	a.mu.Lock()
-	d, named := a.conditional[id]
-	if named && d == nil {
-		d = new(drawn)
-		a.conditional[id] = d
+	slot := &recent[a.slot]
+	if d := slot.Load(); d != nil && d.of == a && d.shape == s && d.accessing == id {
+		return &d.entity
 	}
-	a.mu.Unlock()
-	if !named {
-		return a.base.in(s, func() types.Entity { return a.draw(s, "") })
-	}
-	return d.in(s, func() types.Entity { return a.draw(s, id) })
+	d := &drawing{of: a, shape: s, accessing: id, entity: a.draw(s, id)}
+	slot.Store(d)
+	return &d.entity
 }
 
 func (a *Application) draw(s shape, accessing deputy.ResourceID) types.Entity {
