@@ -24,7 +24,7 @@ func newServe() *cobra.Command {
 		}
 		// Memory that waits to be collected costs more than collecting it sooner.
 		if os.Getenv("GOGC") == "" {
-			debug.SetGCPercent(40)
+			debug.SetGCPercent(60)
 		}
 		s, err := server.Open(c.Context(), cfg, os.Stderr)
 		if err != nil {

@@ -22,7 +22,7 @@ const leeway = time.Minute
 
 // maxRemembered is how many tokens are remembered as verified, somewhat more
 // than a kilobyte each.
-const maxRemembered = 16_384
+const maxRemembered = 4096
 
 // verified is a token of ours whose signature was found good. Whether it may
 // still be used is asked each time.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"deputy/internal/deputy"
@@ -370,12 +371,16 @@ func appendToken(b []byte, token string) []byte {
 	return append(append(append(appendName(b, "access_token"), '"'), token...), '"')
 }
 
+// answers holds the memory of answers that have left.
+var answers = sync.Pool{New: func() any { return new([]byte) }}
+
 // writeCredential answers with a credential (RFC 6749 §5.1, RFC 8693 §2.2.1).
 func writeCredential(w http.ResponseWriter, i *issuance, c *credential) {
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["Pragma"] = jsonType, noStore, noCache
 	h["Access-Control-Allow-Origin"] = anyone
-	b := append(make([]byte, 0, len(c.token)+256), '{')
+	memory := answers.Get().(*[]byte)
+	b := append((*memory)[:0], '{')
 	b = appendToken(b, c.token)
 	if i.subject != nil {
 		b = appendMember(b, "issued_token_type", typeAccessToken)
@@ -386,5 +391,8 @@ func writeCredential(w http.ResponseWriter, i *issuance, c *credential) {
 		b = appendScopes(appendName(b, "scope"), c.scopes)
 	}
 	b = appendMember(b, "user_id", string(i.event.UserID))
-	_, _ = w.Write(append(b, '}')) // a client that has gone needs no answer
+	b = append(b, '}')
+	_, _ = w.Write(b) // a client that has gone needs no answer
+	*memory = b
+	answers.Put(memory)
 }
