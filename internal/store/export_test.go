@@ -22,3 +22,7 @@ func (s *Store) ZoneTables(ctx context.Context) (all, emptied []string, err erro
 	}
 	return all, emptied, err
 }
+
+// BoundTickets bounds the tickets of a kind to n bytes, little enough for a
+// test.
+func (s *Store) BoundTickets(n int64) { s.ticketBound = n }
