@@ -110,7 +110,7 @@ func (b *birth) addPolicies(z *deputy.Zone, now time.Time) error {
 	}
 	b.set = &deputy.PolicySet{
 		ID: deputy.NewID(now), ZoneID: z.ID, Owner: deputy.Platform, Name: policy.DefaultSetName,
-		TargetType: zoneTarget, TargetID: string(z.ID), CreatedBy: platformActor, CreatedAt: now, UpdatedAt: now,
+		TargetType: deputy.ZoneTarget, TargetID: string(z.ID), CreatedBy: platformActor, CreatedAt: now, UpdatedAt: now,
 	}
 	b.setVersion = &deputy.PolicySetVersion{
 		ID: deputy.NewID(now), ZoneID: z.ID, PolicySetID: b.set.ID, Owner: deputy.Platform,

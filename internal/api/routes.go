@@ -33,6 +33,7 @@ func (a *API) routes() {
 
 	resources.mountAll(a, list, get, create, patch, remove)
 
+	a.mountPolicySchemas()
 	policies.mountAll(a, list, get, create, patch)
 	mount(a, tagged(archiving(policies.operation(remove), "policy", "policies:archive")), a.archivePolicy)
 
@@ -41,12 +42,16 @@ func (a *API) routes() {
 	mount(a, policyVersions.operation(create), a.createPolicyVersion)
 	mount(a, archiving(policyVersions.operation(remove), "policy-version", "policy_versions:archive"), a.archivePolicyVersion)
 
+	a.mountPolicyDrafts()
+
 	policySets.mountAll(a, list, get, patch)
 	mount(a, policySets.operation(create), a.createPolicySet)
 	mount(a, tagged(archiving(policySets.operation(remove), "policy-set", "policy_sets:archive")), a.archivePolicySet)
 
 	policySetVersions.mountAll(a, list, get)
-	mount(a, policySetVersions.operation(create), a.createSetVersion)
+	add := policySetVersions.operation(create)
+	add.Errors = []int{http.StatusServiceUnavailable}
+	mount(a, add, a.createSetVersion)
 	activate := policySetVersions.operation(patch)
 	activate.ID, activate.Action, activate.Summary = "activate-policy-set-version", "policy_set_versions:activate", "Make a policy set version the zone's active one"
 	activate.Doc = "It decides for every request from now on; whatever was active before is unbound. An older version may be activated again."
@@ -57,6 +62,7 @@ func (a *API) routes() {
 		Action: "policy_versions:list", Tag: policySetVersions.Tag, Summary: "List the policy versions that a policy set version pins",
 		Status: http.StatusOK, Query: pinnedList.document(), Headers: policyHeaders,
 	}, a.listPinned)
+	a.mountPolicySetDrafts()
 
 	a.mountAudit()
 }

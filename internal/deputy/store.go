@@ -60,6 +60,11 @@ type View interface {
 	PolicyVersions() Reads[PolicyVersion]
 	PolicySets() Reads[PolicySet]
 	PolicySetVersions() Reads[PolicySetVersion]
+	// PolicySchemas are of no zone: their scope is empty, their ids are versions.
+	PolicySchemas() Reads[PolicySchema]
+	// PolicyDrafts are named by their policies, PolicySetDrafts by their sets.
+	PolicyDrafts() Reads[PolicyDraft]
+	PolicySetDrafts() Reads[PolicySetDraft]
 
 	// Account returns what a management caller's client id rests on, in one
 	// consistent read. It is NotFound when the client id is unknown.
@@ -119,6 +124,7 @@ type Tx interface {
 	Users() Writes[User]
 	Sessions() Writes[Session]
 	Grants() Writes[Grant]
+	// Policies, PolicySets: Delete also removes the draft.
 	Policies() Writes[Policy]
 	// PolicyVersions: Insert gives the version its number and updates the
 	// policy's latest members. The scope's Parent is the policy.
@@ -127,9 +133,13 @@ type Tx interface {
 	// PolicySetVersions: Insert gives the version its number and updates the
 	// set's latest members. The scope's Parent is the set.
 	PolicySetVersions() Archives[PolicySetVersion]
+	PolicySchemas() Writes[PolicySchema]
+	PolicyDrafts() Writes[PolicyDraft]
+	PolicySetDrafts() Writes[PolicySetDraft]
 
-	// Activate binds a set version as the zone's active one, in place of
-	// whatever was, and returns the id of that (empty when none).
+	// Activate binds a set version as the active one of its set's target, in
+	// place of whatever was, and returns the id of that (empty when none). What
+	// is bound at the zone decides there.
 	Activate(ctx context.Context, zone ZoneID, set, version ID) (previous ID, err error)
 	PutConsent(ctx context.Context, c *ConsentRecord) error
 	// Touch notes that a credential was used: its application session is written

@@ -57,6 +57,8 @@ type Zone struct {
 	// ActivePolicySetVersionID is the one set version that decides. A zone never
 	// loses it by a call.
 	ActivePolicySetVersionID ID
+	// PolicySchema is the schema that clients preselect. It decides nothing.
+	PolicySchema string
 
 	// Revision counts every change that an issuance could depend on: of the zone
 	// and of anything in it that a snapshot or cache may hold.

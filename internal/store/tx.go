@@ -220,6 +220,12 @@ func (x *tx) PolicySetVersions() deputy.Archives[deputy.PolicySetVersion] {
 	}}
 }
 
+func (x *tx) PolicySchemas() deputy.Writes[deputy.PolicySchema] { return writing(x, policySchemas) }
+func (x *tx) PolicyDrafts() deputy.Writes[deputy.PolicyDraft]   { return writing(x, policyDrafts) }
+func (x *tx) PolicySetDrafts() deputy.Writes[deputy.PolicySetDraft] {
+	return writing(x, policySetDrafts)
+}
+
 func (x *tx) Activate(_ context.Context, zone deputy.ZoneID, set, version deputy.ID) (deputy.ID, error) {
 	return activate(x.ctx, x, zone, set, version)
 }
