@@ -21,6 +21,11 @@ type PolicySchema struct {
 	ArchivedAt      *Time   `json:"archived_at,omitzero"`
 }
 
+// PolicySchemaDefault makes a schema the zone's default: asking is enough.
+type PolicySchemaDefault struct {
+	Body Value `json:"body,omitzero" doc:"Ignored, as is any other member."`
+}
+
 // schemaFormat is which form of a schema is shown.
 var schemaFormat = parameter{Name: "format", Enum: []string{"cedar", "json"}, Doc: "The form of the schema; json unless said."}
 
@@ -93,7 +98,7 @@ func (a *API) getPolicySchema(ctx context.Context, c *call, in *empty) (*output[
 }
 
 // setDefaultSchema makes a schema the one that clients of the zone preselect.
-func (a *API) setDefaultSchema(ctx context.Context, c *call, _ *input[Value]) (*output[PolicySchema], error) {
+func (a *API) setDefaultSchema(ctx context.Context, c *call, _ *input[PolicySchemaDefault]) (*output[PolicySchema], error) {
 	version := deputy.ID(c.param("version"))
 	var d *deputy.PolicySchema
 	err := a.write(ctx, c, policySchemas.target(version), func(tx deputy.Tx) (err error) {

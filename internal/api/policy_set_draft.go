@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	"deputy/internal/deputy"
 )
@@ -68,9 +67,7 @@ func (a *API) mountPolicySetDrafts() {
 	save.Doc = "It replaces the one there is. What it pins must exist; what keeps a version from pinning it is told as warnings."
 	mount(a, save, a.putSetDraft)
 	mount(a, policySetDrafts.draft(remove), policySetDrafts.remove(a))
-	publish := policySetDrafts.draft(create)
-	publish.Errors = append(publish.Errors, http.StatusServiceUnavailable)
-	mount(a, publish, a.publishSetDraft)
+	mount(a, policySetDrafts.draft(create), a.publishSetDraft)
 	pinned := policySetDrafts.draft(get)
 	pinned.ID, pinned.Path, pinned.Action, pinned.ETag = "list-policies-of-policy-set-draft", pinned.Path+"/policies", "policy_versions:list", false
 	pinned.Summary, pinned.Query = "List the policy versions that the draft of a policy set pins", pinnedList.document()

@@ -49,9 +49,7 @@ func (a *API) routes() {
 	mount(a, tagged(archiving(policySets.operation(remove), "policy-set", "policy_sets:archive")), a.archivePolicySet)
 
 	policySetVersions.mountAll(a, list, get)
-	add := policySetVersions.operation(create)
-	add.Errors = []int{http.StatusServiceUnavailable}
-	mount(a, add, a.createSetVersion)
+	mount(a, policySetVersions.operation(create), a.createSetVersion)
 	activate := policySetVersions.operation(patch)
 	activate.ID, activate.Action, activate.Summary = "activate-policy-set-version", "policy_set_versions:activate", "Make a policy set version the zone's active one"
 	activate.Doc = "It decides for every request from now on; whatever was active before is unbound. An older version may be activated again."
