@@ -59,6 +59,9 @@ type Zone struct {
 	ActivePolicySetVersionID ID
 	// PolicySchema is the schema that clients preselect. It decides nothing.
 	PolicySchema string
+	// ShadowPolicySetVersionID is the set version that is asked as well, without
+	// a say; empty when there is none.
+	ShadowPolicySetVersionID ID
 
 	// Revision counts every change that an issuance could depend on: of the zone
 	// and of anything in it that a snapshot or cache may hold.

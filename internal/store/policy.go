@@ -111,8 +111,8 @@ var policySets = declare(table[deputy.PolicySet]{
 	stamp:  func(s *deputy.PolicySet) (*int64, *time.Time) { return &s.Revision, &s.UpdatedAt },
 	change: func(s *deputy.PolicySet) change { return change{s.ZoneID, deputy.ChangedPolicies, ""} },
 	cascade: func(ctx context.Context, x *tx, s *deputy.PolicySet) error {
-		if s.ActiveVersion != 0 {
-			return deputy.Errorf(deputy.Conflict, "the policy set is active")
+		if s.ActiveVersion != 0 || s.ShadowVersion != 0 {
+			return deputy.Errorf(deputy.Conflict, "the policy set is bound")
 		}
 		return x.each(ctx, []any{string(s.ZoneID), string(s.ID)},
 			"DELETE FROM policy_set_versions WHERE zone_id = $1 AND policy_set_id = $2", "DELETE FROM policy_set_drafts WHERE zone_id = $1 AND policy_set_id = $2")
@@ -208,9 +208,37 @@ var policySetDrafts = declare(table[deputy.PolicySetDraft]{
 	stamp: func(d *deputy.PolicySetDraft) (*int64, *time.Time) { return &d.Revision, &d.UpdatedAt },
 })
 
-// activate binds a set version at the target of its set. The zone's row is what
-// those wait for who bind at the same time.
-func activate(ctx context.Context, x *tx, zone deputy.ZoneID, set, version deputy.ID) (previous deputy.ID, err error) {
+// binding is a way for a set version to be bound at the target of its set: each
+// target has at most one in each way. The set says which; of a zone, so does the
+// zone.
+type binding struct {
+	column string // of the zone
+	among  string // which sets are bound
+	held   func(*deputy.PolicySet) deputy.ID
+	note   func(s *deputy.PolicySet, number int, version deputy.ID)
+}
+
+var (
+	activeBinding = binding{
+		"active_policy_set_version_id", "active",
+		func(s *deputy.PolicySet) deputy.ID { return s.ActiveVersionID },
+		func(s *deputy.PolicySet, number int, version deputy.ID) {
+			s.ActiveVersion, s.ActiveVersionID = number, version
+		},
+	}
+	shadowBinding = binding{
+		"shadow_policy_set_version_id", "shadow_version_id <> ''",
+		func(s *deputy.PolicySet) deputy.ID { return s.ShadowVersionID },
+		func(s *deputy.PolicySet, number int, version deputy.ID) {
+			s.ShadowVersion, s.ShadowVersionID = number, version
+		},
+	}
+)
+
+// bind makes a set version the one bound in this way at the target of its set,
+// and returns the one that was. The zone's row is what those wait for who bind
+// at the same time.
+func (b *binding) bind(ctx context.Context, x *tx, zone deputy.ZoneID, set, version deputy.ID) (previous deputy.ID, err error) {
 	v, err := policySetVersions.get(ctx, x, deputy.Scope{Zone: zone, Parent: set}, version, "")
 	if err != nil {
 		return "", err
@@ -222,30 +250,39 @@ func activate(ctx context.Context, x *tx, zone deputy.ZoneID, set, version deput
 	if err != nil {
 		return "", err
 	}
-	bound, err := policySets.many(ctx, x, "zone_id = $1 AND target_type = $2 AND target_id = $3 AND active", string(zone), s.TargetType, s.TargetID)
+	bound, err := policySets.many(ctx, x, "zone_id = $1 AND target_type = $2 AND target_id = $3 AND "+b.among, string(zone), s.TargetType, s.TargetID)
 	if err != nil {
 		return "", err
 	}
 	for _, old := range bound {
-		if previous = old.ActiveVersionID; previous == version {
+		if previous = b.held(old); previous == version {
 			return previous, nil
 		}
-		if err := bind(ctx, x, zone, old.ID, 0, ""); err != nil {
+		if err := b.write(ctx, x, zone, old.ID, 0, ""); err != nil {
 			return "", err
 		}
 	}
-	if err := bind(ctx, x, zone, set, v.Version, version); err != nil || s.TargetType != deputy.ZoneTarget {
-		return previous, err
-	}
-	_, err = x.exec(ctx, "UPDATE zones SET active_policy_set_version_id = $1 WHERE id = $2", string(version), string(zone))
-	return previous, err
+	return previous, b.write(ctx, x, zone, set, v.Version, version)
 }
 
-// bind writes down in a set which of its versions is active.
-func bind(ctx context.Context, x *tx, zone deputy.ZoneID, set deputy.ID, number int, version deputy.ID) error {
-	_, err := policySets.update(ctx, x, deputy.Scope{Zone: zone}, set, func(s *deputy.PolicySet) error {
-		s.ActiveVersion, s.ActiveVersionID = number, version
+// write notes in a set, and in the zone when that is its target, what is bound.
+func (b *binding) write(ctx context.Context, x *tx, zone deputy.ZoneID, set deputy.ID, number int, version deputy.ID) error {
+	s, err := policySets.update(ctx, x, deputy.Scope{Zone: zone}, set, func(s *deputy.PolicySet) error {
+		b.note(s, number, version)
 		return nil
 	})
+	if err != nil || s.TargetType != deputy.ZoneTarget {
+		return err
+	}
+	_, err = x.exec(ctx, "UPDATE zones SET "+b.column+" = $1 WHERE id = $2", string(version), string(zone))
 	return err
+}
+
+// unshadow unbinds the shadow of a set.
+func unshadow(ctx context.Context, x *tx, zone deputy.ZoneID, set deputy.ID) (previous deputy.ID, err error) {
+	s, err := policySets.get(ctx, x, deputy.Scope{Zone: zone}, set, "")
+	if err != nil || s.ShadowVersionID == "" {
+		return "", err
+	}
+	return s.ShadowVersionID, shadowBinding.write(ctx, x, zone, set, 0, "")
 }

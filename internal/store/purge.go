@@ -22,6 +22,7 @@ var purged = []struct{ table, scope, id string }{
 	{"resources", "zone_id", "id"},
 	{"providers", "zone_id", "id"},
 	{"policy_set_drafts", "zone_id", "policy_set_id"},
+	{"policy_entities", "zone_id", "id"},
 	{"policy_set_versions", "zone_id", "id"},
 	{"policy_sets", "zone_id", "id"},
 	{"policy_drafts", "zone_id", "policy_id"},

@@ -32,6 +32,7 @@ var zones = declare(table[deputy.Zone]{
 			{"key_id", &z.KeyID},
 			{"active_policy_set_version_id", &z.ActivePolicySetVersionID},
 			{"policy_schema", &z.PolicySchema},
+			{"shadow_policy_set_version_id", &z.ShadowPolicySetVersionID},
 			{"revision", &z.Revision},
 			{"deleted_at", optionalMicros{&z.DeletedAt}},
 			{"created_at", micros{&z.CreatedAt}},
