@@ -41,7 +41,7 @@ var policySchemas = Noun[deputy.PolicySchema, PolicySchema, empty, empty]{
 		},
 	},
 	Headers: policyHeaders,
-	Scope:   func(*call) deputy.Scope { return deputy.Scope{} },
+	Scope:   func(c *call) deputy.Scope { return deputy.Scope{Zone: c.zone.ID} }, // they are the same in every zone, cursors are not
 	Reads:   func(v deputy.View) deputy.Reads[deputy.PolicySchema] { return v.PolicySchemas() },
 	ID:      func(d *deputy.PolicySchema) deputy.ID { return deputy.ID(d.Version) },
 	Narrow: func(_ context.Context, _ *API, c *call, q *asked) error {

@@ -151,9 +151,6 @@ func (a *API) putSetDraft(ctx context.Context, c *call, in *input[PolicySetDraft
 
 // readSetDraft returns the draft that a request describes.
 func (a *API) readSetDraft(ctx context.Context, c *call, in *PolicySetDraftPut) (*deputy.PolicySetDraft, error) {
-	if _, err := schemaNamed(in.SchemaVersion); err != nil {
-		return nil, err
-	}
 	d := &deputy.PolicySetDraft{
 		ZoneID: c.zone.ID, PolicySetID: deputy.ID(c.param("policy_set_id")), SchemaVersion: in.SchemaVersion, Manifest: in.Manifest.V.entries(),
 		BaseVersionID: deputy.ID(in.BaseVersionID.V), UpdatedBy: c.actor(), CreatedAt: c.at, UpdatedAt: c.at, Revision: c.at.UnixMicro(),
@@ -162,6 +159,9 @@ func (a *API) readSetDraft(ctx context.Context, c *call, in *PolicySetDraftPut) 
 	in.Description.To(&d.Description)
 	if _, err := a.store.PolicySets().Get(ctx, policySets.scope(c), d.PolicySetID); err != nil {
 		return nil, missing(err, policySets.Name)
+	}
+	if _, err := schemaNamed(in.SchemaVersion); err != nil {
+		return nil, err
 	}
 	if d.BaseVersionID != "" {
 		base, err := a.store.PolicySetVersions().Get(ctx, policySetVersions.scope(c), d.BaseVersionID)

@@ -2,14 +2,10 @@ package api
 
 import (
 	"context"
-	"encoding/base64"
 	"net/http"
 	"strconv"
 
-	"github.com/go-json-experiment/json"
-
 	"deputy/internal/deputy"
-	"deputy/internal/keys"
 	"deputy/internal/policy"
 )
 
@@ -40,20 +36,6 @@ type ManifestEntry struct {
 	PolicyID        string           `json:"policy_id"`
 	PolicyVersionID string           `json:"policy_version_id"`
 	SHA             Nullable[string] `json:"sha,omitzero" doc:"Hash of the version; filled in here, ignored when sent."`
-}
-
-// Attestation is what the zone's key signed about a set version.
-type Attestation struct {
-	V                int    `json:"v" enum:"1"`
-	Type             string `json:"type" enum:"policy_set_attestation"`
-	Status           string `json:"status" enum:"created,re_signed"`
-	ZoneID           string `json:"zone_id"`
-	PolicySetID      string `json:"policy_set_id"`
-	PolicySetVersion int    `json:"policy_set_version"`
-	ManifestSHA      string `json:"manifest_sha"`
-	KeyID            string `json:"key_id" doc:"kid of the key in the zone's JWKS."`
-	AttestedBy       string `json:"attested_by"`
-	AttestedAt       Time   `json:"attested_at"`
 }
 
 // PolicySetVersionCreate makes a set version.
@@ -115,26 +97,6 @@ func (m *Manifest) entries() []deputy.ManifestEntry {
 	return out
 }
 
-// viewAttestation returns the statement inside an attestation.
-func viewAttestation(signed []byte) *Attestation {
-	var jws keys.Flattened
-	if len(signed) == 0 || json.Unmarshal(signed, &jws) != nil {
-		return nil
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(jws.Payload)
-	if err != nil {
-		return nil
-	}
-	s, err := policy.ParseStatement(payload)
-	if err != nil {
-		return nil
-	}
-	return &Attestation{
-		V: 1, Type: "policy_set_attestation", Status: string(s.Status), ZoneID: string(s.ZoneID), PolicySetID: string(s.PolicySetID),
-		PolicySetVersion: s.PolicySetVersion, ManifestSHA: s.ManifestSHA, KeyID: s.KeyID, AttestedBy: s.AttestedBy, AttestedAt: Time(s.AttestedAt),
-	}
-}
-
 // attestTries bounds how often a version is signed again because another node
 // took the number it was signed with. Here the versions of one set are made one
 // after the other.
@@ -187,7 +149,7 @@ func (a *API) addSetVersion(ctx context.Context, c *call, v *deputy.PolicySetVer
 			return missing(err, policySets.Name)
 		}
 		number, taken := set.LatestVersion+1, false
-		if err := attest(v, number, signer, c.actor(), c.at); err != nil {
+		if err := attest(v, number, signer, c.actor(), c.at, policy.Created); err != nil {
 			return err
 		}
 		err = a.write(ctx, c, policySetVersions.target(v.ID), func(tx deputy.Tx) error {
@@ -283,19 +245,6 @@ func resolve(ctx context.Context, in deputy.Reads[deputy.PolicyVersion], zone de
 // entryField is the path of a member of a manifest's entry.
 func entryField(i int, member string) string {
 	return "manifest.entries[" + strconv.Itoa(i) + "]." + member
-}
-
-// attester returns the zone's key that signs attestations.
-func (a *API) attester(ctx context.Context, zone *deputy.Zone) (*keys.Signer, error) {
-	rows, err := a.store.SigningKeys(ctx, deputy.ID(zone.ID))
-	if err != nil {
-		return nil, err
-	}
-	row, ok := keys.Active(rows, deputy.RS256)
-	if !ok {
-		return nil, deputy.Errorf(deputy.Unavailable, "the zone has no key that signs attestations")
-	}
-	return keys.Load(ctx, a.vault, row)
 }
 
 // activateSetVersion binds a version at the target of its set, at once.

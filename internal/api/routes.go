@@ -62,6 +62,7 @@ func (a *API) routes() {
 		Action: "policy_versions:list", Tag: policySetVersions.Tag, Summary: "List the policy versions that a policy set version pins",
 		Status: http.StatusOK, Query: pinnedList.document(), Headers: policyHeaders,
 	}, a.listPinned)
+	a.mountAttestation()
 	a.mountPolicySetDrafts()
 
 	a.mountAudit()

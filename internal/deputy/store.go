@@ -159,6 +159,9 @@ type Tx interface {
 	Shadow(ctx context.Context, zone ZoneID, set, version ID) (previous ID, err error)
 	// Unshadow unbinds the shadow of a set, if it has one, and returns its id.
 	Unshadow(ctx context.Context, zone ZoneID, set ID) (previous ID, err error)
+	// Reattest replaces the attestation of a set version, the one thing of it
+	// that is ever made again.
+	Reattest(ctx context.Context, v *PolicySetVersion) error
 	PutConsent(ctx context.Context, c *ConsentRecord) error
 	// Touch notes that a credential was used: its application session is written
 	// once for all touches of one transaction.
@@ -371,6 +374,9 @@ type Task struct {
 	RunAt   time.Time
 	Attempt int // counts the claims
 }
+
+// TaskAttest signs what the zone attests again, with its active key.
+const TaskAttest = "attestations:sign"
 
 // TaskPurgeZone removes the rows of a deleted zone.
 const TaskPurgeZone = "zones:purge"

@@ -238,6 +238,14 @@ func (x *tx) Unshadow(_ context.Context, zone deputy.ZoneID, set deputy.ID) (dep
 	return unshadow(x.ctx, x, zone, set)
 }
 
+func (x *tx) Reattest(ctx context.Context, v *deputy.PolicySetVersion) error {
+	_, err := policySetVersions.update(ctx, x, deputy.Scope{Zone: v.ZoneID}, v.ID, func(old *deputy.PolicySetVersion) error {
+		old.Attestation = v.Attestation
+		return nil
+	})
+	return err
+}
+
 func (x *tx) PutConsent(_ context.Context, c *deputy.ConsentRecord) error {
 	return consents.insert(x.ctx, x, c)
 }

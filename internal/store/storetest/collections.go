@@ -637,6 +637,15 @@ func archivedVersions(w *world) {
 	}))
 	w.same(v, sure(w.PolicyVersions().Get(w.ctx, w.below(p.ID), v.ID)))
 	w.same(m, sure(w.PolicySetVersions().Get(w.ctx, w.below(s.ID), m.ID)))
+	// The attestation is the one thing that is made again.
+	since, again := w.revision(), *m
+	again.Attestation, again.ManifestSHA = []byte(`{"payload":"y"}`), "other"
+	w.must(w.write(func(t deputy.Tx) error { return t.Reattest(w.ctx, &again) }))
+	m.Attestation = again.Attestation
+	w.same(m, sure(w.PolicySetVersions().Get(w.ctx, w.below(s.ID), m.ID)))
+	w.same(since, w.revision())
+	again.ID = w.newID()
+	w.is(w.write(func(t deputy.Tx) error { return t.Reattest(w.ctx, &again) }), deputy.NotFound)
 }
 
 func consentRecords(w *world) {
