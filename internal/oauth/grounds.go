@@ -34,12 +34,12 @@ func (g *grounds) rely(kind deputy.ChangeKind, id string) bool {
 
 // application notes that the decision rests on an application, or if it is nil
 // on there being none.
-func (g *grounds) application(a *deputy.Application) {
-	if a == nil {
+func (g *grounds) application(c *client) {
+	if c == nil {
 		g.anyApplication = true
 		return
 	}
-	g.applications = append(g.applications, string(a.ID))
+	g.applications = append(g.applications, string(c.application.ID))
 }
 
 // resource notes that the decision rests on what an identifier names.

@@ -105,7 +105,7 @@ func isJWS(s string) bool {
 type subject struct {
 	*verified
 	from        *resource // to which the token was addressed; nil if it is gone
-	application *deputy.Application
+	application *policy.Application
 	principal   policy.Principal
 	user        *deputy.User
 	sessions    []*deputy.Session
@@ -189,19 +189,15 @@ func (s *Server) presentApplication(ctx context.Context, i *issuance) error {
 	if holder.application.Identifier != sub.Subject {
 		return nil // renamed since, and another may have the name now
 	}
-	sub.application, sub.principal = holder.application, holder.principal
-	i.standing.Subject = holder.application
+	sub.application, sub.principal = &holder.application, &holder.application
+	i.standing.Subject = holder.application.ID
 	return nil
 }
 
 // relyOn notes what was looked up as grounds of the decision and passes it on.
 func (i *issuance) relyOn(c *client, err error) (*client, error) {
-	switch {
-	case err != nil:
-	case c == nil:
-		i.grounds.application(nil)
-	default:
-		i.grounds.application(c.application)
+	if err == nil {
+		i.grounds.application(c)
 	}
 	return c, err
 }
