@@ -21,7 +21,7 @@ type client struct {
 	revision    int64
 	id          string              // client_id; empty, as is all of the credential, where only the application is known
 	credential  deputy.CredentialID // that proves it
-	secret      [sha256.Size]byte // the hash of it, of a password credential
+	secret      [sha256.Size]byte   // the hash of it, of a password credential
 	application policy.Application
 	consent     deputy.Consent
 	touched     atomic.Int64 // when its session was last written, in Unix seconds
