@@ -47,8 +47,13 @@ type writer struct {
 
 	link    *link // nil until connected
 	group   []*member
-	segment []byte // reused, as is packed
-	packed  []byte
+	tails   tails
+
+	// Memory that is used again in each transaction.
+	segment  []byte
+	packed   []byte
+	pairs    []pair
+	appended []appended
 }
 
 // maxGroup is how many members share a transaction at most.
@@ -359,6 +364,9 @@ func (w *writer) finish(x *tx, good []*member) error {
 	}
 	if _, err = w.link.exec(x.ctx, "COMMIT"); err != nil {
 		return w.doubtful(x, good, err)
+	}
+	for _, a := range w.appended {
+		w.tails.add(a.organization, a.pairs)
 	}
 	w.s.checkpoints.wrote(len(w.packed), x.statements)
 	return nil
