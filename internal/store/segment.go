@@ -143,7 +143,7 @@ func encodeSegment(b []byte, members []*member, committed int64) segment {
 		b = appendText(b, string(zone))
 	}
 	for _, m := range members {
-		e, r := m.event, m.record
+		e, r := m.event, &m.record
 		b = appendText(b, string(e.ID))
 		b = binary.AppendUvarint(b, uint64(index[e.ZoneID]))
 		b = binary.BigEndian.AppendUint64(b, uint64(hashRequest(e.RequestID)))
