@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
@@ -31,7 +32,7 @@ type client struct {
 // memory, instead of each in one that a row was read into.
 func newClient(read *deputy.Client, signIn deputy.ResourceID) *client {
 	by := read.Credential
-	c := newHolder(read.Application, by.Type, read.Dependencies, signIn)
+	c := &client{consent: shared(read.Application.Consent), application: *newPrincipal(read.Application, by.Type, read.Dependencies, signIn)}
 	c.revision, c.credential, c.id = read.Revision, by.ID, by.Identifier
 	if by.Type == deputy.TokenCredential {
 		c.id = string(by.ID)
@@ -41,12 +42,11 @@ func newClient(read *deputy.Client, signIn deputy.ResourceID) *client {
 	return c
 }
 
-// newHolder returns an application without a credential, or as those of a type
-// show it. Beside what it was made to depend on,
-// every application depends on the zone's sign-in resource: a client that names
-// no resource gets a token for that one, which says who it is and opens nothing
-// else.
-func newHolder(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency, signIn deputy.ResourceID) *client {
+// newPrincipal returns an application as policies see it. Beside what it was
+// made to depend on, every application depends on the zone's sign-in resource:
+// a client that names no resource gets a token for that one, which says who it
+// is and opens nothing else.
+func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency, signIn deputy.ResourceID) *policy.Application {
 	dependencies := make([]policy.Dependency, 0, len(edges)+1)
 	for _, d := range edges {
 		dependencies = append(dependencies, policy.Dependency{ResourceID: shared(d.ResourceID), WhenAccessing: d.WhenAccessing})
@@ -54,10 +54,10 @@ func newHolder(a *deputy.Application, by deputy.CredentialType, edges []deputy.D
 	if signIn != "" {
 		dependencies = append(dependencies, policy.Dependency{ResourceID: shared(signIn)})
 	}
-	return &client{consent: shared(a.Consent), application: *policy.NewApplication(policy.ApplicationFacts{
+	return policy.NewApplication(policy.ApplicationFacts{
 		ID: a.ID, Identifier: a.Identifier, Name: a.Name, RegistrationMethod: "managed",
 		CredentialType: shared(by), Dependencies: dependencies, Traits: a.Traits,
-	})}
+	})
 }
 
 // shared returns s in memory that all cached clients share, for what many of
@@ -70,11 +70,12 @@ func pack(texts ...*string) {
 	for _, t := range texts {
 		size += len(*t)
 	}
-	b := make([]byte, 0, size)
+	var all strings.Builder
+	all.Grow(size)
 	for _, t := range texts {
-		b = append(b, *t...)
+		all.WriteString(*t)
 	}
-	rest := string(b)
+	rest := all.String()
 	for _, t := range texts {
 		*t, rest = rest[:len(*t)], rest[len(*t):]
 	}
@@ -289,8 +290,7 @@ func (s *Server) application(ctx context.Context, z *zone, snap *snapshot, ident
 	for i, d := range edges.Items {
 		list[i] = *d
 	}
-	c := newHolder(a, "", list, snap.signIn())
-	c.revision = delta.Revision
+	c := &client{revision: delta.Revision, consent: a.Consent, application: *newPrincipal(a, "", list, snap.signIn())}
 	s.keep(z, c)
 	return c, nil
 }

@@ -196,8 +196,12 @@ func (s *Server) presentApplication(ctx context.Context, i *issuance) error {
 
 // relyOn notes what was looked up as grounds of the decision and passes it on.
 func (i *issuance) relyOn(c *client, err error) (*client, error) {
-	if err == nil {
-		i.grounds.application(c)
+	switch {
+	case err != nil:
+	case c == nil:
+		i.grounds.application("")
+	default:
+		i.grounds.application(c.application.ID)
 	}
 	return c, err
 }

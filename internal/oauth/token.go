@@ -193,7 +193,7 @@ func (i *issuance) begin(c *client) {
 		GrantType: clip(i.form.grantType),
 		Basis:     &deputy.Basis{Zone: i.zone.id, Revision: i.snap.revision, Relies: i.grounds.rely},
 	}
-	i.grounds.application(c)
+	i.grounds.application(a.ID)
 	i.claims = claims{
 		issuer: i.snap.issuer, clientID: c.id, application: a.Identifier,
 	}
