@@ -23,12 +23,14 @@ type operation struct {
 	Summary string
 	Doc     string
 	Status  int // on success
+	Also    int // another status of success, with the same answer; 0: none
 	Errors  []int
 	Query   []*huma.Param
 	Headers []*huma.Param
 	ETag    bool // the answer carries one
 	// Recorded says that although it only reads it leaves an event.
 	Recorded bool
+	Body     bool // a PUT takes one
 }
 
 // inZone reports whether the operation is about one zone or what is in it.
@@ -64,6 +66,12 @@ type input[B any] struct{ Body B }
 
 // output is what a handler answers.
 type output[V any] struct{ Body V }
+
+// placed is what a handler answers that made an entity or replaced it.
+type placed[V any] struct {
+	Status int
+	Body   V
+}
 
 // empty is for operations without a body, or without an answer.
 type empty struct{}
@@ -119,6 +127,11 @@ func document(doc *huma.OpenAPI, o operation) {
 	if o.ETag {
 		success.Headers["ETag"] = textHeader("State of the entity, for If-Match.")
 	}
+	if o.Also != 0 {
+		also := *success
+		also.Description = http.StatusText(o.Also)
+		op.Responses[strconv.Itoa(o.Also)] = &also
+	}
 }
 
 func textHeader(doc string) *huma.Param {
@@ -140,7 +153,7 @@ func (o *operation) errors() []int {
 	if strings.Contains(o.Path, "{") {
 		out = append(out, http.StatusNotFound)
 	}
-	if o.Method == http.MethodPost || o.Method == http.MethodPatch {
+	if o.Body || o.Method == http.MethodPost || o.Method == http.MethodPatch {
 		out = append(out, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	slices.Sort(out)
@@ -154,6 +167,7 @@ var pathDocs = map[string]string{
 	"organization_id": "Id or label of an organization.",
 	"zone_id":         "Id of a zone.",
 	"dependency_id":   "Id of the resource that the application depends on.",
+	"version":         "Version of a schema.",
 	"policy_id":       "Id of a policy.",
 	"policy_set_id":   "Id of a policy set.",
 	"version_id":      "Id of a version.",
