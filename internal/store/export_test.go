@@ -32,10 +32,20 @@ func (s *Store) ZoneTables(ctx context.Context) (all, emptied []string, err erro
 // test.
 func (s *Store) BoundTickets(n int64) { s.ticketBound = n }
 
-// Exec runs a statement beside the writer, to make many rows at once.
-func (s *Store) Exec(ctx context.Context, text string) error {
-	_, err := s.writing.db.ExecContext(ctx, text)
-	return err
+// Exec runs statements on a connection beside the writer's, to make many rows
+// at once.
+func (s *Store) Exec(ctx context.Context, texts ...string) error {
+	conn, err := s.writing.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for _, text := range texts {
+		if _, err := conn.ExecContext(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ListSessions and ListUsers are lists that also say how SQLite reads them.

@@ -28,26 +28,22 @@ func crowded(t testing.TB, c store.Config, n int) (*store.Store, *deputy.Zone) {
 	fill := strings.NewReplacer("$numbers", strings.ReplaceAll(numbers, "$n", strconv.Itoa(n)), "$id", id, "$zone", string(z.ID),
 		"$organization", string(z.OrganizationID), "$email", "('user' || (i * 7919 % 1000003) || '@example.test')",
 		"$now", fmt.Sprint(time.Now().UnixMicro()), "$hour", fmt.Sprint(time.Hour.Microseconds()))
-	for _, text := range []string{
-		`INSERT INTO users (zone_id, id, organization_id, identifier, identifier_key, email, email_folded, email_verified, status, issuer,
+	before, after := "PRAGMA cache_size = -400000", "PRAGMA wal_checkpoint(TRUNCATE)"
+	if c.URL != "" {
+		before, after = "SELECT 1", "VACUUM ANALYZE"
+	}
+	people := fill.Replace(`INSERT INTO users (zone_id, id, organization_id, identifier, identifier_key, email, email_folded, email_verified, status, issuer,
 			subject, subject_folded, account_key, authenticated_at, key_id, created_at, updated_at, revision)
 		$numbers SELECT '$zone', $id, '$organization', $id, $id, $email, $email, true, 'active', 'https://idp.test',
-			$id, $id, $id, CASE WHEN i % 3 = 0 THEN NULL ELSE $now - i END, 'k', $now, $now, 1 FROM n`,
-		`INSERT INTO sessions (zone_id, id, organization_id, session_type, status, depth, view, user_id, application_id,
+			$id, $id, $id, CASE WHEN i % 3 = 0 THEN NULL ELSE $now - i END, 'k', $now, $now, 1 FROM n`)
+	sessions := fill.Replace(`INSERT INTO sessions (zone_id, id, organization_id, session_type, status, depth, view, user_id, application_id,
 			name, issuer, subject, session_data, authenticated_at, expires_at, created_at, updated_at, revision)
 		$numbers SELECT '$zone', $id, '$organization', 'user',
 			CASE WHEN i % 100 < 2 THEN 'revoked' WHEN i % 100 < 19 THEN 'expired' ELSE 'active' END, 1,
 			CASE WHEN i % 100 >= 90 THEN 'nested' ELSE 'user' END, $id, 'a', 'Agent', 'https://idp.test', 's', '{"sub":"s"}',
-			$now, CASE WHEN i % 100 < 20 THEN $now - $hour ELSE $now + $hour END, $now, $now, 1 FROM n`,
-	} {
-		if err := s.Exec(t.Context(), fill.Replace(text)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if c.URL != "" {
-		if err := s.Exec(t.Context(), "ANALYZE"); err != nil {
-			t.Fatal(err)
-		}
+			$now, CASE WHEN i % 100 < 20 THEN $now - $hour ELSE $now + $hour END, $now, $now, 1 FROM n`)
+	if err := s.Exec(t.Context(), before, people, sessions, after); err != nil {
+		t.Fatal(err)
 	}
 	return s, z
 }
