@@ -64,7 +64,7 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 // filter writes the conditions of filters: those that are several stretches
 // of an index beside the others.
 func (l *listing[T]) filter(filters []deputy.Filter) error {
-	l.stretches = []condition{nil}
+	l.stretches = []condition{{}}
 	for _, f := range filters {
 		ways := l.t.ways(l.s, l.in, f)
 		if ways == nil {
@@ -100,10 +100,14 @@ func (l *listing[T]) count(ctx context.Context, total *int) error {
 // selecting begins a SELECT of the rows of one stretch.
 func (l *listing[T]) selecting(what string, stretch condition) *statement {
 	b := &statement{args: slices.Clone(l.where.args)}
-	b.WriteString("SELECT " + what + " FROM " + l.from + " WHERE " + l.where.String())
-	if stretch != nil {
+	from := l.from
+	if stretch.named {
+		from = l.t.name
+	}
+	b.WriteString("SELECT " + what + " FROM " + from + " WHERE " + l.where.String())
+	if stretch.write != nil {
 		b.WriteString(" AND ")
-		stretch(b)
+		stretch.write(b)
 	}
 	return b
 }

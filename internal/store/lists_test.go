@@ -23,7 +23,7 @@ func crowded(t testing.TB, c store.Config, n int) (*store.Store, *deputy.Zone) {
 	write(t, s, z.ID, func(x deputy.Tx) error { return x.Zones().Insert(t.Context(), z) })
 	numbers, id := "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $n)", "printf('%026d', i)"
 	if c.URL != "" {
-		numbers, id = "WITH n(i) AS (SELECT generate_series(1, $n))", "lpad(i::text, 26, '0')"
+		numbers, id = "WITH n(i) AS (SELECT generate_series(1::bigint, $n))", "lpad(i::text, 26, '0')"
 	}
 	fill := strings.NewReplacer("$numbers", strings.ReplaceAll(numbers, "$n", strconv.Itoa(n)), "$id", id, "$zone", string(z.ID),
 		"$organization", string(z.OrganizationID), "$email", "('user' || (i * 7919 % 1000003) || '@example.test')",
@@ -94,7 +94,8 @@ func TestListsGoByIndex(t *testing.T) {
 				// What one person has is little to sort, and so is what has run out and
 				// is not written down.
 				sorts := strings.Contains(p, "TEMP B-TREE FOR ORDER BY") && !slices.Contains([]string{"of a user", "active, a user", "of an email, by authentication", "expired"}, name)
-				whole := strings.Contains(p, "PRIMARY KEY (zone_id=?)") && len(q.Where) > 0
+				whole := strings.Contains(p, "PRIMARY KEY (zone_id=?)") && len(q.Where) > 0 ||
+					name == "expired" && strings.Contains(p, "status=?") && !strings.Contains(strings.Join(plans, " "), "PRIMARY KEY (zone_id=? AND id=?)")
 				if strings.HasPrefix(p, "SCAN") || whole || sorts {
 					t.Errorf("%s, %s: %q", noun, name, plans)
 				}

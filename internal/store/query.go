@@ -56,19 +56,23 @@ func (t *table[T]) within(b *statement, in deputy.Scope) {
 	}
 }
 
-// condition writes a condition; nil stands for one that always holds.
-type condition func(*statement)
+// condition writes a condition; without one it always holds.
+type condition struct {
+	write func(*statement)
+	// named says that it names the ids, which the primary key finds best.
+	named bool
+}
 
 // and returns the condition that both hold.
 func (c condition) and(other condition) condition {
-	if c == nil {
+	if c.write == nil {
 		return other
 	}
-	return func(b *statement) {
-		c(b)
+	return condition{named: c.named || other.named, write: func(b *statement) {
+		c.write(b)
 		b.WriteString(" AND ")
-		other(b)
-	}
+		other.write(b)
+	}}
 }
 
 // ways returns the conditions that a filter comes to where each is a stretch of
@@ -84,13 +88,13 @@ func (t *table[T]) ways(s *Store, in deputy.Scope, f deputy.Filter) (out []condi
 		case f.Op == deputy.InState:
 			out = append(out, t.state(in, deputy.Status(v), s.now().UnixMicro())...)
 		case f.Op == deputy.Equals && slices.Contains(t.stretches, f.Fields[0]):
-			out = append(out, func(b *statement) { b.WriteString(f.Fields[0] + " = " + b.arg(v)) })
+			out = append(out, condition{write: func(b *statement) { b.WriteString(f.Fields[0] + " = " + b.arg(v)) }})
 		default:
 			return nil
 		}
 	}
 	if len(out) == 0 && f.Op == deputy.InState { // no such state
-		out = append(out, func(b *statement) { b.WriteString("1 = 0") })
+		out = append(out, condition{write: func(b *statement) { b.WriteString("1 = 0") }})
 	}
 	return out
 }
