@@ -41,7 +41,7 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	if err != nil {
 		return nil, err
 	}
-	l := &listing[T]{t: t, s: s, r: r, in: in, from: t.from(s.d, q.Where), orders: orders, bind: []any{t.name, in, q.Where, q.Sort}}
+	l := &listing[T]{t: t, s: s, r: r, in: in, from: t.from(s.d, q.Where, q.Sort), orders: orders, bind: []any{t.name, in, q.Where, q.Sort}}
 	t.within(&l.where, in)
 	if err := l.filter(q.Where); err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func (t *table[T]) tally(ctx context.Context, s *Store, r querier, in deputy.Sco
 	counts := map[string]int{}
 	b := &statement{}
 	where = append([]deputy.Filter{{Fields: []string{field}, Values: values}}, where...)
-	b.WriteString("SELECT " + field + ", COUNT(*) FROM " + t.from(s.d, where) + " WHERE ")
+	b.WriteString("SELECT " + field + ", COUNT(*) FROM " + t.from(s.d, where, nil) + " WHERE ")
 	t.within(b, in)
 	for _, f := range where {
 		if err := t.filter(b, s.d, f); err != nil {

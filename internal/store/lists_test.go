@@ -79,13 +79,13 @@ var questions = map[string]map[string]deputy.Query{
 // there is, whatever it is asked.
 func TestListsGoByIndex(t *testing.T) {
 	s, z := crowded(t, engines["SQLite"](t), 300)
-	in := deputy.Scope{Zone: z.ID}
+	in := deputy.Scope{Organization: z.OrganizationID, Zone: z.ID}
 	for noun, list := range map[string]func(deputy.Query) ([]string, error){
 		"sessions": func(q deputy.Query) ([]string, error) { return s.ListSessions(t.Context(), in, q) },
 		"users":    func(q deputy.Query) ([]string, error) { return s.ListUsers(t.Context(), in, q) },
 	} {
 		for name, q := range questions[noun] {
-			q.Limit = 10
+			q.Limit = 100
 			plans, err := list(q)
 			if err != nil || len(plans) == 0 {
 				t.Fatal(plans, err)
