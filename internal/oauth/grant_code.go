@@ -176,13 +176,13 @@ func (a *agreed) covers(snap *snapshot, identifier string) bool {
 // it ends with that. It is named after the event that begins it.
 func (i *issuance) begins(_ context.Context, a *authorized) {
 	i.claims.session = deputy.SessionID(i.event.ID)
-	if i.person.user == nil || len(i.person.sessions) == 0 || i.person.sessions[0] == nil {
+	if i.delegator.user == nil || len(i.delegator.sessions) == 0 || i.delegator.sessions[0] == nil {
 		return // Standing refuses
 	}
-	above, now := i.person.sessions[0], i.from.at
+	above, now := i.delegator.sessions[0], i.from.at
 	i.agreed.session = &deputy.Session{
 		ID: i.claims.session, OrganizationID: i.snap.zone.OrganizationID, ZoneID: i.zone.id,
-		Type: deputy.UserSession, Status: deputy.Active, ParentID: &above.ID, UserID: &i.person.user.ID,
+		Type: deputy.UserSession, Status: deputy.Active, ParentID: &above.ID, UserID: &i.delegator.user.ID,
 		Name: i.client.application.Name, ProviderID: above.ProviderID, Issuer: above.Issuer, Subject: above.Subject,
 		AuthenticatedAt: above.AuthenticatedAt, ExpiresAt: above.ExpiresAt, CreatedAt: now, UpdatedAt: now,
 	}
@@ -203,9 +203,9 @@ func (i *issuance) behalf() {
 	user := i.show()
 	i.question.Legs = []policy.Leg{{Principal: user, OnBehalf: true}, {Principal: &i.client.application, OnBehalf: true}}
 	i.event.Actor.IdentityChain = []deputy.Actor{
-		i.event.Actor, {Type: "user", ID: string(i.person.user.ID), Identifier: i.person.user.Identifier},
+		i.event.Actor, {Type: "user", ID: string(i.delegator.user.ID), Identifier: i.delegator.user.Identifier},
 	}
-	i.claims.subject, i.claims.profile = i.person.user.Identifier, profileUser
+	i.claims.subject, i.claims.profile = i.delegator.user.Identifier, profileUser
 }
 
 // agreePerson checks that what the person agreed to still stands.

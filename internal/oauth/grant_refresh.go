@@ -158,7 +158,7 @@ func presentRefresh(s *Server, ctx context.Context, i *issuance) error {
 		return err
 	}
 	i.claims.session = text.session
-	if i.person.user != nil {
+	if i.delegator.user != nil {
 		i.behalf()
 	}
 	return i.narrow()

@@ -65,10 +65,10 @@ func (i *issuance) complete() {
 		}
 	}
 	if slices.Contains(i.agreed.OpenID, scopeOpenID) {
-		i.claims.authTime = i.person.sessions[0].AuthenticatedAt
+		i.claims.authTime = i.delegator.sessions[0].AuthenticatedAt
 	}
 	if slices.Contains(i.agreed.OpenID, scopeEmail) {
-		i.claims.email = i.person.user.Email
+		i.claims.email = i.delegator.user.Email
 	}
 }
 
@@ -81,7 +81,7 @@ func (i *issuance) identify(d *decided) error {
 		return offRefusal(&deputy.Off{Part: deputy.PartKey, State: "deleted"})
 	}
 	d.identity = &identityClaims{
-		authTime: i.claims.authTime, nonce: i.agreed.nonce, user: i.person.user, scopes: i.agreed.OpenID,
+		authTime: i.claims.authTime, nonce: i.agreed.nonce, user: i.delegator.user, scopes: i.agreed.OpenID,
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (s *Server) callingClient(r *http.Request, z *zone, snap *snapshot) (*clien
 
 // standingToken returns an access token of the zone that may still be used, and
 // the person behind it if there is one. Any other answer is nil.
-func (s *Server) standingToken(ctx context.Context, z *zone, snap *snapshot, token string) (*verified, *person, error) {
+func (s *Server) standingToken(ctx context.Context, z *zone, snap *snapshot, token string) (*verified, *delegator, error) {
 	v, err := s.verify(snap.keys, snap.issuer, token, 0)
 	if err != nil {
 		return nil, nil, nil // not ours, or over
@@ -55,7 +55,7 @@ func (s *Server) standingToken(ctx context.Context, z *zone, snap *snapshot, tok
 	if standing.Live(deputy.UseToken, s.now()) != nil || user.Identifier != v.Subject {
 		return nil, nil, nil
 	}
-	return v, &person{session: v.Session, user: user, sessions: chain}, nil
+	return v, &delegator{session: v.Session, user: user, sessions: chain}, nil
 }
 
 // introspect answers at the introspection endpoint (RFC 7662): to confidential

@@ -152,7 +152,7 @@ func (m *registration) userAgent(zone *deputy.Zone, now time.Time) (*deputy.User
 	uris := slices.Clone(m.RedirectURIs)
 	slices.Sort(uris)
 	said := map[string]any{"zone_id": zone.ID, "client_name": m.Name, "redirect_uris": uris, "software_id": m.SoftwareID, "jwks_uri": m.JWKSURI}
-	if m.JWKS != nil {
+	if m.JWKS != nil && m.JWKS.Kind() != jsontext.KindNull {
 		said["jwks"] = m.JWKS
 	}
 	text, err := json.Marshal(said)

@@ -117,10 +117,11 @@ type subject struct {
 	principal   policy.Principal
 }
 
-// person is who stands behind a request, and the session that this rests on.
-type person struct {
+// delegator is the person behind a request, and the session that this rests on.
+type delegator struct {
+	*person  // as policies see them; nil: gone, as is user
 	session  deputy.SessionID
-	user     *deputy.User // nil: gone
+	user     *deputy.User
 	sessions []*deputy.Session
 }
 
@@ -130,16 +131,20 @@ func (s *Server) presentPerson(ctx context.Context, i *issuance, session deputy.
 	if unlessAbsent(err) != nil {
 		return err
 	}
-	i.person = &person{session: session, user: user, sessions: chain}
+	i.delegator = &delegator{session: session, user: user, sessions: chain}
 	i.standing.Sessions, i.standing.User = chain, user
-	return nil
+	if user == nil {
+		return nil
+	}
+	i.delegator.person, err = i.snap.person(ctx, s.store, user)
+	return err
 }
 
 // show puts the person into what is asked of policy and into the event.
 func (i *issuance) show() *policy.User {
-	u := i.person.user
-	i.event.UserID, i.event.UserKey, i.event.SessionID = u.ID, u.KeyID, i.person.session
-	i.question.Subject = policy.NewUser(policy.UserFacts{ID: u.ID, Identifier: u.Identifier, Email: u.Email})
+	u := i.delegator.user
+	i.event.UserID, i.event.UserKey, i.event.SessionID = u.ID, u.KeyID, i.delegator.session
+	i.question.Subject = i.delegator.User
 	return i.question.Subject
 }
 
@@ -162,10 +167,10 @@ func (s *Server) presentUser(ctx context.Context, i *issuance) error {
 	if err := s.presentPerson(ctx, i, sub.Session); err != nil {
 		return err
 	}
-	if user := i.person.user; user != nil && user.Identifier != sub.Subject {
-		i.person.user, i.standing.User = nil, nil // the session is not of the token's subject
+	if user := i.delegator.user; user != nil && user.Identifier != sub.Subject {
+		i.delegator.user, i.standing.User = nil, nil // the session is not of the token's subject
 	}
-	if i.person.user != nil { // else Standing refuses
+	if i.delegator.user != nil { // else Standing refuses
 		sub.principal = i.show()
 	}
 	return nil
@@ -182,18 +187,18 @@ func (i *issuance) reread(ctx context.Context, tx deputy.Tx, now *deputy.Standin
 	if err := i.client.rereadAgent(ctx, tx, i.zone.id, now); err != nil {
 		return err
 	}
-	if i.person == nil {
+	if i.delegator == nil {
 		return nil
 	}
 	return i.rereadPerson(ctx, tx, now)
 }
 
 // rereadPerson brings the person and the session up to date: they are outside of
-// zone revisions, and so is what the person agreed to. It is Stale when any of it is another than what
-// the decision was made of: policies see the person, and the token's end is the
-// session's.
+// zone revisions, and so is what the person agreed to. It is Stale when any of it
+// is another than what the decision was made of: policies see the person, and the
+// token's end is the session's.
 func (i *issuance) rereadPerson(ctx context.Context, tx deputy.Tx, now *deputy.Standing) error {
-	decided := i.person
+	decided := i.delegator
 	chain, user, err := tx.SessionChain(ctx, i.zone.id, decided.session)
 	if err != nil {
 		return err
@@ -206,6 +211,9 @@ func (i *issuance) rereadPerson(ctx context.Context, tx deputy.Tx, now *deputy.S
 		return errMoved
 	}
 	now.Sessions, now.User = chain, user
+	if err := decided.person.unchanged(ctx, tx, i.zone.id, user.ID); err != nil {
+		return err
+	}
 	var withdrawn *refusal
 	if err = i.checkConsent(ctx, tx); errors.As(err, &withdrawn) {
 		return errMoved

@@ -49,22 +49,22 @@ type issuance struct {
 	snap   *snapshot
 	client *client
 
-	grant    grant
-	use      deputy.Use
-	wanted   []string // identifiers of resources, as requested
-	scopes   []string // as requested
-	target   target
-	provider *deputy.Provider
-	standing deputy.Standing
-	question policy.Request
-	outcome  policy.Outcome
-	subject  *subject // of an exchange
-	person   *person  // who is behind it, if anybody
-	agreed   *agreed  // what that person has agreed to, of a code or a refresh token
-	refresh  *refresh // what follows of refresh tokens, if anything
-	claims   claims
-	grounds  grounds
-	event    deputy.Event
+	grant     grant
+	use       deputy.Use
+	wanted    []string // identifiers of resources, as requested
+	scopes    []string // as requested
+	target    target
+	provider  *deputy.Provider
+	standing  deputy.Standing
+	question  policy.Request
+	outcome   policy.Outcome
+	subject   *subject   // of an exchange
+	delegator *delegator // who is behind it, if anybody
+	agreed    *agreed    // what that person has agreed to, of a code or a refresh token
+	refresh   *refresh   // what follows of refresh tokens, if anything
+	claims    claims
+	grounds   grounds
+	event     deputy.Event
 }
 
 // token answers at a zone's token endpoint: one answer and, once the client is
@@ -364,7 +364,7 @@ func (i *issuance) handOut() (*decided, error) {
 		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(),
 		use: i.use, standing: &i.standing, event: &i.event,
 	}
-	if i.person != nil || i.subject != nil {
+	if i.delegator != nil || i.subject != nil {
 		d.reread = i.reread
 	}
 	if i.agreed != nil {
