@@ -13,6 +13,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"deputy/internal/deputy"
+	"deputy/internal/upstream"
 	"deputy/internal/vault"
 )
 
@@ -28,6 +29,8 @@ type Config struct {
 	// ClientAddress returns the address that a request came from, for events
 	// and the counting of failures; nil means the peer's.
 	ClientAddress func(*http.Request) string
+	// Fetcher gets what tenants' URLs name; nil where none is followed.
+	Fetcher *upstream.Fetcher
 }
 
 // Server answers for the authorization servers of all zones and of the
@@ -46,6 +49,7 @@ type Server struct {
 	verified *otter.Cache[[32]byte, *verified]
 	platform platform
 	failures failures
+	fetcher  *upstream.Fetcher
 }
 
 // New returns a Server. Close ends it.
@@ -59,6 +63,7 @@ func New(c Config) *Server {
 			MaximumSize: maxRemembered, Executor: func(f func()) { f() },
 		}),
 		platform: platform{owner: c.Platform},
+		fetcher:  c.Fetcher,
 	}
 	if s.clientAddress == nil {
 		s.clientAddress = peer
@@ -88,7 +93,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case to == notFound:
 		s.refuse(w, s.origin(r), id, errNoEndpoint, "")
-	case r.Method == http.MethodOptions && to != authorizeEndpoint: // only people go there
+	case r.Method == http.MethodOptions && to != authorizeEndpoint && to != logoutEndpoint: // only people go there
 		preflight(w, to)
 	case r.Method != allowed[0] && r.Method != allowed[len(allowed)-1]:
 		w.Header()["Allow"] = []string{strings.Join(allowed, ", ") + ", OPTIONS"}
@@ -100,6 +105,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, s.origin(r), id, refused, "")
 	case to == tokenEndpoint:
 		s.token(w, r, id, s.origin(r))
+	case to == pushEndpoint:
+		s.push(w, r, id, s.origin(r))
+	case to == introspectEndpoint:
+		s.introspect(w, r, id, s.origin(r))
+	case to == revokeEndpoint:
+		s.revoke(w, r, id, s.origin(r))
+	case to == userInfoEndpoint:
+		s.userInfo(w, r, id, s.origin(r))
+	case to == logoutEndpoint:
+		s.logout(w, r, id, s.origin(r))
+	case to == registrationEndpoint:
+		s.register(w, r, id, s.origin(r))
 	case to == authorizeEndpoint:
 		s.authorize(w, r, id, s.origin(r))
 	case to == serviceTokenEndpoint:
