@@ -29,10 +29,10 @@ const (
 	leastGrowth = 60
 	// mostGrowth keeps the heap from growing far beyond its room when much more
 	// is live than at the last collection: while the cache fills.
-	mostGrowth = 400
+	mostGrowth = 200
 	// roomPerProcessor is up to how many bytes of garbage may lie about, because
 	// each processor adds as much to the rate at which it is made.
-	roomPerProcessor = 16 << 20
+	roomPerProcessor = 12 << 20
 	// between is how far apart collections are to be, if the room suffices.
 	between = time.Second
 )
