@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -28,6 +29,10 @@ type operation struct {
 	Query   []*huma.Param
 	Headers []*huma.Param
 	ETag    bool // the answer carries one
+	// Public operations need no bearer: nobody asks who may do the action.
+	Public bool
+	// Records is the type of the event of success, where it is not the action's.
+	Records string
 }
 
 // inZone reports whether the operation is about one zone or what is in it.
@@ -38,7 +43,7 @@ func (o *operation) Event() string {
 	if o.Method == http.MethodGet {
 		return ""
 	}
-	return o.Action
+	return cmp.Or(o.Records, o.Action)
 }
 
 // Route is one operation, for review.
@@ -87,7 +92,7 @@ type empty struct{}
 
 // mount registers an operation. Its handler runs once permit has said yes.
 func mount[I, O any](a *API, o operation, handle func(context.Context, *call, *I) (*O, error)) {
-	if _, known := rights[o.Action]; !known {
+	if _, known := rights[o.Action]; !known && !o.Public {
 		panic(fmt.Sprintf("operation %s: nobody said who may do %q", o.ID, o.Action))
 	}
 	a.operations = append(a.operations, o)
@@ -98,10 +103,15 @@ func mount[I, O any](a *API, o operation, handle func(context.Context, *call, *I
 		Errors:     o.errors(),
 		Extensions: map[string]any{"x-deputy-action": o.Action},
 	}
+	if o.Public {
+		op.Security, op.Extensions = []map[string][]string{}, nil
+	}
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		c := callOf(ctx)
-		if err := a.permit(ctx, c, o.Action); err != nil {
-			return nil, problem(ctx, err)
+		if !o.Public {
+			if err := a.permit(ctx, c, o.Action); err != nil {
+				return nil, problem(ctx, err)
+			}
 		}
 		out, err := handle(ctx, c, in)
 		if err != nil {
@@ -168,13 +178,19 @@ var pathParam = regexp.MustCompile(`\{([a-z_]+)\}`)
 
 // pathDocs says what the path parameters are.
 var pathDocs = map[string]string{
-	"organization_id": "Id or label of an organization.",
-	"zone_id":         "Id of a zone.",
-	"dependency_id":   "Id of the resource that the application depends on.",
-	"policy_id":       "Id of a policy.",
-	"policy_set_id":   "Id of a policy set.",
-	"version_id":      "Id of a version.",
-	"event_id":        "Id of an event, which is also the jti of the credential it records.",
+	"organization_id":      "Id or label of an organization.",
+	"zone_id":              "Id of a zone.",
+	"dependency_id":        "Id of the resource that the application depends on.",
+	"user_id":              "Id of a person's account.",
+	"organization_user_id": "Id of an organization user.",
+	"invitation_id":        "Id of an invitation.",
+	"token":                "The token of the mailed link.",
+	"service_account_id":   "Id of a service account.",
+	"credential_id":        "Id of a credential.",
+	"policy_id":            "Id of a policy.",
+	"policy_set_id":        "Id of a policy set.",
+	"version_id":           "Id of a version.",
+	"event_id":             "Id of an event, which is also the jti of the credential it records.",
 }
 
 // pathParams documents the parameters of a path. They are plain strings: an

@@ -44,12 +44,51 @@ var rights = map[string]roles{
 	"organizations:create": orgAdmin,
 	"organizations:read":   everybody,
 	"organizations:update": admins,
+	"organizations:token":  persons | anywhere,
+
+	"organization_identities:list": orgReaders,
+	"organization_roles:list":      everybody,
+
+	"organization_users:list":   orgReaders,
+	"organization_users:read":   orgReaders,
+	"organization_users:update": admins,
+	"organization_users:delete": admins,
+
+	"invitations:list":   orgReaders,
+	"invitations:create": admins,
+	"invitations:revoke": admins,
+	"invitations:accept": persons,
+
+	"service_accounts:list":   orgReaders,
+	"service_accounts:create": admins,
+	"service_accounts:read":   orgReaders,
+	"service_accounts:update": admins,
+	"service_accounts:delete": admins,
+
+	"service_account_credentials:list":   orgReaders,
+	"service_account_credentials:create": admins,
+	"service_account_credentials:read":   orgReaders,
+	"service_account_credentials:update": admins,
+	"service_account_credentials:delete": admins,
+
+	"sso_connections:read":   orgReaders,
+	"sso_connections:create": admins,
+	"sso_connections:update": admins,
+	"sso_connections:delete": admins,
+
+	"key_policies:read": orgReaders,
 
 	"zones:list":   everybody,
 	"zones:create": admins,
 	"zones:read":   zoneReaders,
 	"zones:update": zoneWriters,
 	"zones:delete": zoneWriters,
+
+	"zone_members:list":   zoneReaders,
+	"zone_members:create": admins,
+	"zone_members:read":   zoneReaders,
+	"zone_members:update": admins,
+	"zone_members:delete": admins,
 
 	"applications:list":   zoneReaders,
 	"applications:create": zoneWriters,
@@ -248,6 +287,10 @@ func missing(err error, noun string) error {
 	return deputy.Error{Kind: deputy.NotFound, Message: "no such " + strings.ReplaceAll(noun, "_", " ")}.Because(err)
 }
 
+// organizationPrefix tells nouns of an organization from those of a zone with
+// the same name. Permissions are of one or the other and leave it out.
+const organizationPrefix = "organization_"
+
 // Permissions says what the caller may do: noun → action → allowed.
 type Permissions map[string]map[string]bool
 
@@ -257,7 +300,7 @@ func (a *API) permissions(r roles, inZone bool, nouns ...string) Permissions {
 	out := Permissions{}
 	for _, o := range a.operations {
 		noun, verb, _ := strings.Cut(o.Action, ":")
-		noun = strings.TrimPrefix(noun, "organization_")
+		noun = strings.TrimPrefix(noun, organizationPrefix)
 		if o.inZone() != inZone || verb == "" || len(nouns) > 0 && !slices.Contains(nouns, noun) {
 			continue
 		}
@@ -267,4 +310,13 @@ func (a *API) permissions(r roles, inZone bool, nouns ...string) Permissions {
 		out[noun][verb] = r.may(o.Action)
 	}
 	return out
+}
+
+// allowed returns what the caller may do with a noun of the organization, when
+// that was asked for.
+func (a *API) allowed(c *call, noun string) Permissions {
+	if !c.expand["permissions"] {
+		return nil
+	}
+	return a.permissions(c.roles, false, noun)
 }

@@ -213,8 +213,11 @@ func (t *table[T]) find(ctx context.Context, r querier, in deputy.Scope, name, t
 	u := t.uniques[i]
 	b := &statement{}
 	t.within(b, in)
-	if strings.HasSuffix(u.column, "_key") {
+	switch {
+	case strings.HasSuffix(u.column, "_key"):
 		text = key(text)
+	case strings.HasSuffix(u.column, "_folded"):
+		text = fold(text)
 	}
 	b.WriteString(" AND " + u.column + " = " + b.arg(text))
 	if u.where != "" {

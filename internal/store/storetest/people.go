@@ -51,6 +51,7 @@ func organizationUsers(w *world) {
 	u.Source, u.Subject, u.Status = "https://idp.example.com", "a subject", deputy.UserDisabled
 	trip(w, asInserts(deputy.Tx.OrganizationUsers), w.OrganizationUsers(), w.owned(), u.ID, u)
 	w.same(u, sure(w.OrganizationUsers().Find(w.ctx, w.owned(), "identity", u.Identity())))
+	w.same(u, sure(w.OrganizationUsers().Find(w.ctx, w.owned(), "email", "ANN@example.COM")))
 	twin := w.organizationUser("aNN@EXAMPLE.com")
 	w.blames(w.insertUser(twin), deputy.Conflict, "email")
 	twin.Email, twin.Source, twin.Subject = "bob@example.com", u.Source, u.Subject
