@@ -130,11 +130,13 @@ var rights = map[string]roles{
 	"policy_versions:read":    zoneReaders,
 	"policy_versions:archive": zoneWriters,
 
-	"policy_sets:list":    zoneReaders,
-	"policy_sets:create":  zoneWriters,
-	"policy_sets:read":    zoneReaders,
-	"policy_sets:update":  zoneWriters,
-	"policy_sets:archive": zoneWriters,
+	"policy_sets:list":     zoneReaders,
+	"policy_sets:create":   zoneWriters,
+	"policy_sets:read":     zoneReaders,
+	"policy_sets:update":   zoneWriters,
+	"policy_sets:archive":  zoneWriters,
+	"policy_sets:shadow":   zoneWriters,
+	"policy_sets:unshadow": zoneWriters,
 
 	"policy_set_versions:list":     zoneReaders,
 	"policy_set_versions:create":   zoneWriters,
