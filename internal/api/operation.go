@@ -51,6 +51,7 @@ type Route struct {
 	Method, Path, Operation string
 	Action                  string   // what permit asks for
 	Callers                 []string // the roles that may call it
+	Public                  bool     // everybody may call it
 	Event                   string   // type of the event that success records; empty for reads
 }
 
@@ -58,7 +59,7 @@ type Route struct {
 func (a *API) Routes() []Route {
 	var out []Route
 	for _, o := range a.operations {
-		out = append(out, Route{o.Method, o.Path, o.ID, o.Action, rights[o.Action].names(), o.Event()})
+		out = append(out, Route{o.Method, o.Path, o.ID, o.Action, rights[o.Action].names(), o.Public, o.Event()})
 	}
 	return out
 }
