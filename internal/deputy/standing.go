@@ -41,30 +41,37 @@ const (
 	UseClientCredentials   Use = "client credentials"
 	UseExchangeApplication Use = "token exchange for an application"
 	UseExchangeUser        Use = "token exchange for a user"
+	UseSignIn              Use = "sign-in"
+	UseWebSession          Use = "web session"
+	UseAuthorize           Use = "authorization for an application"
 )
 
 var (
 	account = []Part{PartOrganization, PartServiceAccount, PartServiceCredential}
-	person  = []Part{PartOrganization, PartOrganizationUser}
+	orgUser = []Part{PartOrganization, PartOrganizationUser}
 	client  = []Part{PartZone, PartApplication, PartCredential}
 	target  = []Part{PartResource, PartProvider, PartKey}
+	person  = []Part{PartUser, PartSession}
 	needs   = map[Use][]Part{ // in the order in which they are named
 		UseManagement:          account,
 		UseServiceToken:        slices.Concat(account, []Part{PartKey}),
-		UseUserManagement:      person,
-		UseUserToken:           slices.Concat(person, []Part{PartKey}),
+		UseUserManagement:      orgUser,
+		UseUserToken:           slices.Concat(orgUser, []Part{PartKey}),
 		UseInvitation:          {PartOrganization, PartInvitation},
 		UseClientCredentials:   slices.Concat(client, target),
 		UseExchangeApplication: slices.Concat(client, []Part{PartSubject}, target),
-		UseExchangeUser:        slices.Concat(client, []Part{PartUser, PartSession}, target),
+		UseExchangeUser:        slices.Concat(client, person, target),
+		UseSignIn:              {PartZone, PartUser},
+		UseWebSession:          slices.Concat([]Part{PartZone}, person),
+		UseAuthorize:           slices.Concat(client, person, []Part{PartResource, PartProvider}),
 	}
 )
 
 // Uses returns every use with the parts it rests on.
 func Uses() map[Use][]Part { return needs }
 
-// Standing is what one use of access rests on. A nil member does not exist, or
-// no longer.
+// Standing is what one use of access rests on. A nil or empty member does not
+// exist, or no longer. Of what can only exist or not, the id is enough.
 type Standing struct {
 	Organization      *Organization
 	ServiceAccount    *ServiceAccount
@@ -74,11 +81,11 @@ type Standing struct {
 	Zone              *Zone
 	Key               *SigningKey // nil is fine where the credential is not signed: see Unsigned
 	Unsigned          bool        // the credential is handed out, not signed
-	Application       *Application
-	Credential        *Credential
+	Application       ApplicationID
+	Credential        CredentialID
 	Resource          *Resource
 	Provider          *Provider
-	Subject           *Application
+	Subject           ApplicationID
 	User              *User
 	// Sessions is the session and its parents, innermost first. The last has no
 	// parent; a missing parent is a nil element.
@@ -160,15 +167,15 @@ func (s *Standing) state(part Part, now time.Time) string {
 		}
 		return ""
 	case PartApplication:
-		return exists(s.Application != nil)
+		return exists(s.Application != "")
 	case PartCredential:
-		return exists(s.Credential != nil)
+		return exists(s.Credential != "")
 	case PartResource:
 		return exists(s.Resource != nil)
 	case PartProvider:
 		return exists(s.Provider != nil)
 	case PartSubject:
-		return exists(s.Subject != nil)
+		return exists(s.Subject != "")
 	case PartUser:
 		if s.User != nil && s.User.Status != UserActive {
 			return "disabled"
