@@ -207,6 +207,9 @@ var notReferences = map[string]bool{
 	"protocols.oauth2.cimd.allowed_client_ids": true,
 }
 
+// ofOrganization refer to what the organization has, which its zones share.
+var ofOrganization = map[string]bool{"organization_user_id": true}
+
 // blamed are members whose refusals blame another one.
 var blamed = map[string]string{"manifest.entries[].policy_id": "manifest.entries[].policy_version_id"}
 
@@ -242,7 +245,7 @@ func (e *estate) walkBodies(other *estate) {
 			continue
 		}
 		for member := range op.body() {
-			if !reference.MatchString(member) || notReferences[member] {
+			if !reference.MatchString(member) || notReferences[member] || other.as == e.as && ofOrganization[member] {
 				continue
 			}
 			var whole map[string]any
