@@ -25,6 +25,7 @@ type operation struct {
 	Summary string
 	Doc     string
 	Status  int // on success
+	Also    int // another status of success, with the same answer; 0: none
 	Errors  []int
 	Query   []*huma.Param
 	Headers []*huma.Param
@@ -33,6 +34,7 @@ type operation struct {
 	Public bool
 	// Records is the type of the event of success, where it is not the action's.
 	Records string
+	Body    bool // a PUT takes one
 }
 
 // inZone reports whether the operation is about one zone or what is in it.
@@ -87,6 +89,12 @@ type input[B any] struct{ Body B }
 
 // output is what a handler answers.
 type output[V any] struct{ Body V }
+
+// placed is what a handler answers that made an entity or replaced it.
+type placed[V any] struct {
+	Status int
+	Body   V
+}
 
 // empty is for operations without a body, or without an answer.
 type empty struct{}
@@ -147,6 +155,11 @@ func document(doc *huma.OpenAPI, o operation) {
 	if o.ETag {
 		success.Headers["ETag"] = textHeader("State of the entity, for If-Match.")
 	}
+	if o.Also != 0 {
+		also := *success
+		also.Description = http.StatusText(o.Also)
+		op.Responses[strconv.Itoa(o.Also)] = &also
+	}
 }
 
 func textHeader(doc string) *huma.Param {
@@ -168,7 +181,7 @@ func (o *operation) errors() []int {
 	if strings.Contains(o.Path, "{") {
 		out = append(out, http.StatusNotFound)
 	}
-	if o.Method == http.MethodPost || o.Method == http.MethodPatch {
+	if o.Body || o.Method == http.MethodPost || o.Method == http.MethodPatch {
 		out = append(out, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	slices.Sort(out)
@@ -188,6 +201,7 @@ var pathDocs = map[string]string{
 	"token":                "The token of the mailed link.",
 	"service_account_id":   "Id of a service account.",
 	"credential_id":        "Id of a credential.",
+	"version":              "Version of a schema.",
 	"policy_id":            "Id of a policy.",
 	"policy_set_id":        "Id of a policy set.",
 	"version_id":           "Id of a version.",

@@ -158,6 +158,50 @@ var rights = map[string]roles{
 	"policy_set_drafts:delete":  zoneWriters,
 	"policy_set_drafts:publish": zoneWriters,
 
+	"users:list":   zoneReaders,
+	"users:read":   zoneReaders,
+	"users:update": zoneWriters,
+
+	"sessions:list":   zoneReaders,
+	"sessions:read":   zoneReaders,
+	"sessions:revoke": zoneWriters,
+	"sessions:delete": zoneWriters,
+
+	"user_agents:list": zoneReaders,
+	"user_agents:read": zoneReaders,
+
+	"delegated_grants:list":   zoneReaders,
+	"delegated_grants:read":   zoneReaders,
+	"delegated_grants:revoke": zoneWriters,
+	"delegated_grants:delete": zoneWriters,
+
+	"secrets:list":   zoneReaders,
+	"secrets:create": zoneWriters,
+	"secrets:read":   zoneWriters,
+	"secrets:update": zoneWriters,
+	"secrets:delete": zoneWriters,
+
+	"roles:list":   zoneReaders,
+	"roles:create": zoneWriters,
+	"roles:read":   zoneReaders,
+	"roles:update": zoneWriters,
+	"roles:delete": zoneWriters,
+
+	"role_assignments:list":   zoneReaders,
+	"role_assignments:create": zoneWriters,
+	"role_assignments:read":   zoneReaders,
+	"role_assignments:delete": zoneWriters,
+
+	"groups:list":   zoneReaders,
+	"groups:create": zoneWriters,
+	"groups:read":   zoneReaders,
+	"groups:update": zoneWriters,
+	"groups:delete": zoneWriters,
+
+	"group_members:list":   zoneReaders,
+	"group_members:put":    zoneWriters,
+	"group_members:delete": zoneWriters,
+
 	"audit_events:list": zoneReaders,
 	"audit_events:read": zoneReaders,
 }
