@@ -36,13 +36,14 @@ type call struct {
 
 	changes []string // after readBody: the members that the body holds
 
-	action       string // after permit: plural:verb
-	roles        roles  // what the caller is there
+	action       string     // after permit: plural:verb
+	roles        capacities // what the caller is there
 	organization *deputy.Organization
 	zone         *deputy.Zone                      // nil for calls outside zones
 	zoneRoles    map[deputy.ZoneID]deputy.ZoneRole // of a person, in a list of zones
 
 	expand map[string]bool // after the query was read: what to add to the answer
+	people *people         // what that comes to for users
 }
 
 type callKey struct{}

@@ -165,7 +165,7 @@ func (s *server) authenticate(ctx context.Context, bearer, _ string) (*deputy.Ca
 		return &deputy.Caller{Organization: deputy.OrganizationID(s.vars["org"]), Account: "phantom", Role: deputy.OrganizationAdmin}, nil
 	}
 	email, label, _ := strings.Cut(bearer, "/")
-	users, err := s.store.Memberships(ctx, "email", email)
+	users, err := s.store.AccountsOf(ctx, "email", email)
 	if err != nil {
 		return nil, err
 	}

@@ -34,15 +34,18 @@ type operation struct {
 	Public bool
 	// Records is the type of the event of success, where it is not the action's.
 	Records string
-	Body    bool // a PUT takes one
+	// Recorded says that although it only reads it leaves an event.
+	Recorded bool
+	Body     bool // a PUT takes one
 }
 
 // inZone reports whether the operation is about one zone or what is in it.
 func (o *operation) inZone() bool { return strings.Contains(o.Path, "{zone_id}") }
 
-// Event returns the type of the event that success records; reads record none.
+// Event returns the type of the event that success records; reads record none
+// unless they say so.
 func (o *operation) Event() string {
-	if o.Method == http.MethodGet {
+	if o.Method == http.MethodGet && !o.Recorded {
 		return ""
 	}
 	return cmp.Or(o.Records, o.Action)
@@ -195,7 +198,7 @@ var pathDocs = map[string]string{
 	"organization_id":      "Id or label of an organization.",
 	"zone_id":              "Id of a zone.",
 	"dependency_id":        "Id of the resource that the application depends on.",
-	"user_id":              "Id of a person's account.",
+	"user_id":              "Id of a person.",
 	"organization_user_id": "Id of an organization user.",
 	"invitation_id":        "Id of an invitation.",
 	"token":                "The token of the mailed link.",

@@ -91,7 +91,7 @@ func (a *API) mountOrganizations() {
 	}, a.listRoles)
 }
 
-func viewOrganization(a *API, c *call, d *deputy.Organization, r roles) Organization {
+func viewOrganization(a *API, c *call, d *deputy.Organization, r capacities) Organization {
 	v := Organization{
 		ID: string(d.ID), Name: d.Name, Label: d.Label, SSOEnabled: d.SSOEnabled, CreatedAt: Time(d.CreatedAt), UpdatedAt: Time(d.UpdatedAt),
 	}
@@ -108,10 +108,10 @@ func (a *API) listOrganizations(ctx context.Context, c *call, _ *empty) (*output
 	}
 	c.expand = q.expand
 	own := deputy.Filter{Fields: []string{"id"}, Values: []string{string(c.caller.Organization)}}
-	in := map[deputy.OrganizationID]roles{c.caller.Organization: c.roles}
+	in := map[deputy.OrganizationID]capacities{c.caller.Organization: c.roles}
 	if c.caller.Person() {
 		own = deputy.Filter{Fields: []string{"user"}, Values: []string{string(c.caller.Account)}}
-		users, err := a.store.Memberships(ctx, "id", string(c.caller.Account))
+		users, err := a.store.AccountsOf(ctx, "id", string(c.caller.Account))
 		if err != nil {
 			return nil, err
 		}
@@ -267,24 +267,24 @@ func (a *API) source(issuer string) string {
 	return issuer
 }
 
-// Role is what a person can be.
-type Role struct {
+// OrganizationRole is what a person can be.
+type OrganizationRole struct {
 	Name        string `json:"name" enum:"org_admin,org_member,org_viewer,zone_manager,zone_viewer"`
 	Label       string `json:"label"`
 	Description string `json:"description"`
 	Scope       string `json:"scope" enum:"organization,zone"`
 }
 
-// RoleList are all roles.
-type RoleList struct {
-	Items       []Role      `json:"items"`
-	Permissions Permissions `json:"permissions,omitzero" doc:"What the caller may do with roles; with expand permissions."`
+// OrganizationRoleList are all roles.
+type OrganizationRoleList struct {
+	Items       []OrganizationRole `json:"items"`
+	Permissions Permissions        `json:"permissions,omitzero" doc:"What the caller may do with roles; with expand permissions."`
 }
 
 var roleScope = parameter{Name: "scope", Enum: []string{"organization", "zone"}, Doc: "Roles of an organization or of a zone."}
 
 // everyRole describes what rights gives each role.
-var everyRole = []Role{
+var everyRole = []OrganizationRole{
 	{string(deputy.OrganizationAdmin), "Organization Administrator", "Everything in the organization and all its zones.", "organization"},
 	{string(deputy.OrganizationMember), "Organization Member", "Nothing but the zones that they are a member of.", "organization"},
 	{string(deputy.OrganizationViewer), "Organization Viewer", "Reads what the organization has beside its zones; zones only as a member.", "organization"},
@@ -292,7 +292,7 @@ var everyRole = []Role{
 	{string(deputy.ZoneViewer), "Zone Viewer", "Reads what is in a zone.", "zone"},
 }
 
-func (a *API) listRoles(_ context.Context, c *call, _ *empty) (*output[RoleList], error) {
+func (a *API) listRoles(_ context.Context, c *call, _ *empty) (*output[OrganizationRoleList], error) {
 	expand, err := readExpand(c, organizationExpand, bare, true)
 	if err != nil {
 		return nil, err
@@ -302,11 +302,11 @@ func (a *API) listRoles(_ context.Context, c *call, _ *empty) (*output[RoleList]
 	if err != nil {
 		return nil, err
 	}
-	out := RoleList{Items: []Role{}, Permissions: a.allowed(c, "roles")}
+	out := OrganizationRoleList{Items: []OrganizationRole{}, Permissions: a.allowed(c, "roles")}
 	for _, r := range everyRole {
 		if len(scope) == 0 || scope[0] == r.Scope {
 			out.Items = append(out.Items, r)
 		}
 	}
-	return &output[RoleList]{out}, nil
+	return &output[OrganizationRoleList]{out}, nil
 }

@@ -8,13 +8,13 @@ import (
 	"deputy/internal/deputy"
 )
 
-// roles are the capacities in which somebody may act, as a set.
-type roles uint16
+// capacities are what somebody may be who acts, as a set.
+type capacities uint16
 
-// The roles. A service account administers its organization; a person has a
+// The capacities. A service account administers its organization; a person has a
 // role in it, and may have one in a zone.
 const (
-	serviceAccount roles = 1 << iota
+	serviceAccount capacities = 1 << iota
 	orgAdmin
 	orgViewer
 	orgMember
@@ -27,19 +27,19 @@ const (
 
 // Those who usually may do something together.
 const (
-	nobody      roles = 0
-	admins            = serviceAccount | orgAdmin
-	orgReaders        = admins | orgViewer
-	everybody         = orgReaders | orgMember
-	persons           = orgAdmin | orgViewer | orgMember
-	zoneWriters       = admins | zoneManager
-	zoneReaders       = zoneWriters | zoneViewer
+	nobody      capacities = 0
+	admins                 = serviceAccount | orgAdmin
+	orgReaders             = admins | orgViewer
+	everybody              = orgReaders | orgMember
+	persons                = orgAdmin | orgViewer | orgMember
+	zoneWriters            = admins | zoneManager
+	zoneReaders            = zoneWriters | zoneViewer
 )
 
 // rights is who may do what in their own organization; in any other, nothing
 // exists for them. It is the only place that says so: permit asks it, and
 // permissions shows it. An action that is missing here cannot be mounted.
-var rights = map[string]roles{
+var rights = map[string]capacities{
 	"organizations:list":   everybody,
 	"organizations:create": orgAdmin,
 	"organizations:read":   everybody,
@@ -209,7 +209,7 @@ var rights = map[string]roles{
 // roleNames names the roles that a caller can have.
 var roleNames = []struct {
 	name string
-	role roles
+	role capacities
 }{
 	{"service_account", serviceAccount},
 	{string(deputy.OrganizationAdmin), orgAdmin},
@@ -220,7 +220,7 @@ var roleNames = []struct {
 }
 
 // roleNamed returns the role with the name; nobody for no name.
-func roleNamed[T ~string](name T) roles {
+func roleNamed[T ~string](name T) capacities {
 	for _, r := range roleNames {
 		if r.name == string(name) {
 			return r.role
@@ -230,7 +230,7 @@ func roleNamed[T ~string](name T) roles {
 }
 
 // names returns the names of the roles in the set.
-func (r roles) names() (out []string) {
+func (r capacities) names() (out []string) {
 	for _, known := range roleNames {
 		if r&known.role != 0 {
 			out = append(out, known.name)
@@ -240,10 +240,10 @@ func (r roles) names() (out []string) {
 }
 
 // may reports whether somebody in these roles may do the action.
-func (r roles) may(action string) bool { return rights[action]&r&^anywhere != 0 }
+func (r capacities) may(action string) bool { return rights[action]&r&^anywhere != 0 }
 
 // rolesOf returns what a caller is in their own organization.
-func rolesOf(caller *deputy.Caller) roles {
+func rolesOf(caller *deputy.Caller) capacities {
 	if caller.Person() {
 		return roleNamed(caller.Role)
 	}
@@ -311,7 +311,7 @@ func (a *API) locateZone(ctx context.Context, c *call, id deputy.ID) error {
 // zoneRole returns what the caller is in a zone beside what they are in its
 // organization, from the store or inside a transaction. It is NotFound for a
 // person who is nothing in either.
-func zoneRole(ctx context.Context, members deputy.Reads[deputy.ZoneMember], caller *deputy.Caller, zone deputy.ZoneID) (roles, error) {
+func zoneRole(ctx context.Context, members deputy.Reads[deputy.ZoneMember], caller *deputy.Caller, zone deputy.ZoneID) (capacities, error) {
 	if rolesOf(caller)&admins != 0 {
 		return nobody, nil
 	}
@@ -356,7 +356,7 @@ type Permissions map[string]map[string]bool
 
 // permissions returns what somebody in these roles may do in a zone, or in the
 // organization outside zones; of some nouns when they are given, else of all.
-func (a *API) permissions(r roles, inZone bool, nouns ...string) Permissions {
+func (a *API) permissions(r capacities, inZone bool, nouns ...string) Permissions {
 	out := Permissions{}
 	for _, o := range a.operations {
 		noun, verb, _ := strings.Cut(o.Action, ":")

@@ -281,7 +281,7 @@ func deletedZone(w *world) {
 		},
 		func(t deputy.Tx) error { return t.Policies().Insert(w.ctx, w.policy("p")) },
 		func(t deputy.Tx) error {
-			return t.ZoneMembers().Insert(w.ctx, w.member(w.organizationUser("x@example.com")))
+			return t.ZoneMembers().Insert(w.ctx, w.zoneMember(w.organizationUser("x@example.com")))
 		},
 		func(t deputy.Tx) error {
 			return t.Mails().Insert(w.ctx, &deputy.Mail{ID: w.newID(), OrganizationID: w.org.ID, ZoneID: w.zone.ID, Sealed: []byte{1}, CreatedAt: w.tick()})
