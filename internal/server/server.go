@@ -69,6 +69,10 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 		return nil, fmt.Errorf("--outgoing-allow: %w", err)
 	}
 	s := &Server{cfg: cfg, log: log}
+	limits, err := newLimiter(cfg.RateLimit, s.cfg.now)
+	if err != nil {
+		return nil, err
+	}
 	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", cfg.Listen, err)
 	}
@@ -91,11 +95,11 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	s.pool = keys.NewPool(2)
 	s.oauth = oauth.New(oauth.Config{
 		Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
-		ClientAddress: address, Now: s.cfg.now, Logger: log,
+		ClientAddress: address, Limit: limits.wait, Now: s.cfg.now, Logger: log,
 	})
 	management, err := api.New(api.Config{
 		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
-		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log,
+		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, Limit: limits.wait, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -120,7 +124,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 		s.log.Warn("--dev: outgoing requests may reach private addresses and plain http; not for production")
 	}
 	web := &http.Server{
-		Handler:           s.handler(),
+		Handler:           bounded(make(chan struct{}, maxRunning), s.handler()),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,
