@@ -128,6 +128,9 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := s.limited(i.from, deputy.ID(i.snap.zone.ID), c.id); err != nil {
+		return nil, err
+	}
 	i.begin(c)
 	d, err := s.decide(ctx, i)
 	var minted *credential
