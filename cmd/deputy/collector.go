@@ -48,7 +48,7 @@ type pace struct {
 // afterCollection calls do after the coming collection: then an object is
 // cleaned up that nothing refers to.
 func afterCollection(do func()) {
-	type object struct{ self *object } // with a pointer, so that it shares no memory
+	type object struct{ _ *object } // with a pointer, so that it shares no memory
 	runtime.AddCleanup(new(object), func(do func()) { do() }, do)
 }
 
