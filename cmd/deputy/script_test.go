@@ -101,7 +101,7 @@ func TestHelpOfEveryCommand(t *testing.T) {
 	visit(nil)
 	visit([]string{"floor"}) // hidden
 	want := []string{
-		"deputy", "deputy audit", "deputy audit export", "deputy bench", "deputy demo", "deputy migrate",
+		"deputy", "deputy audit", "deputy audit export", "deputy audit verify", "deputy bench", "deputy demo", "deputy migrate",
 		"deputy organization", "deputy organization create", "deputy serve", "deputy version", "deputy floor",
 	}
 	if !slices.Equal(seen, want) {
