@@ -92,6 +92,14 @@ type View interface {
 	PolicyVersions() Reads[PolicyVersion]
 	PolicySets() Reads[PolicySet]
 	PolicySetVersions() Reads[PolicySetVersion]
+	// Packages and their versions lie in catalogs: of the zone of the scope, or
+	// of its organization, or of a scope with both in these two and the global one.
+	Packages() Reads[Package]
+	PackageVersions() Reads[PackageVersion]
+	Installs() Reads[Install]
+	// InstalledEntities: the scope's Parent is the install, the id the name.
+	InstalledEntities() Reads[InstalledEntity]
+	CatalogTasks() Reads[CatalogTask]
 	// PolicySchemas are of no zone: their scope is empty, their ids are versions.
 	PolicySchemas() Reads[PolicySchema]
 	// PolicyDrafts are named by their policies, PolicySetDrafts by their sets.
@@ -214,6 +222,13 @@ type Tx interface {
 	// PolicySetVersions: Insert gives the version its number and updates the
 	// set's latest members. The scope's Parent is the set.
 	PolicySetVersions() Archives[PolicySetVersion]
+	Packages() Writes[Package]
+	// PackageVersions: Insert gives the version its number and counts it in the
+	// package. The scope's Parent is the package.
+	PackageVersions() Archives[PackageVersion]
+	Installs() Writes[Install]
+	InstalledEntities() Writes[InstalledEntity]
+	CatalogTasks() Writes[CatalogTask]
 	PolicySchemas() Writes[PolicySchema]
 	PolicyDrafts() Writes[PolicyDraft]
 	PolicySetDrafts() Writes[PolicySetDraft]
