@@ -32,6 +32,9 @@ type Store interface {
 	// FinishTask ends a claimed task: it removes it, or when again is not zero
 	// makes it due at that time. It is Stale when the lease was lost.
 	FinishTask(ctx context.Context, t Task, again time.Time) error
+	// PruneEntities removes up to limit entities that were last used before a
+	// time, and reports whether any are left.
+	PruneEntities(ctx context.Context, before time.Time, limit int) (more bool, err error)
 	// PurgeZone removes up to limit rows of a deleted zone and reports whether
 	// any are left.
 	PurgeZone(ctx context.Context, zone ZoneID, limit int) (more bool, err error)
@@ -81,6 +84,9 @@ type View interface {
 
 	SigningKeys(ctx context.Context, owner ID) ([]SigningKey, error)
 	DataKey(ctx context.Context, id ID) (DataKey, error)
+
+	// PolicyEntities returns those of the entities that are kept.
+	PolicyEntities(ctx context.Context, zone ZoneID, ids []EntityID) ([]PolicyEntity, error)
 
 	// Events returns a page of an organization's log.
 	Events(ctx context.Context, q EventQuery) (*Page[Record], error)
@@ -140,6 +146,9 @@ type Tx interface {
 	// Touch notes that a credential was used: its application session is written
 	// once for all touches of one transaction.
 	Touch(s *Session)
+	// KeepEntity keeps an entity, or notes the use of one that is kept: it is
+	// written once for all of one transaction.
+	KeepEntity(zone ZoneID, e PolicyEntity)
 	// TouchServiceCredential notes the last use of a management credential.
 	TouchServiceCredential(organization OrganizationID, id ID, at time.Time)
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/policy"
 )
 
 // decided is a request that was answered with yes: all that the mint needs.
@@ -23,6 +24,8 @@ type decided struct {
 	reread func(context.Context, deputy.Tx, *deputy.Standing) error
 	// note writes what the use leaves behind; nil when there is nothing.
 	note func(deputy.Tx)
+	// unkept must be kept with the event.
+	unkept []policy.Entity
 }
 
 // credential is what the caller gets.
@@ -47,7 +50,7 @@ func (s *Server) mint(ctx context.Context, d *decided) (*credential, error) {
 	d.event.Outcome = deputy.Success
 	d.event.JTI = d.event.ID
 	d.event.ScopesGranted = c.scopes
-	if err := s.store.Write(ctx, d.event, d.apply(ctx)); err != nil {
+	if err := s.writeKeeping(ctx, d.event, d.unkept, d.apply(ctx)); err != nil {
 		return nil, moved(err)
 	}
 	return c, nil
@@ -111,11 +114,11 @@ func moved(err error) error {
 
 // record writes down that a request of a known client was refused, on the same
 // proof that nothing has moved.
-func (s *Server) record(ctx context.Context, e *deputy.Event, r *refusal) error {
+func (s *Server) record(ctx context.Context, e *deputy.Event, unkept []policy.Entity, r *refusal) error {
 	e.Outcome = deputy.Failure
 	e.Error, e.ErrorDetail = r.code, r.description
 	if r.cause != nil {
 		e.ErrorDetail += " (" + r.cause.Error() + ")"
 	}
-	return moved(s.store.Write(ctx, e, nil))
+	return moved(s.writeKeeping(ctx, e, unkept, nil))
 }

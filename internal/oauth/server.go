@@ -44,6 +44,7 @@ type Server struct {
 	zones    zones
 	clients  *clients
 	verified *otter.Cache[[32]byte, *verified]
+	people   people
 	platform platform
 	failures failures
 }
@@ -58,6 +59,7 @@ func New(c Config) *Server {
 		verified: otter.Must(&otter.Options[[32]byte, *verified]{
 			MaximumSize: maxRemembered, Executor: func(f func()) { f() },
 		}),
+		people:   newPeople(),
 		platform: platform{owner: c.Platform},
 	}
 	if s.clientAddress == nil {

@@ -140,7 +140,7 @@ func (s *Server) presentUser(ctx context.Context, i *issuance) error {
 		return nil // Standing refuses
 	}
 	i.event.UserID, i.event.UserKey, i.event.SessionID = user.ID, user.KeyID, sub.Session
-	principal := policy.NewUser(policy.UserFacts{ID: user.ID, Identifier: user.Identifier, Email: user.Email})
+	principal := s.people.of(policy.NewUser(policy.UserFacts{ID: user.ID, Identifier: user.Identifier, Email: user.Email}), user.KeyID)
 	sub.principal = principal
 	i.question.Subject = principal
 	return nil

@@ -54,10 +54,14 @@ type issuance struct {
 	standing deputy.Standing
 	question policy.Request
 	outcome  policy.Outcome
-	subject  *subject // nil: the client itself
-	claims   claims
-	grounds  grounds
-	event    deputy.Event
+	// evaluation is what the event tells of the outcome, unkept what of it must
+	// be kept with the event.
+	evaluation deputy.Evaluation
+	unkept     []policy.Entity
+	subject    *subject // nil: the client itself
+	claims     claims
+	grounds    grounds
+	event      deputy.Event
 }
 
 // token answers at a zone's token endpoint: one answer and, once the client is
@@ -134,7 +138,7 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 	if !ok {
 		return nil, err
 	}
-	if err := s.record(ctx, &i.event, r); err != nil {
+	if err := s.record(ctx, &i.event, i.unkept, r); err != nil {
 		return nil, err
 	}
 	return nil, r
@@ -303,6 +307,7 @@ func (s *Server) judge(i *issuance) error {
 	i.question.Scopes = i.scopes
 	i.outcome = i.snap.policies.Decide(i.question)
 	i.event.Policy = eventPolicy(&i.outcome)
+	i.evaluated()
 	for _, e := range i.outcome.Errors {
 		s.log.Error("a policy could not be evaluated, so the request was refused", "zone_id", string(i.zone.id),
 			"request_id", i.from.requestID, "policy", e.Policy.Label, "cause", e.Message)
@@ -343,7 +348,7 @@ func (i *issuance) handOut() (*decided, error) {
 	i.claims.scopes = i.outcome.Scopes
 	d := &decided{
 		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(),
-		use: i.use, standing: &i.standing, event: &i.event,
+		use: i.use, standing: &i.standing, event: &i.event, unkept: i.unkept,
 	}
 	if i.standing.User != nil {
 		d.reread = i.rereadPerson

@@ -10,6 +10,7 @@ import (
 
 // Principal is who asks in one leg of a request: a [User] or an [Application].
 type Principal interface {
+	Entity
 	// entity shows the principal while it accesses a resource with a token
 	// for another one, which may be nil.
 	entity(s shape, accessing *Resource) *types.Entity

@@ -58,19 +58,19 @@ func (d *drawn) in(s shape, draw func() types.Entity) *types.Entity {
 // Dependency is a resource that an application depends on, always or, with
 // WhenAccessing, only in an exchange of a token for one of those resources.
 type Dependency struct {
-	ResourceID    deputy.ResourceID
-	WhenAccessing []deputy.ResourceID
+	ResourceID    deputy.ResourceID   `json:"resource_id"`
+	WhenAccessing []deputy.ResourceID `json:"when_accessing,omitempty"`
 }
 
 // ApplicationFacts is what policies may know of an application.
 type ApplicationFacts struct {
-	ID                 deputy.ApplicationID
-	Identifier         string
-	Name               string
-	RegistrationMethod string // "managed" or "dcr"
-	CredentialType     string // of the credential used: "token", "password", "public-key", "url", "public"
-	Dependencies       []Dependency
-	Traits             []string
+	ID                 deputy.ApplicationID `json:"id"`
+	Identifier         string               `json:"identifier"`
+	Name               string               `json:"name"`
+	RegistrationMethod string               `json:"registration_method"` // "managed" or "dcr"
+	CredentialType     string               `json:"credential_type"`     // of the credential used: "token", "password", "public-key", "url", "public"
+	Dependencies       []Dependency         `json:"dependencies,omitempty"`
+	Traits             []string             `json:"traits,omitempty"`
 }
 
 // Application is a principal built from its facts once, for any number of
@@ -79,6 +79,7 @@ type Application struct {
 	facts ApplicationFacts
 	uid   types.EntityUID
 	slot  uint64 // in recent
+	trace Trace
 }
 
 // NewApplication builds an application. It keeps the slices of facts, which
@@ -88,6 +89,7 @@ func NewApplication(facts ApplicationFacts) *Application {
 		facts: facts,
 		uid:   types.NewEntityUID(applicationType, types.String(facts.ID)),
 		slot:  maphash.String(recentSeed, string(facts.ID)) % uint64(len(recent)),
+		trace: Trace{ID: hashed(facts)},
 	}
 }
 
@@ -177,10 +179,10 @@ func constant(enum types.EntityType, name types.String) types.Value {
 
 // UserFacts is what policies may know of a user.
 type UserFacts struct {
-	ID         deputy.UserID
-	Identifier string
-	Email      string   // "" when unknown
-	Groups     []string // group identifiers, from claims
+	ID         deputy.UserID `json:"id"`
+	Identifier string        `json:"identifier"`
+	Email      string        `json:"email,omitzero"`   // "" when unknown
+	Groups     []string      `json:"groups,omitempty"` // group identifiers, from claims
 }
 
 // User is a principal or a subject, built from its facts once, for any number
@@ -189,12 +191,13 @@ type User struct {
 	facts UserFacts
 	uid   types.EntityUID
 	drawn drawn
+	trace Trace
 }
 
 // NewUser builds a user. It keeps the slices of facts, which must not change
 // afterwards.
 func NewUser(facts UserFacts) *User {
-	return &User{facts: facts, uid: types.NewEntityUID(userType, types.String(facts.ID))}
+	return &User{facts: facts, uid: types.NewEntityUID(userType, types.String(facts.ID)), trace: Trace{ID: deputy.NewEntityID()}}
 }
 
 func (u *User) entity(s shape, _ *Resource) *types.Entity {
@@ -212,10 +215,10 @@ func (u *User) entity(s shape, _ *Resource) *types.Entity {
 
 // ResourceFacts is what policies may know of a resource.
 type ResourceFacts struct {
-	ID         deputy.ResourceID
-	Identifier string
-	Name       string
-	Scopes     []string // declared; no other scope is ever granted
+	ID         deputy.ResourceID `json:"id"`
+	Identifier string            `json:"identifier"`
+	Name       string            `json:"name"`
+	Scopes     []string          `json:"scopes,omitempty"` // declared; no other scope is ever granted
 }
 
 // Resource is what a credential is asked for, built from its facts once, for
@@ -226,6 +229,7 @@ type Resource struct {
 	uid      types.EntityUID
 	declared map[string]struct{}
 	drawn    drawn
+	trace    Trace
 }
 
 // NewResource builds a resource. It keeps the slices of facts, which must not
@@ -235,6 +239,7 @@ func NewResource(facts ResourceFacts) *Resource {
 		facts:    facts,
 		uid:      types.NewEntityUID(resourceType, types.String(facts.ID)),
 		declared: make(map[string]struct{}, len(facts.Scopes)),
+		trace:    Trace{ID: hashed(facts)},
 	}
 	for _, s := range facts.Scopes {
 		r.declared[s] = struct{}{}
@@ -262,7 +267,9 @@ func (r *Resource) entity(s shape) *types.Entity {
 // are read when a policy first asks for them; few do. Claims are immutable and
 // safe for concurrent use.
 type Claims struct {
-	read func() (attributes, tags types.Record)
+	object jsontext.Value
+	read   func() (attributes, tags types.Record)
+	trace  Trace
 }
 
 // NewClaims takes verified claims as a JSON object, such as the payload of a
@@ -273,7 +280,10 @@ func NewClaims(object []byte) (*Claims, error) {
 	if raw.Kind() != jsontext.KindBeginObject || !raw.IsValid() {
 		return nil, deputy.Errorf(deputy.Invalid, "claims are not a JSON object with unique members")
 	}
-	return &Claims{read: sync.OnceValues(func() (types.Record, types.Record) { return readClaims(raw) })}, nil
+	return &Claims{
+		object: raw, trace: Trace{ID: deputy.NewEntityID()},
+		read: sync.OnceValues(func() (types.Record, types.Record) { return readClaims(raw) }),
+	}, nil
 }
 
 // The entity ids of claims, whose token they say nothing about.
