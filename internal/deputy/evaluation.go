@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"time"
 )
 
 // EntityID names an entity as policies saw it: who or what it is, with all its
@@ -102,6 +105,13 @@ func EvaluationBytes(record []byte) []byte {
 	return evaluation[:len(evaluation)-1] // the last member
 }
 
+// shadowKey is how what makes an evaluation a shadow's begins in its bytes.
+var shadowKey = []byte(`,"shadow":`)
+
+// Enforced reports whether the bytes of an evaluation are those of a decision
+// that was enforced.
+func Enforced(evaluation []byte) bool { return !bytes.Contains(evaluation, shadowKey) }
+
 // append writes the evaluation as JSON, in the order of its fields.
 func (e *Evaluation) append(w object) object {
 	w = append(w, '{')
@@ -158,4 +168,64 @@ func (w *object) flag(name string, value bool) {
 		w.key(name)
 		*w = append(*w, "true"...)
 	}
+}
+
+// EvaluationFilter selects records that tell of a decision of policy. What is
+// nil or empty selects all.
+type EvaluationFilter struct {
+	Allowed     *bool
+	Shadow      *bool // whether the decision had no say
+	SetVersions []ID  // one of which decided
+}
+
+// String tells filters apart.
+func (f *EvaluationFilter) String() string {
+	if f == nil {
+		return ""
+	}
+	b, _ := json.Marshal(f) // of plain values
+	return string(b)
+}
+
+// Match reports whether a record tells of such a decision.
+func (f *EvaluationFilter) Match(record []byte) (bool, error) {
+	raw := EvaluationBytes(record)
+	if raw == nil {
+		return false, nil
+	}
+	var told struct {
+		Policy     *EventPolicy `json:"policy"`
+		Evaluation Evaluation   `json:"evaluation"`
+	}
+	var err error
+	if len(f.SetVersions) > 0 {
+		err = json.Unmarshal(record, &told)
+	} else {
+		err = json.Unmarshal(raw, &told.Evaluation)
+	}
+	if err != nil {
+		return false, err
+	}
+	e := &told.Evaluation
+	return (f.Allowed == nil || *f.Allowed == e.Allowed()) &&
+		(f.Shadow == nil || *f.Shadow == (e.Shadow != nil)) &&
+		(len(f.SetVersions) == 0 || told.Policy != nil && slices.Contains(f.SetVersions, told.Policy.SetVersionID)), nil
+}
+
+// EvaluationQuery selects decisions of policy that were enforced in a zone,
+// newest first.
+type EvaluationQuery struct {
+	Organization OrganizationID
+	Zone         ZoneID
+	Since, Until time.Time // zero: open
+	Before       int64     // a position in the log; 0: its end
+	Limit        int
+}
+
+// StoredEvaluation is a decision of policy in the log: the bytes of its
+// [Evaluation], which may be shared and must not be changed.
+type StoredEvaluation struct {
+	ID    EventID
+	Seq   int64
+	Bytes []byte
 }

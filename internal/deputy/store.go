@@ -85,6 +85,11 @@ type View interface {
 	SigningKeys(ctx context.Context, owner ID) ([]SigningKey, error)
 	DataKey(ctx context.Context, id ID) (DataKey, error)
 
+	// Evaluations returns decisions of policy in a zone that were enforced,
+	// newest first, up to limit: those before a position of the log (0: from its
+	// end), made since and before until. Where the last of them lies is where to
+	// go on; none means that there are no more.
+	Evaluations(ctx context.Context, q EvaluationQuery) ([]StoredEvaluation, error)
 	// PolicyEntities returns those of the entities that are kept.
 	PolicyEntities(ctx context.Context, zone ZoneID, ids []EntityID) ([]PolicyEntity, error)
 
@@ -337,6 +342,7 @@ type EventQuery struct {
 	RequestID     []string
 	Since, Until  time.Time // zero: open
 	Ascending     bool
+	Evaluated     *EvaluationFilter // not nil: only decisions of policy
 	After, Before string
 	Limit         int
 	Count         bool

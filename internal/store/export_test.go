@@ -5,3 +5,6 @@ func (s *Store) KeepChanges(n int64) { s.kept = n }
 
 // PruneEvery is how many changes a zone's list may be longer.
 const PruneEvery = pruneEvery
+
+// LookAt makes a page of decisions look at few events.
+func (s *Store) LookAt(n int) { s.looks = n }

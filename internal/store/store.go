@@ -78,6 +78,7 @@ type Store struct {
 	checkpoints *checkpoints
 	hints       hints
 	kept        int64 // revisions of a zone's list of changes
+	looks       int   // events that a page of decisions looks at
 	close       func() error
 }
 
@@ -88,7 +89,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if len(c.CursorKey) < 32 {
 		return nil, errors.New("the key of the cursors must have at least 32 bytes")
 	}
-	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, log: c.Logger, kept: keptChanges}
+	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, log: c.Logger, kept: keptChanges, looks: maxLooked}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
