@@ -53,7 +53,7 @@ type docsOperation struct {
 	Parameters                             []docsRow
 	Body                                   []docsRow
 	Success                                docsAnswer
-	Errors                                 []string
+	Errors                                 []docsRow
 }
 
 type docsAnswer struct {
@@ -87,13 +87,14 @@ func docsGroups(doc *huma.OpenAPI) []docsGroup {
 				groups = append(groups, docsGroup{Name: tag, Anchor: strings.ReplaceAll(strings.ToLower(tag), " ", "-")})
 			}
 			g := &groups[at[tag]]
-			g.Operations = append(g.Operations, docsOf(doc.Components.Schemas, op))
+			g.Operations = append(g.Operations, docsOf(doc.Components, op))
 		}
 	}
 	return groups
 }
 
-func docsOf(r huma.Registry, op *huma.Operation) docsOperation {
+func docsOf(known *huma.Components, op *huma.Operation) docsOperation {
+	r := known.Schemas
 	d := docsOperation{ID: op.OperationID, Method: op.Method, Path: op.Path, Summary: op.Summary, Doc: op.Description}
 	d.Action, _ = op.Extensions["x-deputy-action"].(string)
 	for _, p := range op.Parameters {
@@ -107,7 +108,10 @@ func docsOf(r huma.Registry, op *huma.Operation) docsOperation {
 	for _, status := range slices.Sorted(maps.Keys(op.Responses)) {
 		answer := op.Responses[status]
 		if status >= "400" {
-			d.Errors = append(d.Errors, status+" "+answer.Description)
+			if name, shared := strings.CutPrefix(answer.Ref, responseRef); shared {
+				answer = known.Responses[name]
+			}
+			d.Errors = append(d.Errors, docsRow{Name: status, Doc: answer.Description})
 			continue
 		}
 		d.Success = docsAnswer{Status: status + " " + answer.Description, Body: docsBody(r, answer.Content)}

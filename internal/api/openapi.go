@@ -2,8 +2,11 @@ package api
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,7 +30,8 @@ func description(version, publicURL string) *huma.OpenAPI {
 		},
 		Servers: []*huma.Server{{URL: publicURL}},
 		Components: &huma.Components{
-			Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+			Schemas:   huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+			Responses: map[string]*huma.Response{},
 			SecuritySchemes: map[string]*huma.SecurityScheme{"bearer": {
 				Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A token of /service-account-token.",
 			}},
@@ -72,6 +76,67 @@ func tokenOperation() *huma.Operation {
 			"401": failure("Not a client and its secret."),
 		},
 	}
+}
+
+// failures are the errors of operations: what each status is for, and an
+// example of its body.
+var failures = map[int]struct {
+	about   string
+	code    Code
+	message string
+	field   string
+}{
+	http.StatusBadRequest:            {"The request does not fit its form, or contradicts itself.", CodeValidation, "the request is not valid", "name"},
+	http.StatusUnauthorized:          {"No bearer token in force.", CodeUnauthorized, "the bearer token is not valid", ""},
+	http.StatusForbidden:             {"The caller may not do this, or the platform owns the entity.", CodeForbidden, "the platform owns this policy set: it cannot be changed", ""},
+	http.StatusNotFound:              {"No such entity, or none that the caller can see.", CodeNotFound, "no such zone", ""},
+	http.StatusConflict:              {"The state of something forbids it; the same request will be refused again.", CodeConflict, "identifier already in use", "identifier"},
+	http.StatusPreconditionFailed:    {"If-Match names another state.", CodeConflict, "somebody else changed it: read it again", ""},
+	http.StatusRequestEntityTooLarge: {"The body is too large.", CodeBadRequest, "the body is larger than 524288 bytes", ""},
+	http.StatusUnsupportedMediaType:  {"The body is not called JSON.", CodeBadRequest, "the body must be application/json", ""},
+	http.StatusTooManyRequests:       {"Too many requests: wait.", CodeRateLimit, "too many requests", ""},
+	http.StatusInternalServerError:   {"Something went wrong here; the request id finds it in the log.", CodeInternal, "something went wrong here; the request id finds it in the log", ""},
+	http.StatusServiceUnavailable:    {"Not able to answer now: wait.", CodeUnavailable, "the database is not reachable", ""},
+}
+
+// responseRef begins the reference to an answer that operations share.
+const responseRef = "#/components/responses/"
+
+// failureResponse returns the reference to the answer that every operation
+// gives with an error status, which it writes into the document once.
+func failureResponse(doc *huma.OpenAPI, status int) string {
+	name := strings.ReplaceAll(http.StatusText(status), " ", "")
+	ref := responseRef + name
+	if doc.Components.Responses[name] != nil {
+		return ref
+	}
+	failure, known := failures[status]
+	if !known {
+		panic(fmt.Sprintf("nobody said what status %d is for", status))
+	}
+	example := Error{
+		Code: failure.code, Message: failure.message, Status: status, Details: []ErrorDetail{},
+		Path: "/zones/k3v9q0m2x7b1c8d4e5f6g7h8j9", RequestID: "6f1c2f0e-8f0e-4c52-9b58-0d6d2f6c1a11",
+		Timestamp: Time(time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)),
+	}
+	if failure.field != "" {
+		example.Details = append(example.Details, ErrorDetail{Code: failure.code, Field: failure.field, Message: failure.message})
+	}
+	headers := map[string]*huma.Param{"X-Client-Request-ID": requestIDAnswer, ignoredHeader: ignoredAnswer}
+	switch status {
+	case http.StatusUnauthorized:
+		headers["WWW-Authenticate"] = textHeader("Bearer (RFC 6750 §3).")
+	case http.StatusConflict:
+		headers["X-Should-Retry"] = textHeader("false: the same request conflicts again.")
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		headers["Retry-After"] = textHeader("Seconds to wait.")
+	}
+	schema := doc.Components.Schemas.Schema(reflect.TypeFor[Error](), true, "Error")
+	doc.Components.Responses[name] = &huma.Response{
+		Description: failure.about, Headers: headers,
+		Content: map[string]*huma.MediaType{"application/json": {Schema: schema, Example: example}},
+	}
+	return ref
 }
 
 // nullableEnums lets null into the enumerations of members that may be null:

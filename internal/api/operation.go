@@ -99,6 +99,9 @@ func document(doc *huma.OpenAPI, o operation) {
 		http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodPatch: item.Patch, http.MethodDelete: item.Delete,
 	}[o.Method]
 	delete(op.Responses, "422") // findings of the checker are 400
+	for _, status := range o.errors() {
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: failureResponse(doc, status)}
+	}
 	if op.RequestBody != nil {
 		op.RequestBody.Required = false // nothing, null and {} are the same
 	}
@@ -106,24 +109,33 @@ func document(doc *huma.OpenAPI, o operation) {
 	if success.Headers == nil {
 		success.Headers = map[string]*huma.Param{}
 	}
-	text := &huma.Schema{Type: huma.TypeString}
-	success.Headers["X-Client-Request-ID"] = &huma.Param{Description: "The id of the request, as events name it.", Schema: text}
+	success.Headers["X-Client-Request-ID"] = requestIDAnswer
 	if op.RequestBody != nil {
-		success.Headers[ignoredHeader] = &huma.Param{Description: "Members of the body that are not known here and were ignored.", Schema: text}
+		success.Headers[ignoredHeader] = ignoredAnswer
 	}
 	if o.ETag {
-		success.Headers["ETag"] = &huma.Param{Description: "State of the entity, for If-Match.", Schema: text}
+		success.Headers["ETag"] = textHeader("State of the entity, for If-Match.")
 	}
 }
 
+func textHeader(doc string) *huma.Param {
+	return &huma.Param{Description: doc, Schema: &huma.Schema{Type: huma.TypeString}}
+}
+
+// Headers that many answers have.
+var (
+	requestIDAnswer = textHeader("The id of the request, as events name it.")
+	ignoredAnswer   = textHeader("Members of the body that are not known here and were ignored.")
+)
+
 // errors returns the statuses that the operation may fail with.
 func (o *operation) errors() []int {
-	out := append([]int{http.StatusBadRequest, http.StatusUnauthorized}, o.Errors...)
+	out := append([]int{
+		http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden,
+		http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable,
+	}, o.Errors...)
 	if strings.Contains(o.Path, "{") {
 		out = append(out, http.StatusNotFound)
-	}
-	if o.Method != http.MethodGet {
-		out = append(out, http.StatusForbidden)
 	}
 	if o.Method == http.MethodPost || o.Method == http.MethodPatch {
 		out = append(out, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)

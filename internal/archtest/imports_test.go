@@ -75,7 +75,13 @@ var rules = []rule{
 		pkg: "internal/upstream", not: [][]string{sqlPackages, huma},
 		why: "the outgoing client serves whoever asks and knows none of them",
 	}, {
-		pkg: "internal/oauth", ours: []string{"internal/keys", "internal/policy", "internal/vault", "internal/upstream"},
+		pkg: "internal/password", not: [][]string{httpPackages, sqlPackages},
+		why: "passwords are hashed and checked: whose they are and where they lie is for others",
+	}, {
+		pkg: "internal/pages", not: [][]string{sqlPackages, thirdParty},
+		why: "the pages draw what they are told: whoever calls has decided",
+	}, {
+		pkg: "internal/oauth", ours: []string{"internal/keys", "internal/policy", "internal/vault", "internal/upstream", "internal/password", "internal/pages"},
 		not: [][]string{sqlPackages, huma},
 		why: "the authorization server and the management API never meet, and reach the store through the domain's interfaces",
 	}, {
@@ -89,7 +95,7 @@ var rules = []rule{
 		pkg: "internal/server",
 		ours: []string{
 			"internal/store", "internal/vault", "internal/keys", "internal/policy", "internal/catalog",
-			"internal/upstream", "internal/oauth", "internal/api", "internal/console",
+			"internal/upstream", "internal/password", "internal/pages", "internal/oauth", "internal/api", "internal/console",
 		},
 		why: "the server wires the parts and is imported only by programs and tests",
 	}, {
@@ -239,6 +245,8 @@ func TestEachRuleBites(t *testing.T) {
 		"internal/policy":             {[]string{"net/http", "modernc.org/sqlite", "deputy/internal/vault"}, []string{domain, "github.com/cedar-policy/cedar-go"}},
 		"internal/catalog":            {[]string{"net/http/httputil", "database/sql"}, []string{domain, "cel.dev/cel-go/cel"}},
 		"internal/upstream":           {[]string{oauth, api, store, pgx}, []string{domain, "net/http", "code.dny.dev/ssrf"}},
+		"internal/password":           {[]string{"net/http", "database/sql", oauth}, []string{domain, "golang.org/x/crypto/argon2"}},
+		"internal/pages":              {[]string{oauth, api, "database/sql", humago}, []string{domain, "net/http", "html/template"}},
 		"internal/oauth":              {[]string{api, store, humago, "database/sql"}, []string{domain, "deputy/internal/upstream", "net/http"}},
 		"internal/api":                {[]string{oauth, store, pgx, "database/sql"}, []string{domain, "deputy/internal/catalog", humago}},
 		"internal/console":            {[]string{domain, "net/http", humago}, []string{"embed"}},

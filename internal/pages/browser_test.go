@@ -1,0 +1,61 @@
+package pages_test
+
+import (
+	_ "embed"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"deputy/internal/deputytest"
+	"deputy/internal/pages"
+)
+
+//go:embed testdata/look.mjs
+var look string
+
+// TestPagesInABrowser shows every page to a real browser, in both themes and as
+// wide as a phone: nothing breaks the content security policy, nothing keeps
+// people with a screen reader or a keyboard out, and nothing has to be scrolled
+// aside. It takes a picture of each: in DEPUTY_TEST_SCREENS, a folder, where it
+// is set.
+func TestPagesInABrowser(t *testing.T) {
+	seen := frame
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if name, ok := strings.CutPrefix(r.URL.Path, seen.Base+pages.AssetPath); ok {
+			pages.ServeAsset(w, name)
+			return
+		}
+		p, ok := samples[strings.TrimPrefix(r.URL.Path, "/")]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		pages.Write(w, http.StatusOK, seen, p)
+	}))
+	defer s.Close()
+	screens := os.Getenv("DEPUTY_TEST_SCREENS")
+	if screens == "" {
+		screens = t.TempDir()
+	}
+	input, err := json.Marshal(map[string]any{"base": s.URL, "screens": screens, "pages": slices.Sorted(maps.Keys(samples))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	if err := json.Unmarshal(deputytest.Node(t, look, input), &found); err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range found {
+		t.Error(problem)
+	}
+	pictures, err := filepath.Glob(filepath.Join(screens, "*.png"))
+	if err != nil || len(pictures) < 3*len(samples) {
+		t.Errorf("%d pictures of %d pages: %v", len(pictures), len(samples), err)
+	}
+}

@@ -1,0 +1,136 @@
+package password
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+
+	"deputy/internal/deputy"
+)
+
+// The cost of new hashes. Those that exist say their own.
+const (
+	memory      = 19 << 10 // KiB
+	passes      = 2
+	parallelism = 1
+	saltBytes   = 16
+	hashBytes   = 32
+)
+
+// Hasher makes and checks hashes, a bounded number at once. It is safe for
+// concurrent use.
+type Hasher struct {
+	places chan struct{} // one for each that works or waits
+	slots  chan struct{} // one for each that works
+}
+
+// New returns a Hasher that works on so many hashes at once and lets so many
+// wait.
+func New(atOnce, waiting int) *Hasher {
+	return &Hasher{places: make(chan struct{}, atOnce+waiting), slots: make(chan struct{}, atOnce)}
+}
+
+// errBusy says that as many wait as may.
+var errBusy = deputy.Errorf(deputy.TooMany, "too many people sign in at the moment")
+
+// enter waits for a slot. It is TooMany when too many wait already.
+func (h *Hasher) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case h.places <- struct{}{}:
+	default:
+		return nil, errBusy
+	}
+	select {
+	case h.slots <- struct{}{}:
+		return func() { <-h.slots; <-h.places }, nil
+	case <-ctx.Done():
+		<-h.places
+		return nil, ctx.Err()
+	}
+}
+
+// Hash returns the hash of a password with all that checking it needs, in the
+// form of the PHC strings: $argon2id$v=19$m=…,t=…,p=…$salt$hash.
+func (h *Hasher) Hash(ctx context.Context, p deputy.Secret) (string, error) {
+	leave, err := h.enter(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	salt := make([]byte, saltBytes)
+	if _, err := rand.Read(salt); err != nil {
+		panic(err) // crypto/rand does not fail on supported systems
+	}
+	c := cost{memory, passes, parallelism}
+	return c.encode(salt, c.hash(p, salt)), nil
+}
+
+// Check reports whether p is the password of the hash. The empty hash is
+// nobody's, and finding that out takes as long.
+func (h *Hasher) Check(ctx context.Context, hash string, p deputy.Secret) (bool, error) {
+	known := hash != ""
+	if !known {
+		hash = decoy
+	}
+	c, salt, want, err := decode(hash)
+	if err != nil {
+		return false, err
+	}
+	leave, err := h.enter(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	return subtle.ConstantTimeCompare(c.hash(p, salt), want) == 1 && known, nil
+}
+
+// decoy is a hash of no known password, as dear to check as any.
+var decoy = cost{memory, passes, parallelism}.encode(make([]byte, saltBytes), make([]byte, hashBytes))
+
+type cost struct {
+	memory, passes uint32
+	parallelism    uint8
+}
+
+func (c cost) hash(p deputy.Secret, salt []byte) []byte {
+	return argon2.IDKey([]byte(p.Reveal()), salt, c.passes, c.memory, c.parallelism, hashBytes)
+}
+
+func (c cost) encode(salt, hash []byte) string {
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, c.memory, c.passes, c.parallelism,
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(hash))
+}
+
+// decode reads a hash. Those that we did not make are refused: their cost is
+// not ours to pay.
+func decode(encoded string) (c cost, salt, hash []byte, err error) {
+	bad := fmt.Errorf("password: a stored hash cannot be read")
+	parts := strings.Split(encoded, "$")
+	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {
+		return c, nil, nil, bad
+	}
+	var version int
+	if _, err := fmt.Sscanf(parts[2], "v=%d", &version); err != nil || version != argon2.Version {
+		return c, nil, nil, bad
+	}
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &c.memory, &c.passes, &c.parallelism); err != nil {
+		return c, nil, nil, bad
+	}
+	if c.memory > 8*memory || c.passes == 0 || c.passes > 8*passes || c.parallelism == 0 || c.parallelism > 8 {
+		return c, nil, nil, bad
+	}
+	salt, err = base64.RawStdEncoding.DecodeString(parts[4])
+	if err != nil {
+		return c, nil, nil, bad
+	}
+	hash, err = base64.RawStdEncoding.DecodeString(parts[5])
+	if err != nil || len(hash) != hashBytes {
+		return c, nil, nil, bad
+	}
+	return c, salt, hash, nil
+}
