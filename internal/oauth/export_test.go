@@ -78,3 +78,6 @@ func CachedClients(s *Server) (n int) {
 	}
 	return n
 }
+
+// DeafenShadows makes the shadows of a server too busy for any question.
+func DeafenShadows(s *Server) { s.shadows.start.Do(func() {}); s.shadows.queue = make(chan *shadowed) }

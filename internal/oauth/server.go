@@ -47,6 +47,7 @@ type Server struct {
 	people   people
 	platform platform
 	failures failures
+	shadows  shadows
 }
 
 // New returns a Server. Close ends it.
@@ -69,12 +70,17 @@ func New(c Config) *Server {
 		s.basePath = u.Path
 	}
 	s.failures.init(s)
+	s.shadows.init(s)
 	return s
 }
 
-// Close writes down the failures counted so far and waits for work in the
-// background. Requests must have ended.
-func (s *Server) Close() { s.failures.close() }
+// Close writes down the failures counted so far, lets the shadows answer what
+// they were asked, and waits for work in the background. Requests must have
+// ended.
+func (s *Server) Close() {
+	s.shadows.close()
+	s.failures.close()
+}
 
 // Handles reports whether the request is for one of the authorization servers.
 // Whatever comes for a zone is, even if there is no such zone or path.

@@ -85,12 +85,16 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, id deputy.ZoneID,
 		switch {
 		case err == nil:
 			writeCredential(w, i, c)
+			s.observe(i)
 			return
 		case deputy.KindOf(err) != deputy.Stale && i.client == nil:
 			s.refuseClaimant(w, from, snap, claimed, err)
 			return
 		case deputy.KindOf(err) != deputy.Stale:
 			s.refuse(w, from, id, asRefusal(err), realm(claimed, snap))
+			if _, recorded := asDecision(err); recorded {
+				s.observe(i)
+			}
 			return
 		}
 		if snap, err = s.advance(ctx, z, snap); err != nil {

@@ -47,4 +47,5 @@ const formType = "application/x-www-form-urlencoded"
 const (
 	eventIssue        = "credentials:issue"
 	eventAuthenticate = "clients:authenticate"
+	eventEvaluate     = "policies:evaluate" // by a shadow
 )
