@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/fnv"
@@ -32,6 +33,9 @@ type Config struct {
 	Sealing deputy.Sealing
 	// ClientIP returns the address that events name; the peer's unless set.
 	ClientIP func(*http.Request) string
+	// EvaluationRetention is how long decisions of policy are shown and can be
+	// made again; 30 days unless set.
+	EvaluationRetention time.Duration
 	// Version is the program's, for the document.
 	Version string
 	Now     func() time.Time
@@ -48,6 +52,7 @@ type API struct {
 	pool      *keys.Pool
 	sealing   deputy.Sealing
 	clientIP  func(*http.Request) string
+	retention time.Duration
 	now       func() time.Time
 	log       *slog.Logger
 
@@ -72,7 +77,7 @@ func New(c Config) (*API, error) {
 	}
 	a := &API{
 		store: c.Store, addresses: c.Addresses, verify: c.Authenticate, vault: c.Vault, pool: c.Pool, sealing: c.Sealing,
-		clientIP: c.ClientIP, now: c.Now, log: c.Log, mux: http.NewServeMux(),
+		clientIP: c.ClientIP, retention: cmp.Or(c.EvaluationRetention, defaultRetention), now: c.Now, log: c.Log, mux: http.NewServeMux(),
 	}
 	if a.clientIP == nil {
 		a.clientIP = peerAddress

@@ -84,6 +84,8 @@ var rights = map[string]callers{
 	"policy_set_versions:activate": serviceAccounts,
 	"policy_set_versions:archive":  serviceAccounts,
 
+	"policy_evaluations:list": serviceAccounts,
+
 	"audit_events:list": serviceAccounts,
 	"audit_events:read": serviceAccounts,
 }

@@ -60,6 +60,8 @@ func (a *API) routes() {
 		Status: http.StatusOK, Query: pinnedList.document(), Headers: policyHeaders,
 	}, a.listPinned)
 
+	a.mountEvaluations()
+
 	a.mountAudit()
 }
 

@@ -41,6 +41,11 @@ func (id *EntityID) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// EntityUse is how often it is said of an entity that decisions still name it:
+// one that was last said to be in use at a time may be named until so long
+// after.
+const EntityUse = 24 * time.Hour
+
 // PolicyEntity is an entity as policies saw it, kept for as long as decisions
 // that name it can be made again.
 type PolicyEntity struct {
@@ -175,6 +180,7 @@ func (w *object) flag(name string, value bool) {
 type EvaluationFilter struct {
 	Allowed     *bool
 	Shadow      *bool // whether the decision had no say
+	Diverged    *bool // whether a shadow would have answered otherwise
 	SetVersions []ID  // one of which decided
 }
 
@@ -209,6 +215,7 @@ func (f *EvaluationFilter) Match(record []byte) (bool, error) {
 	e := &told.Evaluation
 	return (f.Allowed == nil || *f.Allowed == e.Allowed()) &&
 		(f.Shadow == nil || *f.Shadow == (e.Shadow != nil)) &&
+		(f.Diverged == nil || *f.Diverged == (e.Shadow != nil && e.Shadow.Diverged)) &&
 		(len(f.SetVersions) == 0 || told.Policy != nil && slices.Contains(f.SetVersions, told.Policy.SetVersionID)), nil
 }
 

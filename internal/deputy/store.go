@@ -85,6 +85,12 @@ type View interface {
 	SigningKeys(ctx context.Context, owner ID) ([]SigningKey, error)
 	DataKey(ctx context.Context, id ID) (DataKey, error)
 
+	// BoundPolicy returns a set version with all that it pins, bound or not; one
+	// without a set when version is empty. It is NotFound when there is none.
+	BoundPolicy(ctx context.Context, zone ZoneID, version ID) (*BoundPolicy, error)
+	// PinnedPolicies returns the policy versions that a manifest pins, in its
+	// order. It is NotFound when one is missing.
+	PinnedPolicies(ctx context.Context, zone ZoneID, manifest []ManifestEntry) ([]BoundPolicyEntry, error)
 	// Evaluations returns decisions of policy in a zone that were enforced,
 	// newest first, up to limit: those before a position of the log (0: from its
 	// end), made since and before until. Where the last of them lies is where to
@@ -301,8 +307,8 @@ type ZoneDelta struct {
 	Policies, Shadow *BoundPolicy
 }
 
-// BoundPolicy is a set version bound to a zone, as the one that decides or as
-// its shadow.
+// BoundPolicy is a set version with what it pins, such as the one that decides
+// for a zone or its shadow.
 type BoundPolicy struct {
 	Set      *PolicySet // nil: none is bound
 	Version  *PolicySetVersion
@@ -336,13 +342,16 @@ type Basis struct {
 
 // EventQuery selects a page of a log, newest first unless Ascending.
 type EventQuery struct {
-	Organization  OrganizationID
-	Zone          ZoneID // empty: the whole organization
-	JTI           []EventID
-	RequestID     []string
-	Since, Until  time.Time // zero: open
-	Ascending     bool
-	Evaluated     *EvaluationFilter // not nil: only decisions of policy
+	Organization OrganizationID
+	Zone         ZoneID // empty: the whole organization
+	JTI          []EventID
+	RequestID    []string
+	Since, Until time.Time // zero: open
+	Ascending    bool
+	Evaluated    *EvaluationFilter // not nil: only decisions of policy
+	// Horizon hides what is older. It moves with the clock, so a cursor is not
+	// bound to it as it is to Since.
+	Horizon       time.Time
 	After, Before string
 	Limit         int
 	Count         bool

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"crypto/sha256"
+	"time"
 
 	"github.com/maypok86/otter/v2"
 
@@ -11,16 +12,12 @@ import (
 	"deputy/internal/vault"
 )
 
-// keepEvery is how often it is said of an entity that decisions still name it,
-// in seconds: once a day.
-const keepEvery = 24 * 60 * 60
-
 // evaluated notes in the event what policy decided of what.
 func (i *issuance) evaluated() {
 	i.outcome.Evaluation(&i.evaluation)
 	i.event.Evaluation = &i.evaluation
 	i.unkept = i.unkept[:0]
-	now := i.from.at.Unix()
+	now, keepEvery := i.from.at.Unix(), int64(deputy.EntityUse/time.Second)
 	i.question.Entities(func(e policy.Entity) {
 		if now-e.Trace().Kept.Load() >= keepEvery {
 			i.unkept = append(i.unkept, e)

@@ -67,6 +67,21 @@ func hashed[F ApplicationFacts | ResourceFacts](of F) deputy.EntityID {
 	return deputy.EntityID(sum[:len(deputy.EntityID{})])
 }
 
+// Kind implements [Principal].
+func (a *Application) Kind() string { return "application" }
+
+// ID implements [Principal].
+func (a *Application) ID() string { return string(a.facts.ID) }
+
+// Kind implements [Principal].
+func (u *User) Kind() string { return "user" }
+
+// ID implements [Principal].
+func (u *User) ID() string { return string(u.facts.ID) }
+
+// ID returns the id of the resource.
+func (r *Resource) ID() deputy.ResourceID { return r.facts.ID }
+
 // Trace implements [Entity].
 func (a *Application) Trace() *Trace { return &a.trace }
 

@@ -92,6 +92,35 @@ func Compile(v SetVersion) (*Set, error) {
 	return s, nil
 }
 
+// CompileBound compiles a set version with what it pins, as stored. It is the
+// nil set, which denies everything, where no version is bound. Beyond what
+// [Compile] refuses, it fails where the manifest is not the one that its hash
+// was made of.
+func CompileBound(b *deputy.BoundPolicy) (*Set, error) {
+	if b.Set == nil {
+		return nil, nil
+	}
+	v := SetVersion{
+		ID: b.Version.ID, SetID: b.Set.ID, SetName: b.Set.Name,
+		Number: b.Version.Version, SchemaVersion: b.Version.SchemaVersion,
+		Entries: make([]Entry, len(b.Policies)),
+	}
+	for i, p := range b.Policies {
+		v.Entries[i] = Entry{
+			PolicyID: p.Version.PolicyID, VersionID: p.Version.ID, PolicyName: p.Name,
+			Text: p.Version.Text, SHA: p.Version.SHA,
+		}
+	}
+	set, err := Compile(v)
+	if err != nil {
+		return nil, err
+	}
+	if got := set.ref.ManifestSHA; got != b.Version.ManifestSHA {
+		return nil, fmt.Errorf("policy set version %s has the manifest hash %s, not %s", v.ID, got, b.Version.ManifestSHA)
+	}
+	return set, nil
+}
+
 // compileEntry compiles one policy version and checks its content hash.
 func compileEntry(e Entry) (member, error) {
 	p, f := compile(e.Text)

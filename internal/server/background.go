@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"deputy/internal/deputy"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -24,6 +26,11 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 	})
 	running.Go(func() {
 		s.repeat(ctx, "indexing the log", time.Second, func() (bool, error) { return s.store.IndexEvents(ctx, 4096) })
+	})
+	running.Go(func() {
+		s.repeat(ctx, "removing unused entities", time.Minute, func() (bool, error) {
+			return s.store.PruneEntities(ctx, s.cfg.now().Add(-s.cfg.retention()-2*deputy.EntityUse), 1000)
+		})
 	})
 	running.Go(func() {
 		s.repeat(ctx, "background tasks", time.Second, func() (bool, error) { return s.runTasks(ctx) })

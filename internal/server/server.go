@@ -88,7 +88,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	})
 	s.api, err = api.New(api.Config{
 		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
-		Authenticate: s.oauth.Authenticate, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log,
+		Authenticate: s.oauth.Authenticate, ClientIP: address, EvaluationRetention: s.cfg.retention(), Version: cfg.Version, Now: s.cfg.now, Log: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

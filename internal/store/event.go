@@ -131,6 +131,9 @@ func (s *Store) Events(ctx context.Context, q deputy.EventQuery) (p *deputy.Page
 		return nil, err
 	}
 	bind := []any{"events", q.Organization, q.Zone, q.JTI, q.RequestID, q.Since.UnixMicro(), q.Until.UnixMicro(), q.Ascending, q.Evaluated.String()}
+	if q.Horizon.After(q.Since) {
+		q.Since = q.Horizon
+	}
 	parameter, text, err := cursorOf(q.After, q.Before)
 	if err != nil {
 		return nil, err

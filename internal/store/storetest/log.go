@@ -92,7 +92,7 @@ func evaluation(i int) *deputy.Evaluation {
 		e.Refusal = "forbidden"
 	}
 	if i%5 == 0 {
-		e.Shadow = &deputy.ShadowOf{Event: "e", Refusal: "forbidden"}
+		e.Shadow = &deputy.ShadowOf{Event: "e", Refusal: "forbidden", Diverged: i%2 == 0}
 	}
 	return e
 }
@@ -136,7 +136,7 @@ func logPaging(w *world) {
 		}
 		if rapid.Bool().Draw(t, "evaluated") {
 			q.Evaluated = &deputy.EvaluationFilter{
-				Allowed: drawFlag(t, "allowed"), Shadow: drawFlag(t, "shadow"),
+				Allowed: drawFlag(t, "allowed"), Shadow: drawFlag(t, "shadow"), Diverged: drawFlag(t, "diverged"),
 				SetVersions: rapid.SampledFrom([][]deputy.ID{nil, {"v0"}, {"v1", "v7"}, {"v7"}}).Draw(t, "versions"),
 			}
 		}
@@ -167,6 +167,7 @@ func decided(f *deputy.EvaluationFilter, e *deputy.Event) bool {
 	return e.Evaluation != nil &&
 		(f.Allowed == nil || *f.Allowed == (e.Evaluation.Refusal == "")) &&
 		(f.Shadow == nil || *f.Shadow == (e.Evaluation.Shadow != nil)) &&
+		(f.Diverged == nil || *f.Diverged == (e.Evaluation.Shadow != nil && e.Evaluation.Shadow.Diverged)) &&
 		(len(f.SetVersions) == 0 || slices.Contains(f.SetVersions, e.Policy.SetVersionID))
 }
 
@@ -409,7 +410,13 @@ func decisions(w *world) {
 			w.Errorf("a decision of %s, not from %s to %s", at, since, until)
 		}
 	}
-	if len(some) == 0 || len(sure(w.Evaluations(w.ctx, deputy.EvaluationQuery{Organization: w.org.ID, Zone: "nowhere", Limit: 9}))) != 0 {
+	hidden := sure(w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, Zone: w.zone.ID, Horizon: until, Evaluated: &deputy.EvaluationFilter{Shadow: ref(false)}}))
+	for _, r := range hidden.Items {
+		if at := sure(r.Event(w.ctx, reversal{})).Time; at.Before(until) {
+			w.Errorf("a decision of %s, beyond the horizon %s", at, until)
+		}
+	}
+	if len(hidden.Items) == 0 || len(some) == 0 || len(sure(w.Evaluations(w.ctx, deputy.EvaluationQuery{Organization: w.org.ID, Zone: "nowhere", Limit: 9}))) != 0 {
 		w.Error("decisions of a time, or of another zone")
 	}
 	paused(w, len(want))
