@@ -140,35 +140,6 @@ func TestPaths(t *testing.T) {
 	s.run(step{do: "GET /zones/" + encoded, status: 200, want: `{"id":"{zone}"}`})
 }
 
-// TestForeign asks one organization's account for what another owns.
-func TestForeign(t *testing.T) {
-	s := newServer(t)
-	s.zone()
-	s.run(
-		step{do: "POST /zones/{zone}/applications", body: `{"identifier":"a","name":"A"}`, status: 200, keep: []string{"app=id"}, events: []string{"applications:create"}},
-		step{do: "POST /zones", as: "stranger", body: `{"name":"Theirs"}`, status: 200, keep: []string{"theirs=id"}, events: []string{"zones:create"}},
-	)
-	missing := errorBody(404, "not_found")
-	for _, do := range []string{
-		"GET /zones/{zone}", "PATCH /zones/{zone}", "DELETE /zones/{zone}", "GET /zones/{zone}/applications", "POST /zones/{zone}/policies",
-		"GET /zones/{zone}/applications/{app}", "PATCH /zones/{zone}/applications/{app}", "DELETE /zones/{zone}/applications/{app}",
-		"GET /zones/{zone}/audit-events", "GET /organizations/{org}", "PATCH /organizations/{org}", "GET /organizations/own", "GET /organizations/{org}/audit-events",
-		// An application of another zone, by way of one's own.
-		"GET /zones/{theirs}/applications/{app}", "PATCH /zones/{theirs}/applications/{app}", "DELETE /zones/{theirs}/applications/{app}",
-		"PUT /zones/{theirs}/applications/{app}/dependencies/{app}", "GET /zones/{theirs}/applications/{app}/dependencies",
-	} {
-		body := ""
-		if strings.HasPrefix(do, "POST") {
-			body = `{"name":"x"}`
-		}
-		s.run(step{do: do, as: "stranger", body: body, status: 404, want: missing})
-	}
-	s.run(
-		step{do: "GET /zones/{zone}/applications/{app}", status: 200, want: `{"name":"A"}`},
-		step{do: "GET /zones", as: "stranger", status: 200, want: `{"items":[{"id":"{theirs}"}]}`},
-	)
-}
-
 func TestLists(t *testing.T) {
 	s := newServer(t)
 	s.zone()
@@ -294,6 +265,7 @@ func TestFailures(t *testing.T) {
 		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/zones", nil)
 		r.Header.Set("Authorization", "Bearer admin")
 		a.ServeHTTP(w, r)
+		conforms(t, r, w)
 		return w
 	}
 	for name, w := range map[string]*httptest.ResponseRecorder{"panic": broken(struct{ deputy.Store }{}), "error": broken(failing{s.store})} {
@@ -306,6 +278,34 @@ func TestFailures(t *testing.T) {
 		}
 		if !strings.Contains(s.log.String(), body.RequestID) {
 			t.Errorf("%s: the log does not name the request", name)
+		}
+	}
+}
+
+// TestLater tells callers to wait, and for how long, when they ask too much or
+// nothing can be answered now.
+func TestLater(t *testing.T) {
+	s := newServer(t)
+	for kind, want := range map[deputy.Kind]struct {
+		status int
+		code   api.Code
+	}{
+		deputy.TooMany:     {http.StatusTooManyRequests, api.CodeRateLimit},
+		deputy.Unavailable: {http.StatusServiceUnavailable, api.CodeUnavailable},
+	} {
+		a, err := api.New(api.Config{
+			Store: s.store, Vault: s.vault, Pool: pool, Sealing: openSealing{}, Now: s.now, Log: slog.New(slog.NewTextHandler(s.log, nil)),
+			Authenticate: func(context.Context, string) (*deputy.Caller, error) { return nil, deputy.Errorf(kind, "later") },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/zones", nil)
+		r.Header.Set("Authorization", "Bearer admin")
+		a.ServeHTTP(w, r)
+		conforms(t, r, w)
+		if w.Code != want.status || text(w, "code") != string(want.code) || w.Header().Get("Retry-After") == "" {
+			t.Errorf("%v: status %d, Retry-After %q: %s", kind, w.Code, w.Header().Get("Retry-After"), w.Body)
 		}
 	}
 }

@@ -81,7 +81,7 @@ func (a *asker) ask(version string, r policy.Request, of *deputy.Event) *deputy.
 		}
 	}
 	var kept []deputy.PolicyEntity
-	r.Entities(func(entity policy.Entity) {
+	for _, entity := range r.Entities(nil) {
 		k := deputy.PolicyEntity{ID: entity.Trace().ID, Data: entity.Facts(), Sealed: entity.Personal()}
 		if k.Sealed {
 			var err error
@@ -90,7 +90,7 @@ func (a *asker) ask(version string, r policy.Request, of *deputy.Event) *deputy.
 			}
 		}
 		kept = append(kept, k)
-	})
+	}
 	err := a.store.Write(a.t.Context(), e, func(tx deputy.Tx) error {
 		for _, k := range kept {
 			tx.KeepEntity(e.ZoneID, k)

@@ -13,7 +13,7 @@ import (
 // attributes at the time. Where these tell nothing of a person it is a hash of
 // them; else it is random, since a hash would still tell who was meant once the
 // person is forgotten.
-type EntityID [24]byte
+type EntityID [16]byte
 
 // NewEntityID returns a random id.
 func NewEntityID() (id EntityID) {

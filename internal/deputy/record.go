@@ -68,7 +68,7 @@ func NewRecord(ctx context.Context, e *Event, s Sealing) (*Record, error) {
 		}
 		e = &hidden
 	}
-	b := e.append(make([]byte, 0, 1024), sealed)
+	b := e.append(make([]byte, 0, 1536), sealed)
 	return &Record{
 		ID: e.ID, OrganizationID: e.OrganizationID, ZoneID: e.ZoneID, RequestID: e.RequestID,
 		Bytes: b, Leaf: LeafHash(b),

@@ -14,15 +14,17 @@ import (
 
 // evaluated notes in the event what policy decided of what.
 func (i *issuance) evaluated() {
+	i.evaluation.Legs = i.legs[:0]
 	i.outcome.Evaluation(&i.evaluation)
 	i.event.Evaluation = &i.evaluation
 	i.unkept = i.unkept[:0]
 	now, keepEvery := i.from.at.Unix(), int64(deputy.EntityUse/time.Second)
-	i.question.Entities(func(e policy.Entity) {
+	var few [8]policy.Entity
+	for _, e := range i.question.Entities(few[:0]) {
 		if now-e.Trace().Kept.Load() >= keepEvery {
 			i.unkept = append(i.unkept, e)
 		}
-	})
+	}
 }
 
 // writeKeeping writes as the store does, and keeps the entities that the event

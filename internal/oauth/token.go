@@ -57,6 +57,7 @@ type issuance struct {
 	// evaluation is what the event tells of the outcome, unkept what of it must
 	// be kept with the event.
 	evaluation deputy.Evaluation
+	legs       [2]deputy.EvaluatedLeg // the memory of evaluation's
 	unkept     []policy.Entity
 	subject    *subject // nil: the client itself
 	claims     claims
@@ -304,8 +305,8 @@ func (i *issuance) signer() *signer {
 
 // judge asks policy. A refusal names what decided.
 func (s *Server) judge(i *issuance) error {
-	if err := i.snap.undecidable; err != nil {
-		return (&refusal{code: codeUnavailable, description: "The zone's policies cannot be evaluated.", retryAfter: time.Minute}).because(err)
+	if err := i.snap.decidable(); err != nil {
+		return err
 	}
 	i.question.Resource = i.target.entity
 	i.question.Scopes = i.scopes

@@ -118,26 +118,27 @@ func (c *Claims) Facts() []byte { return facts{Claims: withoutSecrets(c.object)}
 // Personal implements [Entity].
 func (c *Claims) Personal() bool { return true }
 
-// Entities calls visit with every entity that the request shows.
-func (r *Request) Entities(visit func(Entity)) {
+// Entities appends every entity that the request shows to all, each once.
+func (r *Request) Entities(all []Entity) []Entity {
 	for _, leg := range r.Legs {
-		visit(leg.Principal)
+		all = append(all, leg.Principal)
 	}
 	if r.Resource != nil {
-		visit(r.Resource)
+		all = append(all, r.Resource)
 	}
 	if r.From != nil && r.From != r.Resource {
-		visit(r.From)
+		all = append(all, r.From)
 	}
 	if r.Subject != nil && !r.asks(r.Subject) {
-		visit(r.Subject)
+		all = append(all, r.Subject)
 	}
 	if r.ActorClaims != nil {
-		visit(r.ActorClaims)
+		all = append(all, r.ActorClaims)
 	}
 	if r.SubjectClaims != nil && r.SubjectClaims != r.ActorClaims {
-		visit(r.SubjectClaims)
+		all = append(all, r.SubjectClaims)
 	}
+	return all
 }
 
 // asks reports whether the user is the principal of a leg.

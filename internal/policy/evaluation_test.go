@@ -18,7 +18,9 @@ func rebuild(t interface{ Fatal(...any) }, r policy.Request, out *policy.Outcome
 	var evaluation deputy.Evaluation
 	out.Evaluation(&evaluation)
 	kept := map[deputy.EntityID][]byte{}
-	r.Entities(func(e policy.Entity) { kept[e.Trace().ID] = e.Facts() })
+	for _, e := range r.Entities(nil) {
+		kept[e.Trace().ID] = e.Facts()
+	}
 	var entities policy.Entities
 	missing := entities.Missing(&evaluation, nil)
 	if len(missing) != len(kept) {

@@ -8,3 +8,7 @@ const PruneEvery = pruneEvery
 
 // LookAt makes a page of decisions look at few events.
 func (s *Store) LookAt(n int) { s.looks = n }
+
+// BoundTickets bounds the tickets of a kind to n bytes, little enough for a
+// test.
+func (s *Store) BoundTickets(n int64) { s.ticketBound = n }
