@@ -6,6 +6,7 @@ import (
 
 	"deputy/internal/deputy"
 	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
 // SetVersion is an immutable version of a policy set, as stored.
@@ -48,6 +49,7 @@ type Set struct {
 	policies []PolicyRef // in manifest order
 	position map[types.PolicyID]int
 	index    *index
+	claims   bool // some policy reads claims
 }
 
 // Compile makes a set version ready to decide. It fails when an entry's text
@@ -82,6 +84,7 @@ func Compile(v SetVersion) (*Set, error) {
 			return nil, fmt.Errorf("compile policy set version %s: entry %d: policy version %s appears twice", v.ID, i, e.VersionID)
 		}
 		members[i] = m
+		s.claims = s.claims || readsClaims((*ast.Policy)(m.policy.AST()))
 		s.position[m.id] = i
 		s.policies[i] = PolicyRef{
 			PolicyID: e.PolicyID, VersionID: e.VersionID, Name: e.PolicyName,
@@ -165,3 +168,6 @@ func (s *Set) Policies() []PolicyRef {
 	}
 	return append([]PolicyRef(nil), s.policies...)
 }
+
+// readsClaims reports whether a decision may depend on the claims of tokens.
+func (s *Set) readsClaims() bool { return s != nil && s.claims }
