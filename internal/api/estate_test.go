@@ -28,6 +28,9 @@ var births = []birth{
 	{"POST /zones/{zone_id}/policy-sets", "policy_set", `{"name":"S"}`},
 	{"POST /zones/{zone_id}/policy-sets/{policy_set_id}/versions", "policy_set_version",
 		`{"schema_version":"` + schema + `","manifest":{"entries":[{"policy_id":"{policy}","policy_version_id":"{policy_version}"}]}}`},
+	{"PUT /zones/{zone_id}/policies/{policy_id}/draft", "", version("permit (principal, action, resource);")},
+	{"PUT /zones/{zone_id}/policy-sets/{policy_set_id}/draft", "",
+		`{"schema_version":"` + schema + `","base_version_id":"{policy_set_version}","manifest":{"entries":[{"policy_id":"{policy}","policy_version_id":"{policy_version}"}]}}`},
 	{"PATCH /zones/{zone_id}", "", `{"user_identity_provider_id":"{provider}","default_resource_id":"{resource}","default_mcp_gateway_application_id":"{application}"}`},
 }
 

@@ -209,7 +209,7 @@ func viewEvaluation(e *deputy.Event, entities *policy.Entities) PolicyEvaluation
 	for i, leg := range of.Legs {
 		shown := EvaluatedLeg{OnBehalf: leg.OnBehalf, Decision: decision(leg.Allowed)}
 		if v.Replayable {
-			shown.PrincipalType, shown.PrincipalID = request.Legs[i].Principal.Kind(), request.Legs[i].Principal.ID()
+			shown.PrincipalType, shown.PrincipalID = request.Legs[i].Principal.PrincipalType(), request.Legs[i].Principal.PrincipalID()
 		}
 		v.Legs = append(v.Legs, shown)
 	}

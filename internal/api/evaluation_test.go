@@ -70,7 +70,7 @@ func (a *asker) ask(version string, r policy.Request, of *deputy.Event) *deputy.
 		e.Policy.Determining = append(e.Policy.Determining, p.Label)
 	}
 	if r.Subject != nil {
-		e.UserID, e.UserKey = deputy.UserID(r.Subject.ID()), a.userKey
+		e.UserID, e.UserKey = deputy.UserID(r.Subject.PrincipalID()), a.userKey
 	}
 	out.Evaluation(e.Evaluation)
 	if of != nil {

@@ -23,10 +23,12 @@ type operation struct {
 	Summary string
 	Doc     string
 	Status  int // on success
+	Also    int // another status of success, with the same answer; 0: none
 	Errors  []int
 	Query   []*huma.Param
 	Headers []*huma.Param
 	ETag    bool // the answer carries one
+	Body    bool // a PUT takes one
 }
 
 // inZone reports whether the operation is about one zone or what is in it.
@@ -61,6 +63,12 @@ type input[B any] struct{ Body B }
 
 // output is what a handler answers.
 type output[V any] struct{ Body V }
+
+// placed is what a handler answers that made an entity or replaced it.
+type placed[V any] struct {
+	Status int
+	Body   V
+}
 
 // empty is for operations without a body, or without an answer.
 type empty struct{}
@@ -116,6 +124,11 @@ func document(doc *huma.OpenAPI, o operation) {
 	if o.ETag {
 		success.Headers["ETag"] = textHeader("State of the entity, for If-Match.")
 	}
+	if o.Also != 0 {
+		also := *success
+		also.Description = http.StatusText(o.Also)
+		op.Responses[strconv.Itoa(o.Also)] = &also
+	}
 }
 
 func textHeader(doc string) *huma.Param {
@@ -137,7 +150,7 @@ func (o *operation) errors() []int {
 	if strings.Contains(o.Path, "{") {
 		out = append(out, http.StatusNotFound)
 	}
-	if o.Method == http.MethodPost || o.Method == http.MethodPatch {
+	if o.Body || o.Method == http.MethodPost || o.Method == http.MethodPatch {
 		out = append(out, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	slices.Sort(out)
@@ -151,6 +164,7 @@ var pathDocs = map[string]string{
 	"organization_id": "Id or label of an organization.",
 	"zone_id":         "Id of a zone.",
 	"dependency_id":   "Id of the resource that the application depends on.",
+	"version":         "Version of a schema.",
 	"policy_id":       "Id of a policy.",
 	"policy_set_id":   "Id of a policy set.",
 	"version_id":      "Id of a version.",

@@ -59,6 +59,10 @@ var rights = map[string]callers{
 	"resources:update": serviceAccounts,
 	"resources:delete": serviceAccounts,
 
+	"policy_schemas:list":   serviceAccounts,
+	"policy_schemas:read":   serviceAccounts,
+	"policy_schemas:update": serviceAccounts,
+
 	"policies:list":    serviceAccounts,
 	"policies:create":  serviceAccounts,
 	"policies:read":    serviceAccounts,
@@ -69,6 +73,11 @@ var rights = map[string]callers{
 	"policy_versions:create":  serviceAccounts,
 	"policy_versions:read":    serviceAccounts,
 	"policy_versions:archive": serviceAccounts,
+
+	"policy_drafts:read":    serviceAccounts,
+	"policy_drafts:save":    serviceAccounts,
+	"policy_drafts:delete":  serviceAccounts,
+	"policy_drafts:publish": serviceAccounts,
 
 	"policy_sets:list":     serviceAccounts,
 	"policy_sets:create":   serviceAccounts,
@@ -84,7 +93,11 @@ var rights = map[string]callers{
 	"policy_set_versions:activate": serviceAccounts,
 	"policy_set_versions:archive":  serviceAccounts,
 
-	"policy_evaluations:list": serviceAccounts,
+	"policy_evaluations:list":   serviceAccounts,
+	"policy_set_drafts:read":    serviceAccounts,
+	"policy_set_drafts:save":    serviceAccounts,
+	"policy_set_drafts:delete":  serviceAccounts,
+	"policy_set_drafts:publish": serviceAccounts,
 
 	"audit_events:list": serviceAccounts,
 	"audit_events:read": serviceAccounts,

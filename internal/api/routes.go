@@ -33,6 +33,7 @@ func (a *API) routes() {
 
 	resources.mountAll(a, list, get, create, patch, remove)
 
+	a.mountPolicySchemas()
 	policies.mountAll(a, list, get, create, patch)
 	mount(a, tagged(archiving(policies.operation(remove), "policy", "policies:archive")), a.archivePolicy)
 
@@ -40,6 +41,8 @@ func (a *API) routes() {
 	mount(a, formatted(policyVersions.operation(get)), a.getPolicyVersion)
 	mount(a, policyVersions.operation(create), a.createPolicyVersion)
 	mount(a, archiving(policyVersions.operation(remove), "policy-version", "policy_versions:archive"), a.archivePolicyVersion)
+
+	a.mountPolicyDrafts()
 
 	policySets.mountAll(a, list, get, patch)
 	mount(a, policySets.operation(create), a.createPolicySet)
@@ -59,6 +62,8 @@ func (a *API) routes() {
 		Action: "policy_versions:list", Tag: policySetVersions.Tag, Summary: "List the policy versions that a policy set version pins",
 		Status: http.StatusOK, Query: pinnedList.document(), Headers: policyHeaders,
 	}, a.listPinned)
+	a.mountAttestation()
+	a.mountPolicySetDrafts()
 
 	a.mountEvaluations()
 

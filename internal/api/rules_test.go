@@ -106,7 +106,9 @@ func eachMember(v any, do func(name string, value any)) {
 	case map[string]any:
 		for name, value := range v {
 			do(name, value)
-			eachMember(value, do)
+			if name != "cedar_json" && name != "cedar_schema_json" { // members there are Cedar's
+				eachMember(value, do)
+			}
 		}
 	case []any:
 		for _, item := range v {

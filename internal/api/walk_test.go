@@ -80,6 +80,9 @@ func (e *estate) walkPaths(other *estate) {
 			for _, q := range params(r.Path)[i:] {
 				whole[q] = other.id(q)
 			}
+			if other.id(p) == e.id(p) {
+				continue // every zone has it
+			}
 			if other.as == e.as && !strings.HasPrefix(p, "/zones/{zone_id}/") {
 				continue // one's own organization, its zones and its log
 			}

@@ -17,8 +17,8 @@ func inForce() *deputy.Standing {
 	later := noon.Add(time.Hour)
 	return &deputy.Standing{
 		Organization: &deputy.Organization{}, ServiceAccount: &deputy.ServiceAccount{}, ServiceCredential: &deputy.ServiceAccountCredential{},
-		Zone: &deputy.Zone{}, Key: &deputy.SigningKey{State: deputy.KeyActive}, Application: &deputy.Application{},
-		Credential: &deputy.Credential{}, Resource: &deputy.Resource{}, Provider: &deputy.Provider{}, Subject: &deputy.Application{},
+		Zone: &deputy.Zone{}, Key: &deputy.SigningKey{State: deputy.KeyActive}, Application: "application",
+		Credential: "credential", Resource: &deputy.Resource{}, Provider: &deputy.Provider{}, Subject: "subject",
 		User: &deputy.User{Status: deputy.UserActive},
 		Sessions: []*deputy.Session{
 			{Status: deputy.Active, ExpiresAt: later, ParentID: &parent},
@@ -43,11 +43,11 @@ var states = map[deputy.Part]map[string]func(*deputy.Standing){
 		"retired": func(s *deputy.Standing) { s.Key.State = deputy.KeyRetired },
 		"next":    func(s *deputy.Standing) { s.Key.State = deputy.KeyNext },
 	},
-	deputy.PartApplication: {"deleted": func(s *deputy.Standing) { s.Application = nil }},
-	deputy.PartCredential:  {"deleted": func(s *deputy.Standing) { s.Credential = nil }},
+	deputy.PartApplication: {"deleted": func(s *deputy.Standing) { s.Application = "" }},
+	deputy.PartCredential:  {"deleted": func(s *deputy.Standing) { s.Credential = "" }},
 	deputy.PartResource:    {"deleted": func(s *deputy.Standing) { s.Resource = nil }},
 	deputy.PartProvider:    {"deleted": func(s *deputy.Standing) { s.Provider = nil }},
-	deputy.PartSubject:     {"deleted": func(s *deputy.Standing) { s.Subject = nil }},
+	deputy.PartSubject:     {"deleted": func(s *deputy.Standing) { s.Subject = "" }},
 	deputy.PartUser: {
 		"deleted":  func(s *deputy.Standing) { s.User = nil },
 		"disabled": func(s *deputy.Standing) { s.User.Status = deputy.UserDisabled },

@@ -73,6 +73,11 @@ type View interface {
 	PolicyVersions() Reads[PolicyVersion]
 	PolicySets() Reads[PolicySet]
 	PolicySetVersions() Reads[PolicySetVersion]
+	// PolicySchemas are of no zone: their scope is empty, their ids are versions.
+	PolicySchemas() Reads[PolicySchema]
+	// PolicyDrafts are named by their policies, PolicySetDrafts by their sets.
+	PolicyDrafts() Reads[PolicyDraft]
+	PolicySetDrafts() Reads[PolicySetDraft]
 
 	// Account returns what a management caller's client id rests on, in one
 	// consistent read. It is NotFound when the client id is unknown.
@@ -149,6 +154,7 @@ type Tx interface {
 	Users() Writes[User]
 	Sessions() Writes[Session]
 	Grants() Writes[Grant]
+	// Policies, PolicySets: Delete also removes the draft.
 	Policies() Writes[Policy]
 	// PolicyVersions: Insert gives the version its number and updates the
 	// policy's latest members. The scope's Parent is the policy.
@@ -157,15 +163,22 @@ type Tx interface {
 	// PolicySetVersions: Insert gives the version its number and updates the
 	// set's latest members. The scope's Parent is the set.
 	PolicySetVersions() Archives[PolicySetVersion]
+	PolicySchemas() Writes[PolicySchema]
+	PolicyDrafts() Writes[PolicyDraft]
+	PolicySetDrafts() Writes[PolicySetDraft]
 
-	// Activate binds a set version as the zone's active one, in place of
-	// whatever was, and returns the id of that (empty when none).
+	// Activate binds a set version as the active one of its set's target, in
+	// place of whatever was, and returns the id of that (empty when none). What
+	// is bound at the zone decides there.
 	Activate(ctx context.Context, zone ZoneID, set, version ID) (previous ID, err error)
 	// Shadow binds a set version as the zone's shadow, in place of whatever was,
 	// and returns the id of that (empty when none).
 	Shadow(ctx context.Context, zone ZoneID, set, version ID) (previous ID, err error)
 	// Unshadow unbinds the shadow of a set, if it has one, and returns its id.
 	Unshadow(ctx context.Context, zone ZoneID, set ID) (previous ID, err error)
+	// Reattest replaces the attestation of a set version, the one thing of it
+	// that is ever made again.
+	Reattest(ctx context.Context, v *PolicySetVersion) error
 	PutConsent(ctx context.Context, c *ConsentRecord) error
 	// Touch notes that a credential was used: its application session is written
 	// once for all touches of one transaction.
@@ -385,6 +398,9 @@ type Task struct {
 	RunAt   time.Time
 	Attempt int // counts the claims
 }
+
+// TaskAttest signs what the zone attests again, with its active key.
+const TaskAttest = "attestations:sign"
 
 // TaskPurgeZone removes the rows of a deleted zone.
 const TaskPurgeZone = "zones:purge"

@@ -21,7 +21,7 @@ func (i *issuance) evaluated() {
 	now, keepEvery := i.from.at.Unix(), int64(deputy.EntityUse/time.Second)
 	var few [8]policy.Entity
 	for _, e := range i.question.Entities(few[:0]) {
-		if now-e.Trace().Kept.Load() >= keepEvery {
+		if now-e.Trace().Kept() >= keepEvery {
 			i.unkept = append(i.unkept, e)
 		}
 	}
@@ -53,7 +53,7 @@ func (s *Server) writeKeeping(ctx context.Context, e *deputy.Event, unkept []pol
 		return err
 	}
 	for _, entity := range unkept {
-		entity.Trace().Kept.Store(e.Time.Unix())
+		entity.Trace().Keep(e.Time.Unix())
 	}
 	return nil
 }

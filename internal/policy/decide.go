@@ -11,9 +11,10 @@ import (
 // Principal is who asks in one leg of a request: a [User] or an [Application].
 type Principal interface {
 	Entity
-	// Kind is what the principal is, "user" or "application", ID which one.
-	Kind() string
-	ID() string
+	// PrincipalType is what the principal is, "user" or "application",
+	// PrincipalID which one.
+	PrincipalType() string
+	PrincipalID() string
 	// entity shows the principal while it accesses a resource with a token
 	// for another one, which may be nil.
 	entity(s shape, accessing *Resource) *types.Entity

@@ -31,11 +31,16 @@ type Entity interface {
 // Trace is how an entity is named in the record of decisions. It is the same
 // for the same facts, except where those may tell of a person.
 type Trace struct {
-	ID deputy.EntityID
-	// Kept is when the facts were last said to be in use, in Unix seconds. It is
-	// whoever keeps them that reads and writes it.
-	Kept atomic.Int64
+	ID   deputy.EntityID
+	kept int64 // read and written atomically
 }
+
+// Kept returns when the facts were last said to be in use, in Unix seconds. It
+// is whoever keeps them that says so.
+func (t *Trace) Kept() int64 { return atomic.LoadInt64(&t.kept) }
+
+// Keep says that the facts are in use.
+func (t *Trace) Keep(at int64) { atomic.StoreInt64(&t.kept, at) }
 
 // facts is how the facts of an entity are written, whatever it is.
 type facts struct {
@@ -67,17 +72,17 @@ func hashed[F ApplicationFacts | ResourceFacts](of F) deputy.EntityID {
 	return deputy.EntityID(sum[:len(deputy.EntityID{})])
 }
 
-// Kind implements [Principal].
-func (a *Application) Kind() string { return "application" }
+// PrincipalType implements [Principal].
+func (a *Application) PrincipalType() string { return "application" }
 
-// ID implements [Principal].
-func (a *Application) ID() string { return string(a.facts.ID) }
+// PrincipalID implements [Principal].
+func (a *Application) PrincipalID() string { return string(a.ID) }
 
-// Kind implements [Principal].
-func (u *User) Kind() string { return "user" }
+// PrincipalType implements [Principal].
+func (u *User) PrincipalType() string { return "user" }
 
-// ID implements [Principal].
-func (u *User) ID() string { return string(u.facts.ID) }
+// PrincipalID implements [Principal].
+func (u *User) PrincipalID() string { return string(u.facts.ID) }
 
 // ID returns the id of the resource.
 func (r *Resource) ID() deputy.ResourceID { return r.facts.ID }
@@ -86,7 +91,7 @@ func (r *Resource) ID() deputy.ResourceID { return r.facts.ID }
 func (a *Application) Trace() *Trace { return &a.trace }
 
 // Facts implements [Entity].
-func (a *Application) Facts() []byte { return facts{Application: &a.facts}.write() }
+func (a *Application) Facts() []byte { return facts{Application: &a.ApplicationFacts}.write() }
 
 // Personal implements [Entity]: an application is nobody.
 func (a *Application) Personal() bool { return false }

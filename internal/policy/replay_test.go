@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -20,8 +21,8 @@ type archive struct {
 func (a *archive) keep(t interface{ Fatal(...any) }, r policy.Request, out *policy.Outcome) {
 	e := &deputy.Event{ID: deputy.EventID(fmt.Sprint("e", len(a.stored))), Evaluation: new(deputy.Evaluation)}
 	out.Evaluation(e.Evaluation)
-	record, err := deputy.NewRecord(nil, e, nil)
-	if err != nil {
+	record := new(deputy.Record)
+	if err := record.Take(context.Background(), e, nil); err != nil {
 		t.Fatal(err)
 	}
 	a.stored = append(a.stored, deputy.StoredEvaluation{ID: e.ID, Seq: int64(len(a.stored)), Bytes: deputy.EvaluationBytes(record.Bytes)})

@@ -44,6 +44,8 @@ type Server struct {
 	pool  *keys.Pool
 	oauth *oauth.Server
 	api   http.Handler
+	// reattest signs again what an older key of a zone attests.
+	reattest func(context.Context, *deputy.Zone) error
 }
 
 // Open reads the settings, takes the listen address, opens the database and
@@ -86,13 +88,14 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 		Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
 		ClientAddress: address, Now: s.cfg.now, Logger: log,
 	})
-	s.api, err = api.New(api.Config{
+	management, err := api.New(api.Config{
 		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
 		Authenticate: s.oauth.Authenticate, ClientIP: address, EvaluationRetention: s.cfg.retention(), Version: cfg.Version, Now: s.cfg.now, Log: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.api, s.reattest = management, management.Reattest
 	return s, nil
 }
 

@@ -78,7 +78,8 @@ func (x *tx) consistent(_ context.Context, read func(querier) error) error { ret
 // begin starts a member's turn.
 func (x *tx) begin() {
 	x.marked, x.named = false, 0
-	x.bumped, x.born = map[deputy.ZoneID]int64{}, map[deputy.ZoneID]bool{}
+	clear(x.bumped)
+	clear(x.born)
 	x.mark = x.touches
 }
 
@@ -220,6 +221,12 @@ func (x *tx) PolicySetVersions() deputy.Archives[deputy.PolicySetVersion] {
 	}}
 }
 
+func (x *tx) PolicySchemas() deputy.Writes[deputy.PolicySchema] { return writing(x, policySchemas) }
+func (x *tx) PolicyDrafts() deputy.Writes[deputy.PolicyDraft]   { return writing(x, policyDrafts) }
+func (x *tx) PolicySetDrafts() deputy.Writes[deputy.PolicySetDraft] {
+	return writing(x, policySetDrafts)
+}
+
 func (x *tx) Activate(_ context.Context, zone deputy.ZoneID, set, version deputy.ID) (deputy.ID, error) {
 	return activeBinding.bind(x.ctx, x, zone, set, version)
 }
@@ -230,6 +237,14 @@ func (x *tx) Shadow(_ context.Context, zone deputy.ZoneID, set, version deputy.I
 
 func (x *tx) Unshadow(_ context.Context, zone deputy.ZoneID, set deputy.ID) (deputy.ID, error) {
 	return unshadow(x.ctx, x, zone, set)
+}
+
+func (x *tx) Reattest(ctx context.Context, v *deputy.PolicySetVersion) error {
+	_, err := policySetVersions.update(ctx, x, deputy.Scope{Zone: v.ZoneID}, v.ID, func(old *deputy.PolicySetVersion) error {
+		old.Attestation = v.Attestation
+		return nil
+	})
+	return err
 }
 
 func (x *tx) PutConsent(_ context.Context, c *deputy.ConsentRecord) error {

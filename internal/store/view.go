@@ -111,6 +111,11 @@ func (s *Store) PolicySets() deputy.Reads[deputy.PolicySet] { return reading(s, 
 func (s *Store) PolicySetVersions() deputy.Reads[deputy.PolicySetVersion] {
 	return reading(s, policySetVersions)
 }
+func (s *Store) PolicySchemas() deputy.Reads[deputy.PolicySchema] { return reading(s, policySchemas) }
+func (s *Store) PolicyDrafts() deputy.Reads[deputy.PolicyDraft]   { return reading(s, policyDrafts) }
+func (s *Store) PolicySetDrafts() deputy.Reads[deputy.PolicySetDraft] {
+	return reading(s, policySetDrafts)
+}
 
 func (s *Store) Account(ctx context.Context, clientID string) (a *deputy.Account, err error) {
 	err = s.readers.consistent(ctx, func(q querier) (err error) {

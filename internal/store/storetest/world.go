@@ -297,3 +297,19 @@ func (w *world) setVersion(s *deputy.PolicySet, manifest ...deputy.ManifestEntry
 		ManifestSHA: "cd", Attestation: []byte(`{"payload":"x"}`), CreatedBy: "me", CreatedAt: w.tick(),
 	}
 }
+
+func (w *world) policyDraft(p *deputy.Policy) *deputy.PolicyDraft {
+	now := w.tick()
+	return &deputy.PolicyDraft{
+		ZoneID: w.zone.ID, PolicyID: p.ID, SchemaVersion: "2026-01-01", Text: "permit (principal, action, resource);", JSON: []byte(`{"effect":"permit"}`),
+		BaseVersionID: "v", UpdatedBy: "me", CreatedAt: now, UpdatedAt: now, Revision: now.UnixMicro(),
+	}
+}
+
+func (w *world) policySetDraft(s *deputy.PolicySet) *deputy.PolicySetDraft {
+	now := w.tick()
+	return &deputy.PolicySetDraft{
+		ZoneID: w.zone.ID, PolicySetID: s.ID, SchemaVersion: "2026-01-01", Manifest: []deputy.ManifestEntry{{PolicyID: "p", PolicyVersionID: "v", SHA: "s"}},
+		UpdatedBy: "me", CreatedAt: now, UpdatedAt: now, Revision: now.UnixMicro(),
+	}
+}
