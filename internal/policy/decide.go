@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"deputy/internal/deputy"
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 )
@@ -15,9 +16,11 @@ type Principal interface {
 	// PrincipalID which one.
 	PrincipalType() string
 	PrincipalID() string
-	// entity shows the principal while it accesses a resource with a token
-	// for another one, which may be nil.
-	entity(s shape, accessing *Resource) *types.Entity
+	// entity shows the principal as it is in a request.
+	entity(s shape, r *Request) *types.Entity
+	// kin returns a group or a role that the principal has, while it asks for a
+	// resource.
+	kin(uid types.EntityUID, wanted deputy.ResourceID) (types.Entity, bool)
 }
 
 // Leg is one of the questions that must all be answered with yes.

@@ -50,6 +50,8 @@ type Set struct {
 	position map[types.PolicyID]int
 	index    *index
 	claims   bool // some policy reads claims
+	// affiliations says that some policy names a group or a role.
+	affiliations bool
 }
 
 // Compile makes a set version ready to decide. It fails when an entry's text
@@ -85,6 +87,7 @@ func Compile(v SetVersion) (*Set, error) {
 		}
 		members[i] = m
 		s.claims = s.claims || readsClaims((*ast.Policy)(m.policy.AST()))
+		s.affiliations = s.affiliations || namesAffiliation(m.policy)
 		s.position[m.id] = i
 		s.policies[i] = PolicyRef{
 			PolicyID: e.PolicyID, VersionID: e.VersionID, Name: e.PolicyName,
@@ -160,6 +163,10 @@ func (s *Set) Ref() SetRef {
 	}
 	return s.ref
 }
+
+// ReadsAffiliations reports whether a decision of the set may depend on the
+// groups and roles of somebody.
+func (s *Set) ReadsAffiliations() bool { return s != nil && s.affiliations }
 
 // Policies returns the set's policies in manifest order.
 func (s *Set) Policies() []PolicyRef {
