@@ -57,6 +57,8 @@ type API struct {
 	log       *slog.Logger
 
 	lanes [64]sync.Mutex
+	// replaying has room for the one replay that runs.
+	replaying chan struct{}
 
 	mux        *http.ServeMux
 	huma       huma.API
@@ -77,7 +79,7 @@ func New(c Config) (*API, error) {
 	}
 	a := &API{
 		store: c.Store, addresses: c.Addresses, verify: c.Authenticate, vault: c.Vault, pool: c.Pool, sealing: c.Sealing,
-		clientIP: c.ClientIP, retention: cmp.Or(c.EvaluationRetention, defaultRetention), now: c.Now, log: c.Log, mux: http.NewServeMux(),
+		clientIP: c.ClientIP, retention: cmp.Or(c.EvaluationRetention, defaultRetention), now: c.Now, log: c.Log, mux: http.NewServeMux(), replaying: make(chan struct{}, 1),
 	}
 	if a.clientIP == nil {
 		a.clientIP = peerAddress

@@ -75,6 +75,8 @@ func (a *API) routes() {
 	a.mountAttestation()
 	a.mountPolicySetDrafts()
 
+	a.mountTrials()
+	a.mountReplays()
 	a.mountEvaluations()
 
 	a.mountAudit()

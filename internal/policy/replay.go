@@ -137,3 +137,17 @@ func withoutClaims(evaluation []byte) []byte {
 	}
 	return evaluation
 }
+
+// Against compares what was decided with what another set decides now, in place
+// of what is stored.
+func (r *Replay) Against(set *Set) {
+	for _, c := range r.order {
+		if c.Change == Gone {
+			continue
+		}
+		before := set.Decide(c.Request)
+		c.Before.Legs = nil
+		before.Evaluation(&c.Before)
+		c.Change = change(&c.Before, &c.After)
+	}
+}
