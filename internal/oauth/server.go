@@ -13,6 +13,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"deputy/internal/deputy"
+	"deputy/internal/upstream"
 	"deputy/internal/vault"
 )
 
@@ -28,6 +29,8 @@ type Config struct {
 	// ClientAddress returns the address that a request came from, for events
 	// and the counting of failures; nil means the peer's.
 	ClientAddress func(*http.Request) string
+	// Fetcher gets what tenants' URLs name; nil where none is followed.
+	Fetcher *upstream.Fetcher
 }
 
 // Server answers for the authorization servers of all zones and of the
@@ -48,6 +51,7 @@ type Server struct {
 	platform platform
 	failures failures
 	shadows  shadows
+	fetcher  *upstream.Fetcher
 }
 
 // New returns a Server. Close ends it.
@@ -62,6 +66,7 @@ func New(c Config) *Server {
 		}),
 		people:   newPeople(),
 		platform: platform{owner: c.Platform},
+		fetcher:  c.Fetcher,
 	}
 	if s.clientAddress == nil {
 		s.clientAddress = peer
@@ -96,7 +101,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case to == notFound:
 		s.refuse(w, s.origin(r), id, errNoEndpoint, "")
-	case r.Method == http.MethodOptions && to != authorizeEndpoint: // only people go there
+	case r.Method == http.MethodOptions && to != authorizeEndpoint && to != logoutEndpoint: // only people go there
 		preflight(w, to)
 	case r.Method != allowed[0] && r.Method != allowed[len(allowed)-1]:
 		w.Header()["Allow"] = []string{strings.Join(allowed, ", ") + ", OPTIONS"}
@@ -108,6 +113,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, s.origin(r), id, refused, "")
 	case to == tokenEndpoint:
 		s.token(w, r, id, s.origin(r))
+	case to == pushEndpoint:
+		s.push(w, r, id, s.origin(r))
+	case to == introspectEndpoint:
+		s.introspect(w, r, id, s.origin(r))
+	case to == revokeEndpoint:
+		s.revoke(w, r, id, s.origin(r))
+	case to == userInfoEndpoint:
+		s.userInfo(w, r, id, s.origin(r))
+	case to == logoutEndpoint:
+		s.logout(w, r, id, s.origin(r))
+	case to == registrationEndpoint:
+		s.register(w, r, id, s.origin(r))
 	case to == authorizeEndpoint:
 		s.authorize(w, r, id, s.origin(r))
 	case to == serviceTokenEndpoint:

@@ -41,9 +41,10 @@ type Server struct {
 	listener  net.Listener
 	addresses deputy.Addresses
 	*data
-	pool  *keys.Pool
-	oauth *oauth.Server
-	api   http.Handler
+	pool    *keys.Pool
+	fetcher *upstream.Fetcher
+	oauth   *oauth.Server
+	api     http.Handler
 	// reattest signs again what an older key of a zone attests.
 	reattest func(context.Context, *deputy.Zone) error
 }
@@ -63,7 +64,8 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
-	if _, err := upstream.ParseAllow(cfg.OutgoingAllow); err != nil {
+	allow, err := upstream.ParseAllow(cfg.OutgoingAllow)
+	if err != nil {
 		return nil, fmt.Errorf("--outgoing-allow: %w", err)
 	}
 	s := &Server{cfg: cfg, log: log}
@@ -84,8 +86,9 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	}
 	address := clientAddress(trusted)
 	s.pool = keys.NewPool(2)
+	s.fetcher = upstream.New(upstream.Config{Now: s.cfg.now, Allow: allow, Dev: cfg.Dev})
 	s.oauth = oauth.New(oauth.Config{
-		Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
+		Fetcher: s.fetcher, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
 		ClientAddress: address, Now: s.cfg.now, Logger: log,
 	})
 	management, err := api.New(api.Config{
@@ -149,6 +152,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 	}
 	stopMetrics()
 	s.oauth.Close()
+	s.fetcher.Close()
 	stopWork()
 	background.Wait()
 	return errors.Join(err, s.store.Close())
