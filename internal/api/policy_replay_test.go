@@ -14,7 +14,7 @@ func TestPolicyTrial(t *testing.T) {
 	s.policyWithVersion("fails", `permit (principal, action, resource) when { 9007199254740991 * 9007199254740991 > 0 };`)
 	s.setWithVersion("own", "claims")
 	s.setWithVersion("broken", "fails")
-	s.person("zoe")
+	s.zoneUser("zoe")
 	const own = "POST /zones/{zone}/policy-sets/{own}/versions/{own-version}/test"
 	const platform = "POST /zones/{zone}/policy-sets/{default}/versions/{default-version}/test"
 	asked := []string{"policy_set_versions:test"}
@@ -47,8 +47,8 @@ func TestPolicyTrial(t *testing.T) {
 	)
 }
 
-// person adds a user to the zone, kept as {name}.
-func (s *server) person(name string) {
+// zoneUser adds a user to the zone, kept as {name}.
+func (s *server) zoneUser(name string) {
 	s.t.Helper()
 	now := s.now()
 	u := &deputy.User{

@@ -25,6 +25,8 @@ var purged = []struct{ table, scope, id string }{
 	{"sessions", "zone_id", "id"},
 	{"data_keys", "owner_id", "id"},
 	{"users", "zone_id", "id"},
+	{"zone_members", "zone_id", "organization_user_id"},
+	{"mails", "zone_id", "organization_id, id"},
 	{"user_agents", "zone_id", "id"},
 	{"applications", "zone_id", "id"},
 	{"resources", "zone_id", "id"},
