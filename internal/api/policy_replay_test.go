@@ -3,7 +3,6 @@ package api_test
 import (
 	"testing"
 
-	"deputy/internal/deputy"
 )
 
 // TestPolicyTrial asks versions, bound or not, what they would decide.
@@ -14,7 +13,7 @@ func TestPolicyTrial(t *testing.T) {
 	s.policyWithVersion("fails", `permit (principal, action, resource) when { 9007199254740991 * 9007199254740991 > 0 };`)
 	s.setWithVersion("own", "claims")
 	s.setWithVersion("broken", "fails")
-	s.zoneUser("zoe")
+	s.user("zoe")
 	const own = "POST /zones/{zone}/policy-sets/{own}/versions/{own-version}/test"
 	const platform = "POST /zones/{zone}/policy-sets/{default}/versions/{default-version}/test"
 	asked := []string{"policy_set_versions:test"}
@@ -45,18 +44,6 @@ func TestPolicyTrial(t *testing.T) {
 		step{do: own, body: ask(`,"subject_claims":[]`), status: 400, want: `{"details":[{"field":"subject_claims"}]}`},
 		step{do: "POST /zones/{zone}/policy-sets/{own}/versions/{broken-version}/test", body: ask(""), status: 404},
 	)
-}
-
-// zoneUser adds a user to the zone, kept as {name}.
-func (s *server) zoneUser(name string) {
-	s.t.Helper()
-	now := s.now()
-	u := &deputy.User{
-		ID: deputy.UserID(deputy.NewID(now)), OrganizationID: deputy.OrganizationID(s.vars["org"]), ZoneID: deputy.ZoneID(s.vars["zone"]),
-		Identifier: name + "@example.test", Email: name + "@example.test", Status: deputy.UserActive, CreatedAt: now, UpdatedAt: now,
-	}
-	s.write(u.OrganizationID, func(tx deputy.Tx) error { return tx.Users().Insert(s.t.Context(), u) })
-	s.vars[name] = string(u.ID)
 }
 
 // TestPolicyReplay makes stored decisions again by a version and by a draft,
