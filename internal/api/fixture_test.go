@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -60,6 +61,10 @@ func (i interrupted) Write(ctx context.Context, e *deputy.Event, apply func(depu
 var pool = keys.NewPool(8)
 
 func TestMain(m *testing.M) {
+	if os.Getenv(dieAt) != "" {
+		runAndDie()
+		return
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	go func() { _ = pool.Run(ctx) }()
 	m.Run()

@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"testing"
-
 )
 
 // TestPolicyTrial asks versions, bound or not, what they would decide.

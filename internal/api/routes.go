@@ -85,6 +85,9 @@ func (a *API) routes() {
 	a.mountReplays()
 	a.mountEvaluations()
 
+	a.mountPackages()
+	a.mountInstalls()
+
 	a.mountAudit()
 }
 

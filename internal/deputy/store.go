@@ -95,6 +95,14 @@ type View interface {
 	PolicyVersions() Reads[PolicyVersion]
 	PolicySets() Reads[PolicySet]
 	PolicySetVersions() Reads[PolicySetVersion]
+	// Packages and their versions lie in catalogs: of the zone of the scope, or
+	// of its organization, or of a scope with both in these two and the global one.
+	Packages() Reads[Package]
+	PackageVersions() Reads[PackageVersion]
+	Installs() Reads[Install]
+	// InstalledEntities: the scope's Parent is the install, the id the name.
+	InstalledEntities() Reads[InstalledEntity]
+	CatalogTasks() Reads[CatalogTask]
 	// PolicySchemas are of no zone: their scope is empty, their ids are versions.
 	PolicySchemas() Reads[PolicySchema]
 	// PolicyDrafts are named by their policies, PolicySetDrafts by their sets.
@@ -126,6 +134,8 @@ type View interface {
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	// Consent returns the record of a person, client and resource, or NotFound.
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	// Secret returns the newest secret that is kept for an entity, or NotFound.
+	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	// Consents returns all records of a person, in the order of clients.
 	Consents(ctx context.Context, zone ZoneID, user UserID) ([]*ConsentRecord, error)
 	// Affiliations returns the groups and roles of a person, in the order of
@@ -167,6 +177,7 @@ type Tx interface {
 	Invitation(ctx context.Context, token SecretHash) (*Invitation, *Organization, error)
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	Affiliations(ctx context.Context, zone ZoneID, user UserID) (*Affiliations, error)
 
 	Organizations() Writes[Organization]
@@ -228,6 +239,13 @@ type Tx interface {
 	// PolicySetVersions: Insert gives the version its number and updates the
 	// set's latest members. The scope's Parent is the set.
 	PolicySetVersions() Archives[PolicySetVersion]
+	Packages() Writes[Package]
+	// PackageVersions: Insert gives the version its number and counts it in the
+	// package. The scope's Parent is the package.
+	PackageVersions() Archives[PackageVersion]
+	Installs() Writes[Install]
+	InstalledEntities() Writes[InstalledEntity]
+	CatalogTasks() Writes[CatalogTask]
 	PolicySchemas() Writes[PolicySchema]
 	PolicyDrafts() Writes[PolicyDraft]
 	PolicySetDrafts() Writes[PolicySetDraft]
