@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"deputy/internal/deputy"
+	"deputy/internal/evidence"
 
 	"github.com/spf13/cobra"
 )
@@ -37,6 +38,11 @@ func run(ctx context.Context, args []string) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
+	}
+	var mistake *evidence.Mistake // of a file, not of ours
+	if errors.As(err, &mistake) {
+		fmt.Fprintln(os.Stderr, mistake)
+		return 1
 	}
 	fmt.Fprintln(os.Stderr, "deputy:", sentence(err))
 	var usage *usageError

@@ -125,7 +125,7 @@ func TestHelpOfEveryCommand(t *testing.T) {
 	visit(nil)
 	visit([]string{"floor"}) // hidden
 	want := []string{
-		"deputy", "deputy audit", "deputy audit export", "deputy bench", "deputy catalog", "deputy catalog install", "deputy catalog list", "deputy catalog release",
+		"deputy", "deputy audit", "deputy audit export", "deputy audit verify", "deputy bench", "deputy catalog", "deputy catalog install", "deputy catalog list", "deputy catalog release",
 		"deputy catalog show", "deputy catalog uninstall", "deputy demo", "deputy migrate",
 		"deputy organization", "deputy organization create", "deputy serve", "deputy version", "deputy floor",
 	}

@@ -166,6 +166,14 @@ type View interface {
 	Events(ctx context.Context, q EventQuery) (*Page[Record], error)
 	// Event returns one event by its id, or NotFound.
 	Event(ctx context.Context, organization OrganizationID, zone ZoneID, id EventID) (*Record, error)
+	// ProveEvent returns it with the hashes that prove that it is in the log.
+	ProveEvent(ctx context.Context, organization OrganizationID, zone ZoneID, id EventID) (*Record, LogState, error)
+	// LogState returns the size and root of a log, and the hashes that prove that
+	// it continues what it was at an earlier size, none when since is 0. A size
+	// that it has not had yet is Invalid.
+	LogState(ctx context.Context, organization OrganizationID, since int64) (LogState, error)
+	// LogEntries returns events of a log in its order.
+	LogEntries(ctx context.Context, q LogQuery) ([]LogEntry, error)
 }
 
 // Tx reads and changes inside one Write.
@@ -460,6 +468,30 @@ type Basis struct {
 	// kind, of what has the id; nil means after any. It is asked about what
 	// changed since Revision while other writes wait, and may be asked again.
 	Relies func(kind ChangeKind, id string) bool
+}
+
+// LogState is what a log is at a moment: the tree of RFC 6962 §2.1 over the leaf
+// hashes of its events, and hashes that prove something about it.
+type LogState struct {
+	Size  int64
+	Root  [32]byte
+	Proof [][32]byte
+}
+
+// LogQuery selects a stretch of a log.
+type LogQuery struct {
+	Organization OrganizationID
+	Zone         ZoneID    // not empty: events of others are not shown
+	Since        time.Time // events before are not shown
+	From         int64     // the first sequence number; they begin at 1
+	Limit        int
+}
+
+// LogEntry is an event of a log, or where it is and its hash alone.
+type LogEntry struct {
+	Seq    int64
+	Leaf   [32]byte
+	Record []byte // as Record.Bytes; nil: it is not shown
 }
 
 // EventQuery selects a page of a log, newest first unless Ascending.

@@ -28,6 +28,9 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 		s.repeat(ctx, "indexing the log", time.Second, nil, func() (bool, error) { return s.store.IndexEvents(ctx, 4096) })
 	})
 	running.Go(func() {
+		s.repeat(ctx, "growing the log's tree", time.Second, nil, func() (bool, error) { return s.store.GrowTree(ctx, 64) })
+	})
+	running.Go(func() {
 		s.repeat(ctx, "removing unused entities", time.Minute, nil, func() (bool, error) {
 			return s.store.PruneEntities(ctx, s.cfg.now().Add(-s.cfg.retention()-2*deputy.EntityUse), 1000)
 		})
