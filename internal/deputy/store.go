@@ -49,6 +49,8 @@ type Store interface {
 	PutTicket(ctx context.Context, t *Ticket, was SecretHash) error
 	// DropTicket removes a ticket, if there is one. No event tells of it.
 	DropTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) error
+	// SpendTicket is Tx.SpendTicket without anything else. No event tells of it.
+	SpendTicket(ctx context.Context, t *Ticket) error
 	// Sweep removes up to limit tickets and families of refresh tokens that are
 	// over and reports whether there may be more.
 	Sweep(ctx context.Context, limit int) (more bool, err error)
@@ -288,6 +290,10 @@ type Tx interface {
 	// TakeTicket removes a ticket that is not over and returns it. Of those who
 	// take the same one, on any node, one succeeds; for the others it is NotFound.
 	TakeTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) (*Ticket, error)
+	// SpendTicket adds a ticket where there is none with its key, or one that is
+	// over. Of those who spend the same one, on any node, one succeeds; for the
+	// others it is a Conflict.
+	SpendTicket(ctx context.Context, t *Ticket) error
 	// Once reports whether this is the first transaction ever to name the key, on
 	// any node; a later one that asks at the same time waits for this one's end.
 	Once(ctx context.Context, key string) (first bool, err error)

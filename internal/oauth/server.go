@@ -35,6 +35,9 @@ type Config struct {
 	Limit func(principal string) time.Duration
 	// Fetcher gets what tenants' URLs name; nil where none is followed.
 	Fetcher *upstream.Fetcher
+	// StrictAudience refuses client assertions that are addressed to the client
+	// itself.
+	StrictAudience bool
 }
 
 // Server answers for the authorization servers of all zones and of the
@@ -56,7 +59,10 @@ type Server struct {
 	platform platform
 	failures failures
 	shadows  shadows
-	fetcher  *upstream.Fetcher
+
+	fetcher        *upstream.Fetcher
+	keysets        keysets
+	strictAudience bool
 }
 
 // New returns a Server. Close ends it.
@@ -71,7 +77,7 @@ func New(c Config) *Server {
 		}),
 		people:   newPeople(),
 		platform: platform{owner: c.Platform},
-		fetcher:  c.Fetcher,
+		fetcher:  c.Fetcher, keysets: newKeysets(), strictAudience: c.StrictAudience,
 	}
 	if s.clientAddress == nil {
 		s.clientAddress = peer

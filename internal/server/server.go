@@ -104,7 +104,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	s.woken = make(chan struct{}, 1)
 	s.fetcher = upstream.New(upstream.Config{Now: s.cfg.now, Allow: allow, Dev: cfg.Dev})
 	s.oauth = oauth.New(oauth.Config{
-		Fetcher: s.fetcher, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
+		Fetcher: s.fetcher, StrictAudience: cfg.StrictAudience, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
 		ClientAddress: address, Limit: limits.wait, Now: s.cfg.now, Logger: log,
 	})
 	management, err := api.New(api.Config{
