@@ -52,6 +52,8 @@ const (
 	UseRefresh             Use = "refresh by an application"
 	UseRefreshAgent        Use = "refresh by a user agent"
 	UseToken               Use = "token of a user"
+	UseImpersonation       Use = "impersonation of a user"
+	UseImpersonatedToken   Use = "token of an impersonated user"
 	UseSecret              Use = "vaulted secret" // beside what it is asked for with
 )
 
@@ -80,6 +82,8 @@ var (
 		UseRefresh:             slices.Concat(client, person, target),
 		UseRefreshAgent:        slices.Concat(agent, person, target),
 		UseToken:               slices.Concat([]Part{PartZone}, person),
+		UseImpersonation:       slices.Concat(client, []Part{PartUser}, target),
+		UseImpersonatedToken:   {PartZone, PartUser},
 		UseSecret:              {PartResource, PartProvider, PartSecret},
 	}
 )

@@ -8,6 +8,8 @@
 //	zone.go        the zone's snapshot, brought forward if it has moved
 //	form.go        the form, parsed once
 //	clientauth.go  who it says it comes from; clients.go: who that is
+//	assertion.go   proven by a key of its own; workload.go: by its platform
+//	outside.go     tokens of others, believed by the keys they publish
 //	token.go       the phases: grant, target, standing, policy, hand-out
 //	grant_*.go     what one grant type adds to them
 //	mint.go        the credential and its event, in one commit, or neither

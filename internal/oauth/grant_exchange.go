@@ -20,6 +20,9 @@ func presentExchange(s *Server, ctx context.Context, i *issuance) error {
 	if err := f.checkExchange(); err != nil {
 		return err
 	}
+	if f.subjectTokenType == typeSubstitute {
+		return s.presentSubstitute(ctx, i)
+	}
 	v, err := s.verify(i.snap.keys, i.snap.issuer, f.subjectToken, leeway)
 	if err != nil {
 		if deputy.KindOf(err) == deputy.Invalid {
@@ -61,7 +64,7 @@ func (f *tokenRequest) checkExchange() error {
 		return refuse(codeInvalidRequest, "The parameter subject_token is missing.")
 	case f.subjectTokenType == "":
 		return refuse(codeInvalidRequest, "The parameter subject_token_type is missing.")
-	case !zoneToken(f.subjectTokenType):
+	case !zoneToken(f.subjectTokenType) && f.subjectTokenType != typeSubstitute:
 		return refuse(codeInvalidRequest, "The subject token type is not supported.")
 	case f.requestedTokenType != "" && !zoneToken(f.requestedTokenType):
 		return refuse(codeInvalidRequest, "The requested token type is not supported.")
@@ -91,8 +94,10 @@ func (f *tokenRequest) exchangeTargets() ([]string, error) {
 func (i *issuance) identities(now deputy.Actor) []deputy.Actor {
 	sub, user := i.subject, i.standing.User
 	chain := []deputy.Actor{now}
-	for a := sub.Act; a != nil; a = a.Previous {
-		chain = append(chain, deputy.Actor{Type: "application", Identifier: a.Subject})
+	if sub != nil {
+		for a := sub.Act; a != nil; a = a.Previous {
+			chain = append(chain, deputy.Actor{Type: "application", Identifier: a.Subject})
+		}
 	}
 	switch {
 	case user != nil:
@@ -109,6 +114,9 @@ func admitExchange(s *Server, ctx context.Context, i *issuance) error {
 	if i.form.requestedTokenType == typeJWT && i.standing.Unsigned {
 		return refuse(codeInvalidRequest, "The resource's credential is not a JWT.")
 	}
+	if i.impersonates { // with no token, there is none that could be somebody else's
+		return s.presentActor(ctx, i)
+	}
 	if !i.owns(i.subject.from) {
 		return refuse(codeInvalidGrant, "Client is not allowed to exchange token for this resource")
 	}
@@ -116,9 +124,6 @@ func admitExchange(s *Server, ctx context.Context, i *issuance) error {
 	if i.target.ID == i.subject.from.ID {
 		// The same audience again: nothing the token did not have.
 		i.scopes = slices.DeleteFunc(slices.Clone(i.scopes), func(scope string) bool { return !i.subject.hasScope(scope) })
-	}
-	if i.form.actorToken == "" {
-		return nil
 	}
 	return s.presentActor(ctx, i)
 }
@@ -134,9 +139,12 @@ func (i *issuance) owns(r *resource) bool {
 	return owner != nil && *owner == i.client.application.ID
 }
 
-// presentActor checks the actor token: the client's own, from a credential that
+// presentActor checks the actor token, if there is one: the client's own, from a credential that
 // still exists.
 func (s *Server) presentActor(ctx context.Context, i *issuance) error {
+	if i.form.actorToken == "" {
+		return nil
+	}
 	v, err := s.verify(i.snap.keys, i.snap.issuer, i.form.actorToken, leeway)
 	if err != nil {
 		return refuse(codeInvalidRequest, "The actor token is not valid here.").because(err)

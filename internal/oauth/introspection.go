@@ -50,12 +50,20 @@ func (s *Server) standingToken(ctx context.Context, z *zone, snap *snapshot, tok
 	if v.Profile != profileUser {
 		return v, nil, nil
 	}
-	chain, user, err := s.store.SessionChain(ctx, z.id, v.Session)
+	use := deputy.UseToken
+	var chain []*deputy.Session
+	var user *deputy.User
+	if v.Session == "" && v.Act != nil {
+		use = deputy.UseImpersonatedToken
+		user, err = s.userCalled(ctx, z.id, v.Subject)
+	} else {
+		chain, user, err = s.store.SessionChain(ctx, z.id, v.Session)
+	}
 	if unlessAbsent(err) != nil {
 		return nil, nil, err
 	}
 	standing := deputy.Standing{Zone: snap.zone, User: user, Sessions: chain}
-	if standing.Live(deputy.UseToken, s.now()) != nil || user.Identifier != v.Subject {
+	if standing.Live(use, s.now()) != nil || user.Identifier != v.Subject {
 		return nil, nil, nil
 	}
 	return v, &delegator{session: v.Session, user: user, sessions: chain}, nil

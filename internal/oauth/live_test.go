@@ -33,6 +33,7 @@ type stage struct {
 	agentID           deputy.ID
 
 	personToken, bearer string
+	permitted           bool // a policy permits impersonation
 
 	user       *deputy.OrganizationUser // of the account's organization
 	userBearer string
@@ -135,6 +136,17 @@ var uses = map[deputy.Use]func(*stage) *answer{
 		}
 		return s.introspect(s.server, s.bearer)
 	},
+	deputy.UseImpersonation: func(s *stage) *answer {
+		s.permitImpersonation()
+		return s.impersonate(s.server, s.person.Identifier, s.api.Identifier)
+	},
+	deputy.UseImpersonatedToken: func(s *stage) *answer {
+		s.permitImpersonation()
+		if s.bearer == "" {
+			s.bearer = s.impersonate(s.server, s.person.Identifier, s.api.Identifier).text("access_token")
+		}
+		return s.introspect(s.server, s.bearer)
+	},
 	deputy.UseCode:         func(s *stage) *answer { s.meet(false); return s.redeem() },
 	deputy.UseCodeAgent:    func(s *stage) *answer { s.meet(true); return s.redeem() },
 	deputy.UseRefresh:      func(s *stage) *answer { s.meet(false); return s.refreshAgain() },
@@ -150,6 +162,15 @@ var uses = map[deputy.Use]func(*stage) *answer{
 		}
 		return p.answer()
 	},
+}
+
+// permitImpersonation has a policy of the zone permit what the managed ones do
+// not.
+func (s *stage) permitImpersonation() {
+	if !s.permitted {
+		s.activateText("permit (principal, action, resource);")
+	}
+	s.permitted = true
 }
 
 // silently asks for a code without a page being shown, from a browser that is
@@ -289,6 +310,7 @@ var elsewhere = map[deputy.Use]map[deputy.Part]off{
 		deputy.PartResource:    {status: 302, code: "invalid_target"},
 		deputy.PartProvider:    {status: 302, code: "invalid_target"},
 	},
+	deputy.UseImpersonatedToken: {deputy.PartUser: {status: 400, code: "inactive"}},
 	deputy.UseToken: {
 		deputy.PartUser:    {status: 400, code: "inactive"},
 		deputy.PartSession: {status: 400, code: "inactive"},

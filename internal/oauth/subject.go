@@ -167,7 +167,12 @@ func (s *Server) presentSubject(ctx context.Context, i *issuance, v *verified) e
 // presentUser reads the person and the session of the subject token.
 func (s *Server) presentUser(ctx context.Context, i *issuance) error {
 	sub := i.subject
-	if err := s.presentPerson(ctx, i, sub.Session); err != nil {
+	if sub.Session == "" && sub.Act != nil { // an impersonated person, whose token goes on
+		i.use = deputy.UseImpersonation
+		if err := s.presentAbsent(ctx, i, sub.Subject); err != nil {
+			return err
+		}
+	} else if err := s.presentPerson(ctx, i, sub.Session); err != nil {
 		return err
 	}
 	if user := i.delegator.user; user != nil && user.Identifier != sub.Subject {
@@ -207,7 +212,7 @@ func (i *issuance) reread(ctx context.Context, tx deputy.Tx, now *deputy.Standin
 // token's end is the session's.
 func (i *issuance) rereadPerson(ctx context.Context, tx deputy.Tx, now *deputy.Standing) error {
 	decided := i.delegator
-	chain, user, err := tx.SessionChain(ctx, i.zone.id, decided.session)
+	chain, user, err := i.rereadChain(ctx, tx)
 	if err != nil {
 		return err
 	}

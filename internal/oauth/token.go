@@ -62,17 +62,18 @@ type issuance struct {
 	outcome  policy.Outcome
 	// evaluation is what the event tells of the outcome, unkept what of it must
 	// be kept with the event.
-	evaluation deputy.Evaluation
-	legs       [2]deputy.EvaluatedLeg // the memory of evaluation's
-	unkept     []policy.Entity
-	subject    *subject   // of an exchange
-	delegator  *delegator // who is behind it, if anybody
-	agreed     *agreed    // what that person has agreed to, of a code or a refresh token
-	refresh    *refresh   // what follows of refresh tokens, if anything
-	held       *held      // what is handed out, if the zone does not sign for the target
-	claims     claims
-	grounds    grounds
-	event      deputy.Event
+	evaluation   deputy.Evaluation
+	legs         [2]deputy.EvaluatedLeg // the memory of evaluation's
+	unkept       []policy.Entity
+	subject      *subject   // of an exchange
+	impersonates bool       // for a person who gave no token
+	delegator    *delegator // who is behind it, if anybody
+	agreed       *agreed    // what that person has agreed to, of a code or a refresh token
+	refresh      *refresh   // what follows of refresh tokens, if anything
+	held         *held      // what is handed out, if the zone does not sign for the target
+	claims       claims
+	grounds      grounds
+	event        deputy.Event
 }
 
 // token answers at a zone's token endpoint: one answer and, once the client is
@@ -268,7 +269,7 @@ func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
 	}
 	missed := i.aim()
 	off := i.standing.Live(i.use, i.from.at)
-	if missed != nil && !aboutSubject(off) {
+	if missed != nil && (i.impersonates || !aboutSubject(off)) {
 		return nil, missed
 	}
 	if off != nil {
@@ -397,7 +398,7 @@ func (s *Server) handOut(ctx context.Context, i *issuance) (*decided, error) {
 		i.complete()
 	}
 	d := &decided{
-		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(), held: i.held,
+		claims: i.claims, lifetime: i.within(i.target.lifetime()), signer: i.signer(), held: i.held,
 		use: i.use, standing: &i.standing, event: &i.event, unkept: i.unkept,
 	}
 	if i.delegator != nil || i.subject != nil || i.held != nil {
@@ -451,7 +452,7 @@ func writeCredential(w http.ResponseWriter, i *issuance, c *credential) {
 		b = appendQuoted(appendName(b, "username"), c.username)
 		b = appendMember(b, "secret_type", string(c.kind))
 	}
-	if i.subject != nil {
+	if i.form.grantType == tokenExchange {
 		b = appendMember(b, "issued_token_type", typeAccessToken)
 	}
 	b = appendMember(b, "token_type", "Bearer")

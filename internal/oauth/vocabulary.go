@@ -12,6 +12,8 @@ const (
 const (
 	typeAccessToken = "urn:ietf:params:oauth:token-type:access_token"
 	typeJWT         = "urn:ietf:params:oauth:token-type:jwt"
+	// typeSubstitute is not of the RFC: see impersonation.go.
+	typeSubstitute = "urn:keycard:params:oauth:token-type:substitute-user"
 )
 
 // idTokenTyp is the typ of an ID token's header.
