@@ -54,6 +54,14 @@ type View interface {
 	Providers() Reads[Provider]
 	Resources() Reads[Resource]
 	Users() Reads[User]
+	// Passwords: the id is the user's; email is unique.
+	Passwords() Reads[Password]
+	// MailedCodes: link is unique.
+	MailedCodes() Reads[MailedCode]
+	// Passkeys: the scope's Parent is the user; credential_id is unique.
+	Passkeys() Reads[Passkey]
+	// ZoneInvitations: email is unique among those pending.
+	ZoneInvitations() Reads[ZoneInvitation]
 	Sessions() Reads[Session]
 	Grants() Reads[Grant]
 	Policies() Reads[Policy]
@@ -117,6 +125,11 @@ type Tx interface {
 	// unsets it where the zone names it.
 	Resources() Writes[Resource]
 	Users() Writes[User]
+	Passwords() Writes[Password]
+	// MailedCodes: Insert replaces the person's code for the purpose.
+	MailedCodes() Writes[MailedCode]
+	Passkeys() Writes[Passkey]
+	ZoneInvitations() Writes[ZoneInvitation]
 	Sessions() Writes[Session]
 	Grants() Writes[Grant]
 	Policies() Writes[Policy]

@@ -205,6 +205,12 @@ func (x *tx) Dependencies() deputy.Writes[deputy.Dependency]  { return writing(x
 func (x *tx) Providers() deputy.Writes[deputy.Provider]       { return writing(x, providers) }
 func (x *tx) Resources() deputy.Writes[deputy.Resource]       { return writing(x, resources) }
 func (x *tx) Users() deputy.Writes[deputy.User]               { return writing(x, users) }
+func (x *tx) Passwords() deputy.Writes[deputy.Password]       { return writing(x, passwords) }
+func (x *tx) MailedCodes() deputy.Writes[deputy.MailedCode]   { return writing(x, mailedCodes) }
+func (x *tx) Passkeys() deputy.Writes[deputy.Passkey]         { return writing(x, passkeys) }
+func (x *tx) ZoneInvitations() deputy.Writes[deputy.ZoneInvitation] {
+	return writing(x, zoneInvitations)
+}
 func (x *tx) Sessions() deputy.Writes[deputy.Session]         { return writing(x, sessions) }
 func (x *tx) Grants() deputy.Writes[deputy.Grant]             { return writing(x, grants) }
 func (x *tx) Policies() deputy.Writes[deputy.Policy]          { return writing(x, policies) }

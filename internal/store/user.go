@@ -43,6 +43,9 @@ var users = declare(table[deputy.User]{
 	uniques: []unique[deputy.User]{{field: "identifier", column: "identifier_key", within: zoned}},
 	stamp:   func(u *deputy.User) (*int64, *time.Time) { return &u.Revision, &u.UpdatedAt },
 	cascade: func(ctx context.Context, x *tx, u *deputy.User) error {
+		if err := x.forgetSignIn(ctx, u.ZoneID, u.ID); err != nil {
+			return err
+		}
 		return x.each(ctx, []any{string(u.ZoneID), string(u.ID)},
 			"DELETE FROM sessions WHERE zone_id = $1 AND user_id = $2",
 			"DELETE FROM grants WHERE zone_id = $1 AND user_id = $2",
