@@ -14,6 +14,8 @@ const (
 	PartOrganization      Part = "organization"
 	PartServiceAccount    Part = "service account"
 	PartServiceCredential Part = "service account credential"
+	PartOrganizationUser  Part = "organization user"
+	PartInvitation        Part = "invitation"
 	PartZone              Part = "zone"
 	PartKey               Part = "key"
 	PartApplication       Part = "application"
@@ -33,6 +35,9 @@ type Use string
 const (
 	UseManagement          Use = "management call"
 	UseServiceToken        Use = "service account token"
+	UseUserManagement      Use = "management call of a person"
+	UseUserToken           Use = "management token of a person"
+	UseInvitation          Use = "acceptance of an invitation"
 	UseClientCredentials   Use = "client credentials"
 	UseExchangeApplication Use = "token exchange for an application"
 	UseExchangeUser        Use = "token exchange for a user"
@@ -40,11 +45,15 @@ const (
 
 var (
 	account = []Part{PartOrganization, PartServiceAccount, PartServiceCredential}
+	person  = []Part{PartOrganization, PartOrganizationUser}
 	client  = []Part{PartZone, PartApplication, PartCredential}
 	target  = []Part{PartResource, PartProvider, PartKey}
 	needs   = map[Use][]Part{ // in the order in which they are named
 		UseManagement:          account,
 		UseServiceToken:        slices.Concat(account, []Part{PartKey}),
+		UseUserManagement:      person,
+		UseUserToken:           slices.Concat(person, []Part{PartKey}),
+		UseInvitation:          {PartOrganization, PartInvitation},
 		UseClientCredentials:   slices.Concat(client, target),
 		UseExchangeApplication: slices.Concat(client, []Part{PartSubject}, target),
 		UseExchangeUser:        slices.Concat(client, []Part{PartUser, PartSession}, target),
@@ -60,6 +69,8 @@ type Standing struct {
 	Organization      *Organization
 	ServiceAccount    *ServiceAccount
 	ServiceCredential *ServiceAccountCredential
+	OrganizationUser  *OrganizationUser
+	Invitation        *Invitation
 	Zone              *Zone
 	Key               *SigningKey // nil is fine where the credential is not signed: see Unsigned
 	Unsigned          bool        // the credential is handed out, not signed
@@ -77,7 +88,7 @@ type Standing struct {
 // Off says that a part may no longer be used, and why. It is Denied.
 type Off struct {
 	Part  Part
-	State string // "deleted", "disabled", "expired", "revoked", "retired"
+	State string // "deleted", "disabled", "expired", "revoked", "accepted", "retired"
 }
 
 // OfSubject reports whether the part is one of those whom access is about.
@@ -123,6 +134,19 @@ func (s *Standing) state(part Part, now time.Time) string {
 		return exists(s.ServiceAccount != nil)
 	case PartServiceCredential:
 		return exists(s.ServiceCredential != nil)
+	case PartOrganizationUser:
+		if s.OrganizationUser != nil && s.OrganizationUser.Status != UserActive {
+			return "disabled"
+		}
+		return exists(s.OrganizationUser != nil)
+	case PartInvitation:
+		if s.Invitation == nil {
+			return deleted
+		}
+		if state := s.Invitation.State(now); state != InvitationPending {
+			return string(state)
+		}
+		return ""
 	case PartZone:
 		return exists(s.Zone != nil && s.Zone.DeletedAt == nil)
 	case PartKey:

@@ -17,7 +17,9 @@ func inForce() *deputy.Standing {
 	later := noon.Add(time.Hour)
 	return &deputy.Standing{
 		Organization: &deputy.Organization{}, ServiceAccount: &deputy.ServiceAccount{}, ServiceCredential: &deputy.ServiceAccountCredential{},
-		Zone: &deputy.Zone{}, Key: &deputy.SigningKey{State: deputy.KeyActive}, Application: &deputy.Application{},
+		OrganizationUser: &deputy.OrganizationUser{Status: deputy.UserActive},
+		Invitation:       &deputy.Invitation{Status: deputy.InvitationPending, ExpiresAt: later},
+		Zone:             &deputy.Zone{}, Key: &deputy.SigningKey{State: deputy.KeyActive}, Application: &deputy.Application{},
 		Credential: &deputy.Credential{}, Resource: &deputy.Resource{}, Provider: &deputy.Provider{}, Subject: &deputy.Application{},
 		User: &deputy.User{Status: deputy.UserActive},
 		Sessions: []*deputy.Session{
@@ -32,6 +34,17 @@ var states = map[deputy.Part]map[string]func(*deputy.Standing){
 	deputy.PartOrganization:      {"deleted": func(s *deputy.Standing) { s.Organization = nil }},
 	deputy.PartServiceAccount:    {"deleted": func(s *deputy.Standing) { s.ServiceAccount = nil }},
 	deputy.PartServiceCredential: {"deleted": func(s *deputy.Standing) { s.ServiceCredential = nil }},
+	deputy.PartOrganizationUser: {
+		"deleted":  func(s *deputy.Standing) { s.OrganizationUser = nil },
+		"disabled": func(s *deputy.Standing) { s.OrganizationUser.Status = deputy.UserDisabled },
+	},
+	deputy.PartInvitation: {
+		"deleted":       func(s *deputy.Standing) { s.Invitation = nil },
+		"accepted":      func(s *deputy.Standing) { s.Invitation.Status = deputy.InvitationAccepted },
+		"expired":       func(s *deputy.Standing) { s.Invitation.Status = deputy.InvitationExpired },
+		"past its time": func(s *deputy.Standing) { s.Invitation.ExpiresAt = noon },
+		"revoked":       func(s *deputy.Standing) { s.Invitation.Status = deputy.InvitationRevoked },
+	},
 	deputy.PartZone: {
 		"deleted": func(s *deputy.Standing) { s.Zone = nil },
 		"deleted, rows left": func(s *deputy.Standing) {

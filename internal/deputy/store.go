@@ -47,7 +47,17 @@ type View interface {
 	Organizations() Reads[Organization]
 	ServiceAccounts() Reads[ServiceAccount]
 	ServiceCredentials() Reads[ServiceAccountCredential]
+	OrganizationUsers() Reads[OrganizationUser]
+	Invitations() Reads[Invitation]
+	// OrganizationIdentities are the users, and the invitations whose address no
+	// user has.
+	OrganizationIdentities() Reads[OrganizationIdentity]
+	// SSOConnections: the id is the organization's.
+	SSOConnections() Reads[SSOConnection]
+	Mails() Reads[Mail]
 	Zones() Reads[Zone]
+	// ZoneMembers: the id is the organization user's.
+	ZoneMembers() Reads[ZoneMember]
 	Applications() Reads[Application]
 	Credentials() Reads[Credential]
 	Dependencies() Reads[Dependency]
@@ -72,6 +82,13 @@ type View interface {
 	// Account returns what a management caller's client id rests on, in one
 	// consistent read. It is NotFound when the client id is unknown.
 	Account(ctx context.Context, clientID string) (*Account, error)
+	// Memberships returns the organization users of all organizations, oldest
+	// first, whose field has the value: id, email (letter case aside), or
+	// identity.
+	Memberships(ctx context.Context, field, value string) ([]*OrganizationUser, error)
+	// Invitation returns what has the token, with its organization, in one
+	// consistent read, or NotFound.
+	Invitation(ctx context.Context, token SecretHash) (*Invitation, *Organization, error)
 	// Zone returns what changed in a zone since a revision, in one consistent
 	// read; everything when since is 0 or too old to tell. It is NotFound when
 	// the zone does not exist or was deleted.
@@ -101,12 +118,21 @@ type Tx interface {
 	// Now is the time of the transaction.
 	Now() time.Time
 	Account(ctx context.Context, clientID string) (*Account, error)
+	Memberships(ctx context.Context, field, value string) ([]*OrganizationUser, error)
+	Invitation(ctx context.Context, token SecretHash) (*Invitation, *Organization, error)
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	Consent(ctx context.Context, zone ZoneID, user UserID, app ApplicationID, resource ResourceID) (*ConsentRecord, error)
 
 	Organizations() Writes[Organization]
 	ServiceAccounts() Writes[ServiceAccount]
 	ServiceCredentials() Writes[ServiceAccountCredential]
+	// OrganizationUsers: Delete also ends their memberships of zones.
+	OrganizationUsers() Writes[OrganizationUser]
+	Invitations() Writes[Invitation]
+	SSOConnections() Writes[SSOConnection]
+	// Mails: Insert also enqueues the task that sends the mail.
+	Mails() Writes[Mail]
+	ZoneMembers() Writes[ZoneMember]
 	// Zones: Delete makes the zone unusable and invisible at once and leaves its
 	// rows to PurgeZone.
 	Zones() Writes[Zone]

@@ -27,6 +27,7 @@ import (
 	"deputy/internal/api"
 	"deputy/internal/deputy"
 	"deputy/internal/keys"
+	"deputy/internal/mail"
 	"deputy/internal/oauth"
 	"deputy/internal/upstream"
 )
@@ -42,6 +43,7 @@ type Server struct {
 	addresses deputy.Addresses
 	*data
 	pool  *keys.Pool
+	mails mail.Transport
 	oauth *oauth.Server
 	api   http.Handler
 }
@@ -72,6 +74,9 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 		s.cfg.PublicURL = "http://" + s.listener.Addr().String()
 	}
 	if s.addresses, err = deputy.NewAddresses(s.cfg.PublicURL, cfg.ZoneDomain); err != nil {
+		return nil, errors.Join(err, s.listener.Close())
+	}
+	if s.mails, err = newTransport(s.cfg); err != nil {
 		return nil, errors.Join(err, s.listener.Close())
 	}
 	if s.data, err = openData(ctx, s.cfg, log); err != nil {

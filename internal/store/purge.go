@@ -22,6 +22,8 @@ var purged = []struct{ table, scope, id string }{
 	{"mailed_codes", "zone_id", "id"},
 	{"passkeys", "zone_id", "id"},
 	{"zone_invitations", "zone_id", "id"},
+	{"zone_members", "zone_id", "organization_user_id"},
+	{"mails", "zone_id", "organization_id, id"},
 	{"applications", "zone_id", "id"},
 	{"resources", "zone_id", "id"},
 	{"providers", "zone_id", "id"},

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,6 +72,12 @@ func (t *table[T]) filter(b *statement, d *dialect, f deputy.Filter) error {
 	for _, name := range f.Fields {
 		if name == "id" {
 			name = t.id
+		}
+		if condition, ok := t.related[name]; ok {
+			for _, v := range f.Values {
+				or(fmt.Sprintf(condition, b.arg(v)))
+			}
+			continue
 		}
 		if !slices.Contains(t.columns, name) {
 			return deputy.Bad("filter", "unknown field %q", name)

@@ -34,6 +34,9 @@ type table[T any] struct {
 	// sorts maps the fields that lists can be sorted by, beside created_at, to
 	// expressions that are never NULL.
 	sorts map[string]string
+	// related are further fields of Equals that lie in other tables: conditions
+	// with one place for a value.
+	related map[string]string
 	// always is the list column whose absence stands for every value.
 	always  string
 	uniques []unique[T]

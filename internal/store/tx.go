@@ -183,6 +183,14 @@ func (x *tx) Account(_ context.Context, clientID string) (*deputy.Account, error
 	return account(x.ctx, x, clientID)
 }
 
+func (x *tx) Memberships(_ context.Context, field, value string) ([]*deputy.OrganizationUser, error) {
+	return memberships(x.ctx, x, field, value)
+}
+
+func (x *tx) Invitation(_ context.Context, token deputy.SecretHash) (*deputy.Invitation, *deputy.Organization, error) {
+	return invitation(x.ctx, x, token)
+}
+
 func (x *tx) SessionChain(_ context.Context, zone deputy.ZoneID, id deputy.SessionID) ([]*deputy.Session, *deputy.User, error) {
 	return sessionChain(x.ctx, x, zone, id)
 }
@@ -198,6 +206,15 @@ func (x *tx) ServiceAccounts() deputy.Writes[deputy.ServiceAccount] {
 func (x *tx) ServiceCredentials() deputy.Writes[deputy.ServiceAccountCredential] {
 	return writing(x, serviceCredentials)
 }
+func (x *tx) OrganizationUsers() deputy.Writes[deputy.OrganizationUser] {
+	return writing(x, organizationUsers)
+}
+func (x *tx) Invitations() deputy.Writes[deputy.Invitation] { return writing(x, invitations) }
+func (x *tx) SSOConnections() deputy.Writes[deputy.SSOConnection] {
+	return writing(x, ssoConnections)
+}
+func (x *tx) Mails() deputy.Writes[deputy.Mail]               { return writing(x, mails) }
+func (x *tx) ZoneMembers() deputy.Writes[deputy.ZoneMember]   { return writing(x, zoneMembers) }
 func (x *tx) Zones() deputy.Writes[deputy.Zone]               { return writing(x, zones) }
 func (x *tx) Applications() deputy.Writes[deputy.Application] { return writing(x, applications) }
 func (x *tx) Credentials() deputy.Writes[deputy.Credential]   { return writing(x, credentials) }

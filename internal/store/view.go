@@ -94,6 +94,18 @@ func (s *Store) ServiceAccounts() deputy.Reads[deputy.ServiceAccount] {
 func (s *Store) ServiceCredentials() deputy.Reads[deputy.ServiceAccountCredential] {
 	return reading(s, serviceCredentials)
 }
+func (s *Store) OrganizationUsers() deputy.Reads[deputy.OrganizationUser] {
+	return reading(s, organizationUsers)
+}
+func (s *Store) Invitations() deputy.Reads[deputy.Invitation] { return reading(s, invitations) }
+func (s *Store) OrganizationIdentities() deputy.Reads[deputy.OrganizationIdentity] {
+	return reading(s, organizationIdentities)
+}
+func (s *Store) SSOConnections() deputy.Reads[deputy.SSOConnection] {
+	return reading(s, ssoConnections)
+}
+func (s *Store) Mails() deputy.Reads[deputy.Mail]               { return reading(s, mails) }
+func (s *Store) ZoneMembers() deputy.Reads[deputy.ZoneMember]   { return reading(s, zoneMembers) }
 func (s *Store) Zones() deputy.Reads[deputy.Zone]               { return reading(s, zones) }
 func (s *Store) Applications() deputy.Reads[deputy.Application] { return reading(s, applications) }
 func (s *Store) Credentials() deputy.Reads[deputy.Credential]   { return reading(s, credentials) }
@@ -118,6 +130,22 @@ func (s *Store) Account(ctx context.Context, clientID string) (a *deputy.Account
 		return err
 	})
 	return a, s.fault(err)
+}
+
+func (s *Store) Memberships(ctx context.Context, field, value string) (users []*deputy.OrganizationUser, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		users, err = memberships(ctx, q, field, value)
+		return err
+	})
+	return users, s.fault(err)
+}
+
+func (s *Store) Invitation(ctx context.Context, token deputy.SecretHash) (i *deputy.Invitation, o *deputy.Organization, err error) {
+	err = s.readers.consistent(ctx, func(q querier) (err error) {
+		i, o, err = invitation(ctx, q, token)
+		return err
+	})
+	return i, o, s.fault(err)
 }
 
 func (s *Store) Zone(ctx context.Context, zone deputy.ZoneID, since int64) (d *deputy.ZoneDelta, err error) {
