@@ -36,6 +36,14 @@ type Store interface {
 	// any are left.
 	PurgeZone(ctx context.Context, zone ZoneID, limit int) (more bool, err error)
 
+	// PutTicket adds a ticket, or with was not nil puts it in that one's place,
+	// which is NotFound when it is gone. No event tells of it. Of a bounded kind
+	// the heaviest source's oldest tickets go when there are too many.
+	PutTicket(ctx context.Context, t *Ticket, was SecretHash) error
+	// Sweep removes up to limit rows of what is over and reports whether there
+	// may be more.
+	Sweep(ctx context.Context, limit int) (more bool, err error)
+
 	// Ready returns nil when the database can be reached and its schema is the
 	// one this program needs.
 	Ready(ctx context.Context) error
@@ -103,6 +111,9 @@ type View interface {
 	// Consent returns the record of a person, application and resource, or
 	// NotFound.
 	Consent(ctx context.Context, zone ZoneID, user UserID, app ApplicationID, resource ResourceID) (*ConsentRecord, error)
+
+	// Ticket returns a ticket that is not over, or NotFound.
+	Ticket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) (*Ticket, error)
 
 	SigningKeys(ctx context.Context, owner ID) ([]SigningKey, error)
 	DataKey(ctx context.Context, id ID) (DataKey, error)
@@ -177,6 +188,12 @@ type Tx interface {
 	// TouchServiceCredential notes the last use of a management credential.
 	TouchServiceCredential(organization OrganizationID, id ID, at time.Time)
 
+	Ticket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) (*Ticket, error)
+	// PutTicket adds a ticket, in place of one with the same key.
+	PutTicket(ctx context.Context, t *Ticket) error
+	// TakeTicket removes a ticket that is not over and returns it. Of those who
+	// take the same one, on any node, one succeeds; for the others it is NotFound.
+	TakeTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) (*Ticket, error)
 	// Once reports whether this is the first transaction ever to name the key, on
 	// any node; a later one that asks at the same time waits for this one's end.
 	Once(ctx context.Context, key string) (first bool, err error)

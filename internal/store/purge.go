@@ -13,6 +13,7 @@ import (
 var purged = []struct{ table, scope, id string }{
 	{"application_dependencies", "zone_id", "application_id, resource_id"},
 	{"application_credentials", "zone_id", "id"},
+	{"tickets", "zone_id", "kind, key"},
 	{"consents", "zone_id", "user_id, application_id, resource_id"},
 	{"grants", "zone_id", "id"},
 	{"sessions", "zone_id", "id"},

@@ -1,0 +1,18 @@
+-- +goose Up
+
+-- What is short-lived and opened by a secret in somebody else's hands, found by
+-- the secret's hash.
+CREATE TABLE tickets (
+	kind TEXT COLLATE "C" NOT NULL,
+	zone_id TEXT COLLATE "C" NOT NULL,
+	key BYTEA NOT NULL,
+	source TEXT COLLATE "C" NOT NULL,
+	data BYTEA,
+	size BIGINT NOT NULL,
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (kind, zone_id, key)
+);
+CREATE INDEX tickets_source ON tickets (kind, source, created_at, size);
+CREATE INDEX tickets_expiry ON tickets (expires_at);
+CREATE INDEX tickets_zone ON tickets (zone_id);

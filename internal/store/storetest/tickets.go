@@ -1,0 +1,159 @@
+package storetest
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+var tickets = map[string]func(*world){
+	"a ticket is found until it is over":       ticketLife,
+	"a ticket is taken once":                   ticketOnce,
+	"a ticket takes another's place":           ticketPlace,
+	"tickets over are swept away":              ticketSweep,
+	"a source with many tickets displaces its": ticketBound,
+}
+
+func (w *world) ticket(kind deputy.TicketKind, secret string) *deputy.Ticket {
+	now := w.tick()
+	return &deputy.Ticket{
+		Kind: kind, ZoneID: w.zone.ID, Key: deputy.HashSecret(deputy.Conceal(secret)), Source: "192.0.2.1",
+		Data: []byte(secret), CreatedAt: now, ExpiresAt: now.Add(time.Minute),
+	}
+}
+
+func (w *world) find(t *deputy.Ticket) (*deputy.Ticket, error) {
+	return w.Ticket(w.ctx, t.Kind, t.ZoneID, t.Key)
+}
+
+func (w *world) take(t *deputy.Ticket) error {
+	return w.write(func(x deputy.Tx) error {
+		_, err := x.TakeTicket(w.ctx, t.Kind, t.ZoneID, t.Key)
+		return err
+	})
+}
+
+func ticketLife(w *world) {
+	t := w.ticket(deputy.CodeTicket, "one")
+	w.insert(func(x deputy.Tx) error { return x.PutTicket(w.ctx, t) })
+	w.same(t, sure(w.find(t)))
+	for name, other := range map[string]deputy.Ticket{
+		"another kind": {Kind: deputy.LoginTicket, ZoneID: t.ZoneID, Key: t.Key},
+		"another zone": {Kind: t.Kind, Key: t.Key},
+		"another key":  {Kind: t.Kind, ZoneID: t.ZoneID, Key: deputy.HashSecret(deputy.Conceal("two"))},
+	} {
+		if _, err := w.find(&other); deputy.KindOf(err) != deputy.NotFound {
+			w.Errorf("%s: %v", name, err)
+		}
+	}
+	w.clock.advance(time.Minute)
+	_, err := w.find(t)
+	w.is(err, deputy.NotFound)
+	w.is(w.take(t), deputy.NotFound)
+	w.insert(func(x deputy.Tx) error {
+		_, err := x.Ticket(w.ctx, t.Kind, t.ZoneID, t.Key)
+		w.is(err, deputy.NotFound)
+		return nil
+	})
+}
+
+func ticketOnce(w *world) {
+	t := w.ticket(deputy.CodeTicket, "one")
+	w.insert(func(x deputy.Tx) error { return x.PutTicket(w.ctx, t) })
+	nodes := []Store{w.Store, w.node()}
+	events := make([]*deputy.Event, 16)
+	for i := range events {
+		events[i] = w.event()
+	}
+	var taken atomic.Int32
+	var wait sync.WaitGroup
+	for i, e := range events {
+		wait.Go(func() {
+			err := nodes[i%2].Write(w.ctx, e, func(x deputy.Tx) error {
+				_, err := x.TakeTicket(w.ctx, t.Kind, t.ZoneID, t.Key)
+				return err
+			})
+			switch {
+			case err == nil:
+				taken.Add(1)
+			case deputy.KindOf(err) != deputy.NotFound:
+				w.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	if n := taken.Load(); n != 1 {
+		w.Errorf("taken %d times", n)
+	}
+}
+
+func ticketPlace(w *world) {
+	first, second := w.ticket(deputy.LoginTicket, "one"), w.ticket(deputy.LoginTicket, "two")
+	w.must(w.PutTicket(w.ctx, first, nil))
+	w.must(w.PutTicket(w.ctx, second, first.Key))
+	_, err := w.find(first)
+	w.is(err, deputy.NotFound)
+	w.same(second, sure(w.find(second)))
+	w.is(w.PutTicket(w.ctx, w.ticket(deputy.LoginTicket, "three"), first.Key), deputy.NotFound)
+	again := w.ticket(deputy.LoginTicket, "two")
+	again.Data = []byte("changed")
+	w.must(w.PutTicket(w.ctx, again, nil))
+	w.same(again, sure(w.find(again)))
+}
+
+func ticketSweep(w *world) {
+	short, long := w.ticket(deputy.CodeTicket, "short"), w.ticket(deputy.CodeTicket, "long")
+	long.ExpiresAt = long.ExpiresAt.Add(time.Hour)
+	w.insert(
+		func(x deputy.Tx) error { return x.PutTicket(w.ctx, short) },
+		func(x deputy.Tx) error { return x.PutTicket(w.ctx, long) },
+	)
+	w.clock.advance(2 * time.Minute)
+	for more := true; more; {
+		more = sure(w.Sweep(w.ctx, 1))
+	}
+	w.clock.advance(-2 * time.Minute) // what is gone does not come back with the time
+	_, err := w.find(short)
+	w.is(err, deputy.NotFound)
+	sure(w.find(long))
+}
+
+// ticketBound floods a store whose bound is small: what the flood's source has
+// goes, oldest first, and nothing of anybody else's.
+func ticketBound(w *world) {
+	bounded, ok := w.Store.(interface{ BoundTickets(int64) })
+	if !ok {
+		w.Fatal("the store cannot be bounded")
+	}
+	bounded.BoundTickets(256 << 10)
+	other := w.ticket(deputy.RegistrationTicket, "other")
+	other.Source = "192.0.2.2"
+	w.must(w.PutTicket(w.ctx, other, nil))
+	elsewhere := w.ticket(deputy.LoginTicket, "elsewhere")
+	w.must(w.PutTicket(w.ctx, elsewhere, nil))
+	flood := make([]*deputy.Ticket, 2000)
+	for i := range flood {
+		flood[i] = w.ticket(deputy.RegistrationTicket, fmt.Sprint(i))
+		w.must(w.PutTicket(w.ctx, flood[i], nil))
+	}
+	sure(w.find(other))
+	sure(w.find(elsewhere))
+	kept := 0
+	for i, t := range flood {
+		_, err := w.find(t)
+		switch {
+		case err == nil:
+			kept++
+		case deputy.KindOf(err) != deputy.NotFound:
+			w.Fatal(err)
+		case kept > 0:
+			w.Fatalf("ticket %d went before an older one", i)
+		}
+	}
+	if kept < 700 || kept > 1000 { // of some 260 bytes each
+		w.Errorf("%d tickets are kept", kept)
+	}
+}
