@@ -113,6 +113,12 @@ func (s *Store) Dependencies() deputy.Reads[deputy.Dependency]  { return reading
 func (s *Store) Providers() deputy.Reads[deputy.Provider]       { return reading(s, providers) }
 func (s *Store) Resources() deputy.Reads[deputy.Resource]       { return reading(s, resources) }
 func (s *Store) Users() deputy.Reads[deputy.User]               { return reading(s, users) }
+func (s *Store) Passwords() deputy.Reads[deputy.Password]       { return reading(s, passwords) }
+func (s *Store) MailedCodes() deputy.Reads[deputy.MailedCode]   { return reading(s, mailedCodes) }
+func (s *Store) Passkeys() deputy.Reads[deputy.Passkey]         { return reading(s, passkeys) }
+func (s *Store) ZoneInvitations() deputy.Reads[deputy.ZoneInvitation] {
+	return reading(s, zoneInvitations)
+}
 func (s *Store) Sessions() deputy.Reads[deputy.Session]         { return reading(s, sessions) }
 func (s *Store) Grants() deputy.Reads[deputy.Grant]             { return reading(s, grants) }
 func (s *Store) Policies() deputy.Reads[deputy.Policy]          { return reading(s, policies) }
