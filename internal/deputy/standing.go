@@ -41,22 +41,29 @@ const (
 	UseClientCredentials   Use = "client credentials"
 	UseExchangeApplication Use = "token exchange for an application"
 	UseExchangeUser        Use = "token exchange for a user"
+	UseSignIn              Use = "sign-in"
+	UseWebSession          Use = "web session"
+	UseAuthorize           Use = "authorization for an application"
 )
 
 var (
 	account = []Part{PartOrganization, PartServiceAccount, PartServiceCredential}
-	person  = []Part{PartOrganization, PartOrganizationUser}
+	manager = []Part{PartOrganization, PartOrganizationUser}
 	client  = []Part{PartZone, PartApplication, PartCredential}
 	target  = []Part{PartResource, PartProvider, PartKey}
+	person  = []Part{PartUser, PartSession}
 	needs   = map[Use][]Part{ // in the order in which they are named
 		UseManagement:          account,
 		UseServiceToken:        slices.Concat(account, []Part{PartKey}),
-		UseUserManagement:      person,
-		UseUserToken:           slices.Concat(person, []Part{PartKey}),
+		UseUserManagement:      manager,
+		UseUserToken:           slices.Concat(manager, []Part{PartKey}),
 		UseInvitation:          {PartOrganization, PartInvitation},
 		UseClientCredentials:   slices.Concat(client, target),
 		UseExchangeApplication: slices.Concat(client, []Part{PartSubject}, target),
-		UseExchangeUser:        slices.Concat(client, []Part{PartUser, PartSession}, target),
+		UseExchangeUser:        slices.Concat(client, person, target),
+		UseSignIn:              {PartZone, PartUser},
+		UseWebSession:          slices.Concat([]Part{PartZone}, person),
+		UseAuthorize:           slices.Concat(client, person, []Part{PartResource, PartProvider}),
 	}
 )
 

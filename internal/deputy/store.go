@@ -40,6 +40,8 @@ type Store interface {
 	// which is NotFound when it is gone. No event tells of it. Of a bounded kind
 	// the heaviest source's oldest tickets go when there are too many.
 	PutTicket(ctx context.Context, t *Ticket, was SecretHash) error
+	// DropTicket removes a ticket, if there is one. No event tells of it.
+	DropTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) error
 	// Sweep removes up to limit rows of what is over and reports whether there
 	// may be more.
 	Sweep(ctx context.Context, limit int) (more bool, err error)

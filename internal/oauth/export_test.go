@@ -1,5 +1,11 @@
 package oauth
 
+import (
+	"net/http"
+
+	"deputy/internal/deputy"
+)
+
 // ParseForm returns what the form parser keeps, by parameter.
 func ParseForm(body string) (map[string][]string, error) {
 	f, err := parseForm(body)
@@ -77,4 +83,41 @@ func CachedClients(s *Server) (n int) {
 		}
 	}
 	return n
+}
+
+// Act stands for the pages of the sign-in: it takes the login transaction that
+// the request's cookie names one step on, as the page's form would.
+func (s *Server) Act(w http.ResponseWriter, r *http.Request, zone deputy.ZoneID, step string, user *deputy.User) {
+	from := s.origin(r)
+	z, snap, err := s.zone(r.Context(), zone)
+	if err != nil {
+		s.showRefusal(w, r, from, zone, err)
+		return
+	}
+	l, err := s.login(r, z, snap, from)
+	if err == nil {
+		err = l.checkForm(l.csrf())
+	}
+	if err != nil {
+		s.showRefusal(w, r, from, zone, err)
+		return
+	}
+	switch step {
+	case "sign in":
+		l.setNote("test", l.note("test")+".")
+		if err := s.signIn(r.Context(), w, r, l, proof{user: user}, nil); err != nil {
+			s.stop(w, r, l, err)
+			return
+		}
+		s.proceed(w, r, l)
+	case "approve":
+		a, err := s.assess(r.Context(), l)
+		if err != nil {
+			s.stop(w, r, l, err)
+			return
+		}
+		s.approve(w, r, l, a.digest())
+	case "deny":
+		s.deny(w, r, l)
+	}
 }

@@ -125,10 +125,7 @@ func (i *issuance) owns(r *resource) bool {
 	if r == nil {
 		return false
 	}
-	owner := r.ApplicationID
-	if owner == nil && r.Owner != deputy.Platform {
-		owner = i.snap.zone.DefaultGatewayApplicationID
-	}
+	owner := i.snap.ownerOf(r)
 	return owner != nil && *owner == i.client.application.ID
 }
 

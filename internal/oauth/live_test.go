@@ -2,7 +2,9 @@ package oauth_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +24,7 @@ type stage struct {
 	*relay
 	person  *person
 	account *account
+	browser *browser
 
 	personToken, bearer string
 }
@@ -30,6 +33,7 @@ func newStage(t testing.TB) *stage {
 	s := &stage{relay: newRelay(t)}
 	s.depend(s.server, s.api)
 	s.person = s.newPerson("zoe@example.test")
+	s.change(s.server, func(a *deputy.Application) { a.RedirectURIs = []string{callback} })
 	s.account = s.newAccount()
 	return s
 }
@@ -54,6 +58,83 @@ var uses = map[deputy.Use]func(*stage) *answer{
 			return &answer{status: http.StatusUnauthorized, json: map[string]any{"error": string(deputy.KindOf(err))}}
 		}
 		return &answer{status: http.StatusOK}
+	},
+	deputy.UseWebSession: func(s *stage) *answer { return s.silently(s.front) },
+	deputy.UseAuthorize:  func(s *stage) *answer { return s.silently(s.api) },
+	deputy.UseSignIn: func(s *stage) *answer {
+		b := s.newBrowser()
+		p := b.open(asking(s.server.credential.Identifier))
+		if len(b.cookies) > 0 {
+			p = b.act("sign in", s.person.User)
+		}
+		return p.answer()
+	},
+}
+
+// silently asks for a code without a page being shown, from a browser that is
+// signed in.
+func (s *stage) silently(r *deputy.Resource) *answer {
+	if s.browser == nil {
+		s.browser = s.newBrowser()
+		s.browser.open(asking(s.server.credential.Identifier))
+		s.browser.act("sign in", s.person.User)
+		s.person.web = s.newestSession(s.person)
+		s.person.child = s.person.web
+	}
+	return s.browser.open(asking(s.server.credential.Identifier, "prompt", "none", "resource", r.Identifier)).answer()
+}
+
+// answer returns what the client learns from where its person is sent.
+func (p *page) answer() *answer {
+	a := &answer{status: p.status, header: p.header, body: p.body, json: map[string]any{}}
+	if p.query("code") != "" {
+		a.status = 200
+	} else if code := p.query("error"); code != "" {
+		a.json["error"] = code
+	} else if _, after, ok := strings.Cut(p.body, "<small>"); ok {
+		a.json["error"], _, _ = strings.Cut(after, " ")
+	} else if strings.HasPrefix(p.body, "{") {
+		_ = json.Unmarshal([]byte(p.body), &a.json)
+	}
+	return a
+}
+
+// newestSession returns the web session of a person that began last.
+func (w *world) newestSession(p *person) *deputy.Session {
+	w.Helper()
+	page, err := w.store.Sessions().List(context.Background(), w.in(), deputy.Query{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, x := range page.Items {
+		if x.UserID != nil && *x.UserID == p.User.ID && x.ParentID == nil {
+			return x
+		}
+	}
+	w.Fatal("there is no session")
+	return nil
+}
+
+// elsewhere lists the outcomes that are others where people sign in: a client
+// that is gone cannot be told, and who is signed out is asked to sign in.
+var elsewhere = map[deputy.Use]map[deputy.Part]off{
+	deputy.UseSignIn: {deputy.PartUser: {status: 303, code: "access_denied"}},
+	deputy.UseWebSession: {
+		deputy.PartUser:    {status: 302, code: "login_required"},
+		deputy.PartSession: {status: 302, code: "login_required"},
+	},
+	deputy.UseAuthorize: {
+		deputy.PartApplication: {status: 400, code: "invalid_client"},
+		deputy.PartCredential:  {status: 400, code: "invalid_client"},
+		deputy.PartUser:        {status: 302, code: "login_required"},
+		deputy.PartSession:     {status: 302, code: "login_required"},
+		deputy.PartResource:    {status: 302, code: "invalid_target"},
+		deputy.PartProvider:    {status: 302, code: "invalid_target"},
+	},
+	deputy.UseManagement: {
+		deputy.PartOrganization:      {status: 401, code: "unauthenticated"},
+		deputy.PartServiceAccount:    {status: 401, code: "unauthenticated"},
+		deputy.PartServiceCredential: {status: 401, code: "unauthenticated"},
 	},
 }
 
@@ -191,8 +272,8 @@ func TestOffMeansOffAtOnce(t *testing.T) {
 					s.clock.advance(time.Second)
 					way.turn(s)
 					status, code := way.status, way.code
-					if use == deputy.UseManagement {
-						status, code = 401, "unauthenticated"
+					if other, ok := elsewhere[use][part]; ok {
+						status, code = other.status, other.code
 					}
 					if a := send(s); a.status != status || a.text("error") != code {
 						t.Errorf("got %s, want %d %s", a, status, code)

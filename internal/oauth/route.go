@@ -16,14 +16,17 @@ const (
 	jwksEndpoint
 	metadataEndpoint
 	serviceTokenEndpoint
+	authorizeEndpoint
 )
 
 // endpoints are the paths below an issuer. Some clients that could not read
 // the metadata fall back to /oauth2.
 var endpoints = map[string]endpoint{
-	pathToken:       tokenEndpoint,
-	"/oauth2/token": tokenEndpoint,
-	pathJWKS:        jwksEndpoint,
+	pathToken:           tokenEndpoint,
+	"/oauth2/token":     tokenEndpoint,
+	pathJWKS:            jwksEndpoint,
+	pathAuthorize:       authorizeEndpoint,
+	"/oauth2/authorize": authorizeEndpoint,
 	"/.well-known/oauth-authorization-server": metadataEndpoint,
 	"/.well-known/openid-configuration":       metadataEndpoint,
 }
@@ -98,6 +101,7 @@ func collapse(path string) string {
 var methods = map[endpoint][]string{
 	tokenEndpoint:        {http.MethodPost},
 	serviceTokenEndpoint: {http.MethodPost},
+	authorizeEndpoint:    {http.MethodGet, http.MethodPost},
 	jwksEndpoint:         {http.MethodGet, http.MethodHead},
 	metadataEndpoint:     {http.MethodGet, http.MethodHead},
 }

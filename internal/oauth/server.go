@@ -88,13 +88,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case to == notFound:
 		s.refuse(w, s.origin(r), id, errNoEndpoint, "")
-	case r.Method == http.MethodOptions:
+	case r.Method == http.MethodOptions && to != authorizeEndpoint: // only people go there
 		preflight(w, to)
 	case r.Method != allowed[0] && r.Method != allowed[len(allowed)-1]:
 		w.Header()["Allow"] = []string{strings.Join(allowed, ", ") + ", OPTIONS"}
 		s.refuse(w, s.origin(r), id, refuse(codeMethodNotAllowed, "The method is not allowed here."), "")
 	case to == tokenEndpoint:
 		s.token(w, r, id, s.origin(r))
+	case to == authorizeEndpoint:
+		s.authorize(w, r, id, s.origin(r))
 	case to == serviceTokenEndpoint:
 		s.serviceToken(w, r, s.origin(r))
 	default:

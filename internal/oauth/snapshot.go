@@ -65,6 +65,23 @@ func (s *snapshot) signer(alg deputy.SigningAlgorithm) *signer {
 	return nil
 }
 
+// decidable refuses where the active policies cannot be trusted to decide.
+func (s *snapshot) decidable() error {
+	if s.undecidable == nil {
+		return nil
+	}
+	return (&refusal{code: codeUnavailable, description: "The zone's policies cannot be evaluated.", retryAfter: time.Minute}).because(s.undecidable)
+}
+
+// ownerOf returns the application behind a resource: its own, or the zone's
+// gateway where it names none. Built-in resources are nobody's.
+func (s *snapshot) ownerOf(r *resource) *deputy.ApplicationID {
+	if r.ApplicationID == nil && r.Owner != deputy.Platform {
+		return s.zone.DefaultGatewayApplicationID
+	}
+	return r.ApplicationID
+}
+
 // weight is a rough measure of the memory that the snapshot takes.
 func (s *snapshot) weight() int {
 	return 64 + len(s.resources) + len(s.providers) + 8*len(s.policies.Policies())

@@ -296,8 +296,8 @@ func (i *issuance) signer() *signer {
 
 // judge asks policy. A refusal names what decided.
 func (s *Server) judge(i *issuance) error {
-	if err := i.snap.undecidable; err != nil {
-		return (&refusal{code: codeUnavailable, description: "The zone's policies cannot be evaluated.", retryAfter: time.Minute}).because(err)
+	if err := i.snap.decidable(); err != nil {
+		return err
 	}
 	i.question.Resource = i.target.entity
 	i.question.Scopes = i.scopes

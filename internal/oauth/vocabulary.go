@@ -12,6 +12,9 @@ const (
 	typeJWT         = "urn:ietf:params:oauth:token-type:jwt"
 )
 
+// idTokenTyp is the typ of an ID token's header.
+const idTokenTyp = "JWT"
+
 // accessTokenTyp is the typ of an access token's header (RFC 9068 §2.1). An ID
 // token, signed with the same keys, has another.
 const accessTokenTyp = "at+jwt"
@@ -47,4 +50,28 @@ const formType = "application/x-www-form-urlencoded"
 const (
 	eventIssue        = "credentials:issue"
 	eventAuthenticate = "clients:authenticate"
+	eventLogin        = "users:login"
+	eventAuthorize    = "users:authorize"
+	eventConsent      = "consents:create"
+)
+
+// Scopes of OpenID Connect (Core 1.0 §5.4, §11).
+const (
+	scopeOpenID  = "openid"
+	scopeProfile = "profile"
+	scopeEmail   = "email"
+	scopeOffline = "offline_access"
+)
+
+var openIDScopes = []string{scopeOpenID, scopeProfile, scopeEmail, scopeOffline}
+
+// Error codes of authorization responses (RFC 6749 §4.1.2.1, OpenID Connect
+// Core 1.0 §3.1.2.6, RFC 9101 §6).
+const (
+	codeUnsupportedResponseType = "unsupported_response_type"
+	codeLoginRequired           = "login_required"
+	codeConsentRequired         = "consent_required"
+	codeInteractionRequired     = "interaction_required"
+	codeRequestNotSupported     = "request_not_supported"
+	codeInvalidRequestURI       = "invalid_request_uri"
 )

@@ -398,7 +398,7 @@ func (w *world) newPerson(identifier string) *person {
 	key := w.newDataKey(id, w.zone.KeyID)
 	u := &deputy.User{
 		ID: deputy.UserID(id), OrganizationID: w.organization.ID, ZoneID: w.zone.ID, Identifier: identifier,
-		Email: identifier, Status: deputy.UserActive, KeyID: key.ID, CreatedAt: now, UpdatedAt: now,
+		Email: identifier, EmailVerified: true, Status: deputy.UserActive, KeyID: key.ID, CreatedAt: now, UpdatedAt: now,
 	}
 	session := func(parent *deputy.SessionID) *deputy.Session {
 		return &deputy.Session{

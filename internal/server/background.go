@@ -25,6 +25,9 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 	running.Go(func() {
 		s.repeat(ctx, "indexing the log", time.Second, func() (bool, error) { return s.store.IndexEvents(ctx, 4096) })
 	})
+	running.Go(func() {
+		s.repeat(ctx, "removing what is over", time.Minute, func() (bool, error) { return s.store.Sweep(ctx, 1000) })
+	})
 	for _, group := range works {
 		running.Go(func() {
 			s.repeat(ctx, "background tasks", time.Second, func() (bool, error) { return s.runTasks(ctx, group) })

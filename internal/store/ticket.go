@@ -104,6 +104,13 @@ func (s *Store) PutTicket(ctx context.Context, t *deputy.Ticket, was deputy.Secr
 	return s.work(ctx, func(x *tx) error { return x.trimTickets(t.Kind) })
 }
 
+func (s *Store) DropTicket(ctx context.Context, kind deputy.TicketKind, zone deputy.ZoneID, key deputy.SecretHash) error {
+	return s.work(ctx, func(x *tx) error {
+		_, err := x.exec(x.ctx, "DELETE FROM tickets WHERE "+ofTicket, ticketKey(kind, zone, key)...)
+		return err
+	})
+}
+
 // trimTickets brings a kind within its bound again, with room for what may come
 // before the next time: it removes what is over, then of the heaviest sources
 // the oldest.

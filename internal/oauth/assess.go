@@ -1,0 +1,328 @@
+package oauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"slices"
+	"strings"
+	"time"
+
+	"deputy/internal/deputy"
+	"deputy/internal/policy"
+)
+
+// assessment is what a login transaction comes to, as things are now: who it is
+// for, what policy permits, and what the person still has to agree to.
+type assessment struct {
+	client   *relyingParty
+	user     *deputy.User      // nil: nobody has signed in
+	sessions []*deputy.Session // the web session
+	standing deputy.Standing
+	grounds  grounds
+
+	// wishes are the resources that policy permits: first the one whose token
+	// the client gets, then the further ones, which are targets.
+	wishes []*wish
+	policy *deputy.EventPolicy // what decided about the first
+	// owner is the application behind the first resource, which acts next; nil
+	// when that is nobody or the client itself.
+	owner *owner
+}
+
+// owner is the application behind a resource.
+type owner struct {
+	*deputy.Application
+	principal    *policy.Application
+	dependencies []*deputy.Dependency
+}
+
+// wish is a resource that a client is to reach for the person.
+type wish struct {
+	*resource
+	scopes []string
+	// asked is set where the person has to agree; known are the scopes that
+	// they have agreed to before, and isNew says that they agreed to nothing.
+	asked bool
+	isNew bool
+	known []string
+	// pacts are the agreements to be recorded.
+	pacts []pact
+}
+
+// pact is an agreement of the person with one client about a resource.
+type pact struct {
+	client deputy.ID
+	mode   deputy.Consent
+	scopes []string
+	given  bool     // there is one
+	known  []string // its scopes
+}
+
+// assess looks at a transaction as things are now. A refusal ends it; the error
+// is Stale when the snapshot has been left behind.
+func (s *Server) assess(ctx context.Context, l *login) (*assessment, error) {
+	a := new(assessment)
+	if l.User == "" {
+		return a, nil
+	}
+	chain, user, err := s.store.SessionChain(ctx, l.zone.id, l.Session)
+	if unlessAbsent(err) != nil {
+		return nil, err
+	}
+	standing := deputy.Standing{Zone: l.snap.zone, User: user, Sessions: chain}
+	switch err := standing.Live(deputy.UseWebSession, s.now()); {
+	case user != nil && user.Status != deputy.UserActive:
+		return nil, refuse(codeAccessDenied, "The account is disabled.").because(err)
+	case err != nil:
+		return a, nil // signed out meanwhile: once more
+	}
+	a.user, a.sessions, a.standing = user, chain, standing
+	if l.Request.ClientID == "" {
+		return a, nil
+	}
+	if a.client, err = s.relyingParty(ctx, l.zone, l.snap, l.Request.ClientID); err != nil {
+		return nil, err
+	}
+	if a.client == nil || l.Request.RedirectURI != "" && !matchRedirect(a.client.redirectURIs, l.Request.RedirectURI) {
+		return nil, errClientGone
+	}
+	a.standing.Application, a.standing.Credential = a.client.application, a.client.credential
+	a.grounds.application(a.client.application)
+	if err := s.permit(ctx, l, a); err != nil {
+		return nil, err
+	}
+	return a, s.compare(ctx, l, a)
+}
+
+// errClientGone is the answer when the client is not there any more, or not
+// where it was: there is nobody to send the person back to.
+var errClientGone = refuse(codeInvalidClient, "The application that sent you here is no longer known.")
+
+// permit asks policy about every resource: a refusal of the first one refuses
+// the request, others are left out.
+func (s *Server) permit(ctx context.Context, l *login, a *assessment) error {
+	first, err := l.snap.target(l.Request.first())
+	if err != nil {
+		return err
+	}
+	a.grounds.resource(first.resource, first.requested)
+	if err := l.snap.obtainable(first.resource, true); err != nil {
+		return err
+	}
+	a.standing.Resource, a.standing.Provider = first.Resource, l.snap.providers[*first.CredentialProviderID]
+	a.grounds.provider = string(*first.CredentialProviderID)
+	if err := l.snap.decidable(); err != nil {
+		return err
+	}
+	outcome := l.snap.policies.Decide(a.question(first.resource, a.client.principal, nil, l.Request.Scopes))
+	a.policy = eventPolicy(&outcome)
+	if !outcome.Allowed {
+		return refuse(codeAccessDenied, outcome.Message())
+	}
+	a.wishes = []*wish{{resource: first.resource, scopes: outcome.Scopes}}
+	if a.owner, err = s.owner(ctx, l, a.client, first.resource); err != nil {
+		return err
+	}
+	if a.owner != nil {
+		a.grounds.application(a.owner.Application)
+	}
+	return s.permitFurther(ctx, l, a)
+}
+
+// first returns the resource that the request names first, if any.
+func (r *authorizationRequest) first() []string { return r.Resources[:min(1, len(r.Resources))] }
+
+// question asks whether the person may use a resource through an application.
+func (a *assessment) question(r *resource, principal *policy.Application, from *policy.Resource, scopes []string) policy.Request {
+	user := policy.NewUser(policy.UserFacts{ID: a.user.ID, Identifier: a.user.Identifier, Email: a.user.Email})
+	return policy.Request{
+		Legs:     []policy.Leg{{Principal: user, OnBehalf: true}, {Principal: principal, OnBehalf: true}},
+		Resource: r.entity, From: from, Subject: user, Scopes: scopes, Narrowable: true,
+	}
+}
+
+// owner returns the application behind a resource, unless it is the client.
+func (s *Server) owner(ctx context.Context, l *login, c *relyingParty, r *resource) (*owner, error) {
+	id := l.snap.ownerOf(r)
+	if id == nil || c.application != nil && c.application.ID == *id {
+		return nil, nil
+	}
+	in := deputy.Scope{Zone: l.zone.id}
+	app, err := s.store.Applications().Get(ctx, in, deputy.ID(*id))
+	if err != nil {
+		return nil, moved(err)
+	}
+	in.Parent = deputy.ID(*id)
+	edges, err := s.store.Dependencies().List(ctx, in, deputy.Query{All: true, Sort: []deputy.Sort{{Field: "created_at"}}})
+	if err != nil {
+		return nil, err
+	}
+	o := &owner{Application: app, dependencies: edges.Items}
+	list := make([]deputy.Dependency, len(edges.Items))
+	for i, d := range edges.Items {
+		list[i] = *d
+	}
+	o.principal = newPrincipal(app, "", list, l.snap.signIn())
+	return o, nil
+}
+
+// permitFurther adds the further resources: those named, then those that the
+// client and the owner of the first one depend on. Each is for all the scopes
+// that it declares and policy permits, because what is asked for there is known
+// only when a token is exchanged.
+func (s *Server) permitFurther(ctx context.Context, l *login, a *assessment) error {
+	var requested []deputy.ResourceID
+	for _, identifier := range l.Request.Resources {
+		r := l.snap.resolve(identifier)
+		a.grounds.resource(r, identifier)
+		if r != nil {
+			requested = append(requested, r.ID)
+		}
+	}
+	first := a.wishes[0]
+	first.pacts = append(first.pacts, a.pact(first))
+	var ways []way
+	for _, id := range requested[min(1, len(requested)):] {
+		ways = append(ways, way{to: id, by: a.client.principal})
+	}
+	for _, d := range a.client.dependencies {
+		if d.Active(requested...) {
+			ways = append(ways, way{to: d.ResourceID, by: a.client.principal})
+		}
+	}
+	if a.owner != nil {
+		for _, d := range a.owner.dependencies {
+			if d.Active(append(requested, first.ID)...) {
+				ways = append(ways, way{to: d.ResourceID, by: a.owner.principal, from: first.entity, owner: a.owner})
+			}
+		}
+	}
+	for _, w := range ways {
+		if err := s.permitWay(ctx, l, a, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// way is how a further resource is reached: by the client, or by the owner of
+// the first resource, who exchanges the token for that one.
+type way struct {
+	to    deputy.ResourceID
+	by    *policy.Application
+	from  *policy.Resource
+	owner *owner
+}
+
+// permitWay adds a further resource if policy permits it.
+func (s *Server) permitWay(ctx context.Context, l *login, a *assessment, by way) error {
+	r := l.snap.resources[by.to]
+	if r == nil || r.ID == a.wishes[0].ID || l.snap.obtainable(r, false) != nil {
+		return nil
+	}
+	outcome := l.snap.policies.Decide(a.question(r, by.by, by.from, r.Scopes))
+	if !outcome.Allowed {
+		return nil
+	}
+	if l.snap.providers[*r.CredentialProviderID].Type == deputy.ExternalProvider {
+		usable, err := s.granted(ctx, l.zone.id, a.user.ID, r)
+		if err != nil || !usable {
+			return err
+		}
+	}
+	a.grounds.resource(r, r.identifier)
+	i := slices.IndexFunc(a.wishes, func(w *wish) bool { return w.ID == r.ID })
+	if i < 0 {
+		i = len(a.wishes)
+		w := &wish{resource: r, scopes: outcome.Scopes}
+		w.pacts = append(w.pacts, a.pact(w))
+		a.wishes = append(a.wishes, w)
+	}
+	if w := a.wishes[i]; by.owner != nil {
+		w.pacts = append(w.pacts, pact{client: deputy.ID(by.owner.ID), mode: by.owner.Consent, scopes: outcome.Scopes})
+	}
+	return nil
+}
+
+// pact returns the agreement that the client needs about a resource.
+func (a *assessment) pact(w *wish) pact {
+	return pact{client: a.client.id(), mode: a.client.consent(), scopes: w.scopes}
+}
+
+// granted reports whether the person has a usable grant for what an outside
+// provider guards, with all the scopes that the resource declares.
+func (s *Server) granted(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, r *resource) (bool, error) {
+	g, err := usableGrant(ctx, s.store.Grants(), zone, user, r.ID, s.now())
+	if err != nil || g == nil {
+		return false, err
+	}
+	return covers(g.Scopes, r.Scopes), nil
+}
+
+// usableGrant returns the person's grant for a resource that is in force, or nil.
+func usableGrant(ctx context.Context, in deputy.Reads[deputy.Grant], zone deputy.ZoneID, user deputy.UserID, r deputy.ResourceID, now time.Time) (*deputy.Grant, error) {
+	page, err := in.List(ctx, deputy.Scope{Zone: zone}, deputy.Query{All: true, Where: []deputy.Filter{
+		{Fields: []string{"user_id"}, Values: []string{string(user)}},
+		{Fields: []string{"resource_id"}, Values: []string{string(r)}},
+		{Fields: []string{"status"}, Values: []string{string(deputy.Active)}},
+	}})
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range page.Items {
+		if g.RefreshTokenSet || now.Before(g.ExpiresAt) {
+			return g, nil
+		}
+	}
+	return nil, nil
+}
+
+// covers reports whether all the wanted scopes are among those had.
+func covers(had, wanted []string) bool {
+	return !slices.ContainsFunc(wanted, func(scope string) bool { return !slices.Contains(had, scope) })
+}
+
+// compare finds out which agreements the person still has to give.
+func (s *Server) compare(ctx context.Context, l *login, a *assessment) error {
+	again := l.Request.prompts(promptConsent) && !l.Consented
+	for _, w := range a.wishes {
+		w.isNew = true
+		for i := range w.pacts {
+			p := &w.pacts[i]
+			given, err := s.store.Consent(ctx, l.zone.id, a.user.ID, deputy.ApplicationID(p.client), w.ID)
+			if unlessAbsent(err) != nil {
+				return err
+			}
+			if given != nil {
+				p.given, p.known = true, given.Scopes
+			}
+			if i == 0 && given != nil {
+				w.isNew, w.known = false, given.Scopes
+			}
+			if p.mode == deputy.RequiredConsent && (again || !p.given || !covers(p.known, p.scopes)) {
+				w.asked = true
+			}
+		}
+	}
+	return nil
+}
+
+// asks returns what the person has to agree to before there is an answer: when
+// anything is missing, everything is shown.
+func (a *assessment) asks() []*wish {
+	if slices.ContainsFunc(a.wishes, func(w *wish) bool { return w.asked }) {
+		return a.wishes
+	}
+	return nil
+}
+
+// digest tells one list of asks from another, so that what is approved is what
+// was shown.
+func (a *assessment) digest() string {
+	h := sha256.New()
+	for _, w := range a.asks() {
+		h.Write([]byte(string(w.ID) + "\x00" + strings.Join(w.scopes, " ") + "\x00"))
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}

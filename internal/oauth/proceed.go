@@ -1,0 +1,343 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+// Pages of the sign-in, below the issuer.
+const (
+	pageLogin       = "/login"
+	pageVerifyEmail = "/login/verify-email"
+	pageConsent     = "/login/consent"
+)
+
+// proceed takes the transaction to whatever is next: a page, or the answer.
+// What is next follows from what the transaction holds and what is true now, so
+// it may be called at any time.
+func (s *Server) proceed(w http.ResponseWriter, r *http.Request, l *login) {
+	ctx := r.Context()
+	for range maxAttempts {
+		a, err := s.assess(ctx, l)
+		if err == nil {
+			if page, code := l.next(a); page != "" {
+				s.turnTo(w, r, l, page, code)
+				return
+			}
+			var answer url.Values
+			if answer, err = s.complete(ctx, l, a); err == nil {
+				s.answer(w, r, l, answer)
+				return
+			}
+		}
+		if deputy.KindOf(err) != deputy.Stale {
+			s.stop(w, r, l, err)
+			return
+		}
+		if l.snap, err = s.advance(ctx, l.zone, l.snap); err != nil {
+			s.stop(w, r, l, err)
+			return
+		}
+	}
+	s.stop(w, r, l, errTooMuchTime)
+}
+
+// stop ends what cannot go on. Where the client itself is in doubt it is told
+// nothing.
+func (s *Server) stop(w http.ResponseWriter, r *http.Request, l *login, err error) {
+	switch {
+	case errors.Is(err, errNoLogin):
+		s.showRefusal(w, r, l.from, l.zone.id, err)
+	case errors.Is(err, errClientGone):
+		s.end(w, r, l)
+		s.showRefusal(w, r, l.from, l.zone.id, err)
+	default:
+		s.abandon(w, r, l, err)
+	}
+}
+
+// next returns the page that the person has to see next, and what a client is
+// told that wants none of them seen; no page when there is nothing left to do.
+func (l *login) next(a *assessment) (page, code string) {
+	switch {
+	case a.user == nil:
+		return pageLogin, codeLoginRequired
+	case !a.user.EmailVerified && a.user.Issuer == nil:
+		// Who the zone vouches for itself has shown that the address is theirs.
+		return pageVerifyEmail, codeInteractionRequired
+	case len(a.asks()) > 0:
+		return pageConsent, codeConsentRequired
+	}
+	return "", ""
+}
+
+// turnTo sends the browser to a page, unless the client wants none.
+func (s *Server) turnTo(w http.ResponseWriter, r *http.Request, l *login, page, code string) {
+	if l.Request.prompts(promptNone) {
+		s.abandon(w, r, l, refuse(code, "The request cannot be answered without the person."))
+		return
+	}
+	if err := s.save(r.Context(), w, l); err != nil {
+		s.stop(w, r, l, err)
+		return
+	}
+	redirect(w, r, l.snap.issuer+page)
+}
+
+// answer sends the browser back with the answer, or where no client waits to
+// the page that the transaction was begun for.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, l *login, answer url.Values) {
+	if l.begun {
+		s.dropCookie(w, loginCookie, l.zone.id)
+	}
+	if l.Request.RedirectURI == "" {
+		redirect(w, r, l.snap.issuer+l.Return)
+		return
+	}
+	answerClient(w, r, &l.Request, l.snap.issuer, answer)
+}
+
+// approve records that the person has agreed to what the consent page showed;
+// shown is the digest that it carried. Where that is not what is asked any
+// more, nothing is recorded and the page is next again.
+func (s *Server) approve(w http.ResponseWriter, r *http.Request, l *login, shown string) {
+	ctx := r.Context()
+	a, err := s.assess(ctx, l)
+	if err != nil && deputy.KindOf(err) != deputy.Stale {
+		s.stop(w, r, l, err)
+		return
+	}
+	if err == nil && a.user != nil && len(a.asks()) > 0 && shown == a.digest() {
+		if err := s.recordConsent(ctx, l, a); err != nil {
+			s.stop(w, r, l, err)
+			return
+		}
+	}
+	s.proceed(w, r, l)
+}
+
+// recordConsent writes down what the person has agreed to.
+func (s *Server) recordConsent(ctx context.Context, l *login, a *assessment) error {
+	next := *l
+	next.Consented = true
+	t, err := next.ticket(s.now())
+	if err != nil {
+		return err
+	}
+	event := s.personalEvent(l, eventConsent, a.user)
+	event.SessionID = l.Session
+	for _, wish := range a.asks() {
+		event.ScopesGranted = append(event.ScopesGranted, wish.scopes...)
+	}
+	err = s.store.Write(ctx, event, func(tx deputy.Tx) error {
+		if _, err := tx.TakeTicket(ctx, t.Kind, t.ZoneID, t.Key); err != nil {
+			return ended(err)
+		}
+		if err := tx.PutTicket(ctx, t); err != nil {
+			return err
+		}
+		return a.putConsents(ctx, tx, l.zone.id, deputy.RequiredConsent)
+	})
+	if err == nil {
+		*l = next
+	}
+	return err
+}
+
+// putConsents records the agreements of those clients that ask for it, or of
+// those that need not ask.
+func (a *assessment) putConsents(ctx context.Context, tx deputy.Tx, zone deputy.ZoneID, mode deputy.Consent) error {
+	for _, wish := range a.wishes {
+		for _, p := range wish.pacts {
+			if p.mode != mode || p.given && covers(p.known, p.scopes) {
+				continue
+			}
+			record := &deputy.ConsentRecord{
+				ZoneID: zone, UserID: a.user.ID, ApplicationID: deputy.ApplicationID(p.client), ResourceID: wish.ID,
+				Scopes: union(p.known, p.scopes), CreatedAt: tx.Now(),
+			}
+			if err := tx.PutConsent(ctx, record); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// union returns the texts of both lists, each once.
+func union(a, b []string) []string {
+	all := slices.Clone(a)
+	for _, text := range b {
+		if !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
+// deny ends the transaction because the person does not agree.
+func (s *Server) deny(w http.ResponseWriter, r *http.Request, l *login) {
+	s.abandon(w, r, l, refuse(codeAccessDenied, "The user did not agree."))
+}
+
+// complete ends the transaction with an answer: what was assessed is committed
+// on the proof that it is still so, and the code with it.
+func (s *Server) complete(ctx context.Context, l *login, a *assessment) (url.Values, error) {
+	event := s.authorization(l, a)
+	code := deputy.NewSecret()
+	err := s.store.Write(ctx, event, func(tx deputy.Tx) error {
+		if l.begun {
+			if _, err := tx.TakeTicket(ctx, deputy.LoginTicket, l.zone.id, deputy.HashSecret(l.secret)); err != nil {
+				return ended(err)
+			}
+		}
+		if a.client == nil {
+			return nil
+		}
+		if err := a.reread(ctx, tx, l); err != nil {
+			return err
+		}
+		if err := a.putConsents(ctx, tx, l.zone.id, deputy.ImplicitConsent); err != nil {
+			return err
+		}
+		if err := a.putGrants(ctx, tx, l); err != nil {
+			return err
+		}
+		if l.Request.RedirectURI == "" {
+			return nil
+		}
+		t, err := newTicket(deputy.CodeTicket, l.zone.id, code, a.authorized(l), tx.Now(), codeLives)
+		if err != nil {
+			return err
+		}
+		return tx.PutTicket(ctx, t)
+	})
+	if err != nil {
+		return nil, moved(err)
+	}
+	return url.Values{"code": {code.Reveal()}}, nil
+}
+
+// authorization returns the event of a transaction's end.
+func (s *Server) authorization(l *login, a *assessment) *deputy.Event {
+	event := s.personalEvent(l, eventAuthorize, a.user)
+	event.SessionID, event.Policy = l.Session, a.policy
+	event.ScopesRequested = append(slices.Clone(l.Request.OpenID), l.Request.Scopes...)
+	if len(a.wishes) > 0 {
+		first := a.wishes[0]
+		event.Resource = &deputy.EventResource{ID: first.ID, Identifier: first.identifier}
+		event.ScopesGranted = append(slices.Clone(l.Request.OpenID), first.scopes...)
+	}
+	event.Basis = &deputy.Basis{Zone: l.zone.id, Revision: l.snap.revision, Relies: a.grounds.rely}
+	return event
+}
+
+// reread checks in the committing transaction what no zone revision covers: the
+// person, their session, and what they agreed to.
+func (a *assessment) reread(ctx context.Context, tx deputy.Tx, l *login) error {
+	chain, user, err := tx.SessionChain(ctx, l.zone.id, l.Session)
+	if err != nil {
+		return err
+	}
+	now := a.standing
+	now.Sessions, now.User = chain, user
+	if err := now.Live(deputy.UseAuthorize, tx.Now()); err != nil {
+		return err
+	}
+	if user.Revision != a.user.Revision {
+		return errMoved
+	}
+	for _, wish := range a.wishes {
+		for _, p := range wish.pacts {
+			if p.mode != deputy.RequiredConsent {
+				continue
+			}
+			given, err := tx.Consent(ctx, l.zone.id, user.ID, deputy.ApplicationID(p.client), wish.ID)
+			if unlessAbsent(err) != nil {
+				return err
+			}
+			if given == nil || !covers(given.Scopes, p.scopes) {
+				return errMoved
+			}
+		}
+	}
+	return nil
+}
+
+// putGrants notes the person's authorization of each resource whose credential
+// comes from this zone, so that it can be listed and revoked.
+func (a *assessment) putGrants(ctx context.Context, tx deputy.Tx, l *login) error {
+	now := tx.Now()
+	for _, wish := range a.wishes {
+		if l.snap.providers[*wish.CredentialProviderID].Type == deputy.ExternalProvider {
+			continue
+		}
+		g, err := usableGrant(ctx, tx.Grants(), l.zone.id, a.user.ID, wish.ID, now)
+		if err != nil {
+			return err
+		}
+		in := deputy.Scope{Zone: l.zone.id}
+		if g != nil {
+			_, err = tx.Grants().Update(ctx, in, g.ID, func(g *deputy.Grant) error {
+				g.Scopes = union(g.Scopes, wish.scopes)
+				return nil
+			})
+		} else {
+			err = tx.Grants().Insert(ctx, &deputy.Grant{
+				ID: deputy.NewID(now), OrganizationID: a.user.OrganizationID, ZoneID: l.zone.id, UserID: a.user.ID,
+				ResourceID: wish.ID, ProviderID: *wish.CredentialProviderID, Scopes: wish.scopes, Status: deputy.Active,
+				ExpiresAt: now.Add(grantLives), CreatedAt: now, UpdatedAt: now,
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	// codeLives is how long a code waits for its token request.
+	codeLives = time.Minute
+	// grantLives is how long a grant lasts that nobody revokes: what it stands
+	// for is in this zone and does not run out by itself.
+	grantLives = 100 * 365 * 24 * time.Hour
+)
+
+// recordAuthorization writes down that a known person's request was refused.
+func (s *Server) recordAuthorization(ctx context.Context, l *login, r *refusal) error {
+	_, user, err := s.store.SessionChain(ctx, l.zone.id, l.Session)
+	if err != nil || user == nil {
+		return unlessAbsent(err)
+	}
+	event := s.personalEvent(l, eventAuthorize, user)
+	event.SessionID = l.Session
+	event.ScopesRequested = append(slices.Clone(l.Request.OpenID), l.Request.Scopes...)
+	return s.record(ctx, event, r)
+}
+
+// authorized is what a code stands for.
+type authorized struct {
+	Request authorizationRequest `json:"request"`
+	User    deputy.UserID        `json:"user"`
+	Session deputy.SessionID     `json:"session"` // the web session
+	// Agreed are the scopes that the person has agreed to, of the first resource.
+	Agreed []string `json:"agreed,omitempty"`
+	// Targets are the further resources.
+	Targets []deputy.ResourceID `json:"targets,omitempty"`
+}
+
+// authorized returns what the transaction comes to.
+func (a *assessment) authorized(l *login) *authorized {
+	out := &authorized{Request: l.Request, User: a.user.ID, Session: l.Session, Agreed: a.wishes[0].scopes}
+	for _, wish := range a.wishes[1:] {
+		out.Targets = append(out.Targets, wish.ID)
+	}
+	return out
+}

@@ -1,0 +1,189 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+// A person's web session at a browser ends this long after they proved who they
+// are, and the browser has to be used this often meanwhile. What hangs on the
+// session, the sessions of clients, ends with it and minds no idleness.
+const (
+	webSessionLives = 30 * 24 * time.Hour
+	webSessionIdles = 24 * time.Hour
+	// webSessionTick is how often it is noted that the browser is in use.
+	webSessionTick = 5 * time.Minute
+)
+
+// browser returns the web session of the browser that a request comes from and
+// whose it is, if both may still be used: else nil.
+func (s *Server) browser(ctx context.Context, r *http.Request, zone deputy.ZoneID, snap *snapshot) (*deputy.Session, *deputy.User, error) {
+	secret, ok := s.cookie(r, browserCookie, zone)
+	if !ok {
+		return nil, nil, nil
+	}
+	t, err := s.store.Ticket(ctx, deputy.BrowserTicket, zone, deputy.HashSecret(secret))
+	if err != nil {
+		return nil, nil, unlessAbsent(err)
+	}
+	var id deputy.SessionID
+	if err := openTicket(t, secret, &id); err != nil {
+		return nil, nil, err
+	}
+	chain, user, err := s.store.SessionChain(ctx, zone, id)
+	if err != nil {
+		return nil, nil, unlessAbsent(err)
+	}
+	standing := deputy.Standing{Zone: snap.zone, User: user, Sessions: chain}
+	if err := standing.Live(deputy.UseWebSession, s.now()); err != nil {
+		return nil, nil, nil // signed out, in whatever way
+	}
+	if now := deputy.Time(s.now()); now.Sub(t.CreatedAt) >= webSessionTick {
+		t.CreatedAt, t.ExpiresAt = now, now.Add(webSessionIdles)
+		if err := s.store.PutTicket(ctx, t, t.Key); err != nil {
+			return nil, nil, unlessAbsent(err)
+		}
+	}
+	return chain[0], user, nil
+}
+
+// unlessAbsent returns an error that says more than that something is not there.
+func unlessAbsent(err error) error {
+	if deputy.KindOf(err) == deputy.NotFound {
+		return nil
+	}
+	return err
+}
+
+// proof is how a person has just proved who they are.
+type proof struct {
+	user *deputy.User
+	// provider is who vouches for them, nil for the zone itself; then issuer,
+	// subject and claims say what it said.
+	provider        *deputy.ProviderID
+	issuer, subject string
+	claims          []byte // JSON
+}
+
+// signIn begins a web session of a person who has just proved who they are, or
+// renews the one that the browser has with them, and puts it into the
+// transaction. also, if not nil, changes what belongs to it in the same commit:
+// it makes a person of somebody new, or uses up a code; it runs first.
+//
+// The browser gets new secrets for both, so that nobody who knew those before is
+// signed in with it. Whoever may not sign in gets an *deputy.Off.
+func (s *Server) signIn(ctx context.Context, w http.ResponseWriter, r *http.Request, l *login, by proof, also func(context.Context, deputy.Tx) error) error {
+	had, user, err := s.browser(ctx, r, l.zone.id, l.snap)
+	if err != nil {
+		return err
+	}
+	if user == nil || user.ID != by.user.ID {
+		had = nil
+	}
+	var next login
+	pass := deputy.NewSecret()
+	event := s.personalEvent(l, eventLogin, by.user)
+	event.SessionID = deputy.SessionID(event.ID)
+	if had != nil {
+		event.SessionID = had.ID
+	}
+	err = s.store.Write(ctx, event, func(tx deputy.Tx) error {
+		if also != nil {
+			if err := also(ctx, tx); err != nil {
+				return err
+			}
+		}
+		if err := openSession(ctx, tx, l, by, event.SessionID, had == nil); err != nil {
+			return err
+		}
+		next = *l
+		next.User, next.Session, next.Proved = by.user.ID, event.SessionID, true
+		var err error
+		if next.secret, err = next.renew(ctx, tx); err != nil {
+			return err
+		}
+		t, err := newTicket(deputy.BrowserTicket, l.zone.id, pass, event.SessionID, tx.Now(), webSessionIdles)
+		if err != nil {
+			return err
+		}
+		if old, ok := s.cookie(r, browserCookie, l.zone.id); ok {
+			if _, err := tx.TakeTicket(ctx, deputy.BrowserTicket, l.zone.id, deputy.HashSecret(old)); unlessAbsent(err) != nil {
+				return err
+			}
+		}
+		return tx.PutTicket(ctx, t)
+	})
+	if err != nil {
+		return err
+	}
+	*l = next
+	s.begun(w, l)
+	s.setCookie(w, browserCookie, l.zone.id, pass, webSessionLives)
+	return nil
+}
+
+// openSession makes or renews the web session of a person who may sign in.
+func openSession(ctx context.Context, tx deputy.Tx, l *login, by proof, id deputy.SessionID, fresh bool) error {
+	now := tx.Now()
+	in := deputy.Scope{Zone: l.zone.id}
+	user, err := tx.Users().Get(ctx, in, deputy.ID(by.user.ID))
+	if unlessAbsent(err) != nil {
+		return err
+	}
+	standing := deputy.Standing{Zone: l.snap.zone, User: user}
+	if err := standing.Live(deputy.UseSignIn, now); err != nil {
+		return err
+	}
+	if _, err := tx.Users().Update(ctx, in, deputy.ID(user.ID), func(u *deputy.User) error {
+		u.AuthenticatedAt = &now
+		return nil
+	}); err != nil {
+		return err
+	}
+	if !fresh {
+		_, err := tx.Sessions().Update(ctx, in, deputy.ID(id), func(x *deputy.Session) error {
+			x.AuthenticatedAt, x.ExpiresAt = now, now.Add(webSessionLives)
+			x.ProviderID, x.Issuer, x.Subject, x.Data = by.of(l.snap, user)
+			return nil
+		})
+		return err
+	}
+	session := &deputy.Session{
+		ID: id, OrganizationID: user.OrganizationID, ZoneID: l.zone.id,
+		Type: deputy.UserSession, Status: deputy.Active, UserID: &user.ID,
+		AuthenticatedAt: now, ExpiresAt: now.Add(webSessionLives), CreatedAt: now, UpdatedAt: now,
+	}
+	session.ProviderID, session.Issuer, session.Subject, session.Data = by.of(l.snap, user)
+	return tx.Sessions().Insert(ctx, session)
+}
+
+// of returns what a session says of where its person comes from.
+func (by *proof) of(snap *snapshot, user *deputy.User) (provider *deputy.ProviderID, issuer, subject string, claims []byte) {
+	if by.provider != nil {
+		return by.provider, by.issuer, by.subject, by.claims
+	}
+	if snap.sts != nil {
+		provider = &snap.sts.ID
+	}
+	return provider, snap.issuer, user.Identifier, by.claims
+}
+
+// personalEvent returns an event of something that a person does in a
+// transaction.
+func (s *Server) personalEvent(l *login, kind string, user *deputy.User) *deputy.Event {
+	at := deputy.Time(s.now())
+	e := &deputy.Event{
+		ID: deputy.EventID(deputy.NewID(at)), Time: at, Type: kind, Outcome: deputy.Success,
+		OrganizationID: l.snap.zone.OrganizationID, ZoneID: l.zone.id,
+		RequestID: l.from.requestID, IP: l.from.address, UserAgent: l.from.userAgent,
+		ClientID: clip(l.Request.ClientID),
+	}
+	if user != nil {
+		e.Actor = deputy.Actor{Type: "user", ID: string(user.ID), Identifier: user.Identifier}
+		e.UserID, e.UserKey = user.ID, user.KeyID
+	}
+	return e
+}
