@@ -107,7 +107,7 @@ func (s *Server) permit(ctx context.Context, l *login, a *assessment) error {
 		return err
 	}
 	a.grounds.resource(first.resource, first.requested)
-	if err := l.snap.obtainable(first.resource, true); err != nil {
+	if err := l.snap.obtainable(first.resource, l.Request.RedirectURI != ""); err != nil {
 		return err
 	}
 	a.standing.Resource, a.standing.Provider = first.Resource, l.snap.providers[*first.CredentialProviderID]
@@ -321,7 +321,7 @@ func (a *assessment) asks() []*wish {
 // was shown.
 func (a *assessment) digest() string {
 	h := sha256.New()
-	for _, w := range a.asks() {
+	for _, w := range a.wishes {
 		h.Write([]byte(string(w.ID) + "\x00" + strings.Join(w.scopes, " ") + "\x00"))
 	}
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))

@@ -7,12 +7,16 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
 
 	"deputy/internal/deputy"
+	"deputy/internal/password"
+	"deputy/internal/upstream"
 	"deputy/internal/vault"
 )
 
@@ -23,8 +27,10 @@ type Config struct {
 	Addresses deputy.Addresses
 	// Platform owns the keys that sign the bearers of the management API.
 	Platform deputy.ID
-	Now      func() time.Time
-	Logger   *slog.Logger
+	// Fetcher reaches what zones name: their identity provider above all.
+	Fetcher *upstream.Fetcher
+	Now     func() time.Time
+	Logger  *slog.Logger
 	// ClientAddress returns the address that a request came from, for events
 	// and the counting of failures; nil means the peer's.
 	ClientAddress func(*http.Request) string
@@ -46,7 +52,16 @@ type Server struct {
 	verified *otter.Cache[[32]byte, *verified]
 	platform platform
 	failures failures
+
+	fetcher   *upstream.Fetcher
+	passwords *password.Hasher
+	throttle  *throttle
+	late      sync.WaitGroup // counts work after answers
+	lateSlots chan struct{}
 }
+
+// maxWaiting is how many people may wait for their password to be checked.
+const maxWaiting = 64
 
 // New returns a Server. Close ends it.
 func New(c Config) *Server {
@@ -59,6 +74,11 @@ func New(c Config) *Server {
 			MaximumSize: maxRemembered, Executor: func(f func()) { f() },
 		}),
 		platform: platform{owner: c.Platform},
+		fetcher:  c.Fetcher,
+		// One processor is left to everything else, where there are several.
+		passwords: password.New(max(1, runtime.GOMAXPROCS(0)-1), maxWaiting),
+		throttle:  newThrottle(c.Now),
+		lateSlots: make(chan struct{}, maxLate),
 	}
 	if s.clientAddress == nil {
 		s.clientAddress = peer
@@ -72,7 +92,10 @@ func New(c Config) *Server {
 
 // Close writes down the failures counted so far and waits for work in the
 // background. Requests must have ended.
-func (s *Server) Close() { s.failures.close() }
+func (s *Server) Close() {
+	s.late.Wait()
+	s.failures.close()
+}
 
 // Handles reports whether the request is for one of the authorization servers.
 // Whatever comes for a zone is, even if there is no such zone or path.
@@ -88,13 +111,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case to == notFound:
 		s.refuse(w, s.origin(r), id, errNoEndpoint, "")
-	case r.Method == http.MethodOptions && to != authorizeEndpoint: // only people go there
+	case r.Method == http.MethodOptions && to != authorizeEndpoint && to != pageEndpoint: // only people go there
 		preflight(w, to)
 	case r.Method != allowed[0] && r.Method != allowed[len(allowed)-1]:
 		w.Header()["Allow"] = []string{strings.Join(allowed, ", ") + ", OPTIONS"}
 		s.refuse(w, s.origin(r), id, refuse(codeMethodNotAllowed, "The method is not allowed here."), "")
 	case to == tokenEndpoint:
 		s.token(w, r, id, s.origin(r))
+	case to == pageEndpoint:
+		s.page(w, r, id)
 	case to == authorizeEndpoint:
 		s.authorize(w, r, id, s.origin(r))
 	case to == serviceTokenEndpoint:

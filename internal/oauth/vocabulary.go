@@ -53,6 +53,15 @@ const (
 	eventLogin        = "users:login"
 	eventAuthorize    = "users:authorize"
 	eventConsent      = "consents:create"
+	eventWithdraw     = "consents:delete"
+	eventLogout       = "users:logout"
+	eventCode         = "users:challenge" // a code was mailed, or tried
+	eventVerify       = "users:verify"    // an address was shown to be a person's
+	eventPassword     = "users:reset_password"
+	eventPasskey      = "users:change_passkeys"
+	eventUserCreate   = "users:create"
+	eventEndSession   = "sessions:revoke"
+	eventRevokeGrant  = "delegated_grants:revoke"
 )
 
 // Scopes of OpenID Connect (Core 1.0 §5.4, §11).

@@ -228,9 +228,9 @@ func (x *tx) Passkeys() deputy.Writes[deputy.Passkey]         { return writing(x
 func (x *tx) ZoneInvitations() deputy.Writes[deputy.ZoneInvitation] {
 	return writing(x, zoneInvitations)
 }
-func (x *tx) Sessions() deputy.Writes[deputy.Session]         { return writing(x, sessions) }
-func (x *tx) Grants() deputy.Writes[deputy.Grant]             { return writing(x, grants) }
-func (x *tx) Policies() deputy.Writes[deputy.Policy]          { return writing(x, policies) }
+func (x *tx) Sessions() deputy.Writes[deputy.Session] { return writing(x, sessions) }
+func (x *tx) Grants() deputy.Writes[deputy.Grant]     { return writing(x, grants) }
+func (x *tx) Policies() deputy.Writes[deputy.Policy]  { return writing(x, policies) }
 func (x *tx) PolicyVersions() deputy.Archives[deputy.PolicyVersion] {
 	return archives[deputy.PolicyVersion]{writing(x, policyVersions), func(v *deputy.PolicyVersion) (**time.Time, *string) {
 		return &v.ArchivedAt, &v.ArchivedBy

@@ -119,9 +119,9 @@ func (s *Store) Passkeys() deputy.Reads[deputy.Passkey]         { return reading
 func (s *Store) ZoneInvitations() deputy.Reads[deputy.ZoneInvitation] {
 	return reading(s, zoneInvitations)
 }
-func (s *Store) Sessions() deputy.Reads[deputy.Session]         { return reading(s, sessions) }
-func (s *Store) Grants() deputy.Reads[deputy.Grant]             { return reading(s, grants) }
-func (s *Store) Policies() deputy.Reads[deputy.Policy]          { return reading(s, policies) }
+func (s *Store) Sessions() deputy.Reads[deputy.Session] { return reading(s, sessions) }
+func (s *Store) Grants() deputy.Reads[deputy.Grant]     { return reading(s, grants) }
+func (s *Store) Policies() deputy.Reads[deputy.Policy]  { return reading(s, policies) }
 func (s *Store) PolicyVersions() deputy.Reads[deputy.PolicyVersion] {
 	return reading(s, policyVersions)
 }
