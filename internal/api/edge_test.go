@@ -140,35 +140,6 @@ func TestPaths(t *testing.T) {
 	s.run(step{do: "GET /zones/" + encoded, status: 200, want: `{"id":"{zone}"}`})
 }
 
-// TestForeign asks one organization's account for what another owns.
-func TestForeign(t *testing.T) {
-	s := newServer(t)
-	s.zone()
-	s.run(
-		step{do: "POST /zones/{zone}/applications", body: `{"identifier":"a","name":"A"}`, status: 200, keep: []string{"app=id"}, events: []string{"applications:create"}},
-		step{do: "POST /zones", as: "stranger", body: `{"name":"Theirs"}`, status: 200, keep: []string{"theirs=id"}, events: []string{"zones:create"}},
-	)
-	missing := errorBody(404, "not_found")
-	for _, do := range []string{
-		"GET /zones/{zone}", "PATCH /zones/{zone}", "DELETE /zones/{zone}", "GET /zones/{zone}/applications", "POST /zones/{zone}/policies",
-		"GET /zones/{zone}/applications/{app}", "PATCH /zones/{zone}/applications/{app}", "DELETE /zones/{zone}/applications/{app}",
-		"GET /zones/{zone}/audit-events", "GET /organizations/{org}", "PATCH /organizations/{org}", "GET /organizations/own", "GET /organizations/{org}/audit-events",
-		// An application of another zone, by way of one's own.
-		"GET /zones/{theirs}/applications/{app}", "PATCH /zones/{theirs}/applications/{app}", "DELETE /zones/{theirs}/applications/{app}",
-		"PUT /zones/{theirs}/applications/{app}/dependencies/{app}", "GET /zones/{theirs}/applications/{app}/dependencies",
-	} {
-		body := ""
-		if strings.HasPrefix(do, "POST") {
-			body = `{"name":"x"}`
-		}
-		s.run(step{do: do, as: "stranger", body: body, status: 404, want: missing})
-	}
-	s.run(
-		step{do: "GET /zones/{zone}/applications/{app}", status: 200, want: `{"name":"A"}`},
-		step{do: "GET /zones", as: "stranger", status: 200, want: `{"items":[{"id":"{theirs}"}]}`},
-	)
-}
-
 func TestLists(t *testing.T) {
 	s := newServer(t)
 	s.zone()

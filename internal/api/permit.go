@@ -70,11 +70,13 @@ var rights = map[string]callers{
 	"policy_versions:read":    serviceAccounts,
 	"policy_versions:archive": serviceAccounts,
 
-	"policy_sets:list":    serviceAccounts,
-	"policy_sets:create":  serviceAccounts,
-	"policy_sets:read":    serviceAccounts,
-	"policy_sets:update":  serviceAccounts,
-	"policy_sets:archive": serviceAccounts,
+	"policy_sets:list":     serviceAccounts,
+	"policy_sets:create":   serviceAccounts,
+	"policy_sets:read":     serviceAccounts,
+	"policy_sets:update":   serviceAccounts,
+	"policy_sets:archive":  serviceAccounts,
+	"policy_sets:shadow":   serviceAccounts,
+	"policy_sets:unshadow": serviceAccounts,
 
 	"policy_set_versions:list":     serviceAccounts,
 	"policy_set_versions:create":   serviceAccounts,

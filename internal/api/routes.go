@@ -45,6 +45,8 @@ func (a *API) routes() {
 	mount(a, policySets.operation(create), a.createPolicySet)
 	mount(a, tagged(archiving(policySets.operation(remove), "policy-set", "policy_sets:archive")), a.archivePolicySet)
 
+	a.mountShadow()
+
 	policySetVersions.mountAll(a, list, get)
 	mount(a, policySetVersions.operation(create), a.createSetVersion)
 	activate := policySetVersions.operation(patch)

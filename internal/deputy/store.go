@@ -183,6 +183,11 @@ type Tx interface {
 	// Activate binds a set version as the zone's active one, in place of
 	// whatever was, and returns the id of that (empty when none).
 	Activate(ctx context.Context, zone ZoneID, set, version ID) (previous ID, err error)
+	// Shadow binds a set version as the zone's shadow, in place of whatever was,
+	// and returns the id of that (empty when none).
+	Shadow(ctx context.Context, zone ZoneID, set, version ID) (previous ID, err error)
+	// Unshadow unbinds the shadow of a set, if it has one, and returns its id.
+	Unshadow(ctx context.Context, zone ZoneID, set ID) (previous ID, err error)
 	PutConsent(ctx context.Context, c *ConsentRecord) error
 	// Touch notes that a credential was used: its application session is written
 	// once for all touches of one transaction.
@@ -335,19 +340,21 @@ type ZoneDelta struct {
 	Applications []ApplicationID          // changed: forget what is cached of them
 	// AllApplications: forget what is cached of every application.
 	AllApplications bool
-	Keys            []SigningKey  // nil: unchanged
-	Policies        *ActivePolicy // nil: unchanged
+	Keys            []SigningKey // nil: unchanged
+	// Policies decide, and Shadow is asked as well; nil: unchanged.
+	Policies, Shadow *BoundPolicy
 }
 
-// ActivePolicy is the set version that decides for a zone.
-type ActivePolicy struct {
-	Set      *PolicySet // nil: no set is active, everything is denied
+// BoundPolicy is a set version bound to a zone, as the one that decides or as
+// its shadow.
+type BoundPolicy struct {
+	Set      *PolicySet // nil: none is bound
 	Version  *PolicySetVersion
-	Policies []ActivePolicyEntry // in manifest order
+	Policies []BoundPolicyEntry // in manifest order
 }
 
-// ActivePolicyEntry is one policy of the active set version.
-type ActivePolicyEntry struct {
+// BoundPolicyEntry is one policy of a bound set version.
+type BoundPolicyEntry struct {
 	Name    string
 	Version *PolicyVersion
 }

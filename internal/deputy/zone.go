@@ -57,6 +57,9 @@ type Zone struct {
 	// ActivePolicySetVersionID is the one set version that decides. A zone never
 	// loses it by a call.
 	ActivePolicySetVersionID ID
+	// ShadowPolicySetVersionID is the set version that is asked as well, without
+	// a say; empty when there is none.
+	ShadowPolicySetVersionID ID
 
 	// Revision counts every change that an issuance could depend on: of the zone
 	// and of anything in it that a snapshot or cache may hold.

@@ -67,7 +67,7 @@ const maxWaiting = 64
 func New(c Config) *Server {
 	s := &Server{
 		store: c.Store, addresses: c.Addresses, now: c.Now, log: c.Logger, clientAddress: c.ClientAddress,
-		builder: builder{vault: c.Vault, addresses: c.Addresses},
+		builder: builder{vault: c.Vault, addresses: c.Addresses, log: c.Logger},
 		clients: newClients(),
 		zones:   zones{limit: maxWeight},
 		verified: otter.Must(&otter.Options[[32]byte, *verified]{

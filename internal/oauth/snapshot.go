@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -34,6 +35,8 @@ type snapshot struct {
 	// undecidable says why the active policies cannot be trusted to decide; then
 	// nothing is issued.
 	undecidable error
+	// shadow is asked after an answer has left; nil when nothing is.
+	shadow *policy.Set
 
 	signers []*signer // of the active keys
 	keys    *keys.Set
@@ -91,6 +94,7 @@ func (s *snapshot) weight() int {
 type builder struct {
 	vault     *vault.Vault
 	addresses deputy.Addresses
+	log       *slog.Logger
 }
 
 // advance returns the snapshot that a delta makes of old, which may be nil
@@ -115,6 +119,9 @@ func (b *builder) advance(ctx context.Context, old *snapshot, d *deputy.ZoneDelt
 		next.policies, next.undecidable = compilePolicies(d.Policies)
 	} else if d.Full {
 		next.policies, next.undecidable = nil, nil
+	}
+	if d.Shadow != nil || d.Full {
+		next.setShadow(d.Shadow, b.log)
 	}
 	if d.Keys != nil || d.Full {
 		if err := next.setKeys(ctx, b.vault, old, d.Keys, now); err != nil {
@@ -228,10 +235,23 @@ func unseal(ctx context.Context, v *vault.Vault, row deputy.SigningKey, known *k
 	return &signer{Signer: known, row: &row}, nil
 }
 
-// compilePolicies makes the active set version ready to decide. The nil set,
-// of a zone where none is active, denies everything; a set that is not the one
+// setShadow takes over what is bound as shadow. One that cannot be trusted to be
+// what was bound is left out: it has no say, so nothing else is wrong.
+func (s *snapshot) setShadow(b *deputy.BoundPolicy, log *slog.Logger) {
+	s.shadow = nil
+	if b == nil {
+		return
+	}
+	var err error
+	if s.shadow, err = compilePolicies(b); err != nil {
+		log.Error("the zone's shadow policies cannot be asked", "zone_id", string(s.zone.ID), "cause", err)
+	}
+}
+
+// compilePolicies makes a bound set version ready to decide. The nil set,
+// where none is bound, denies everything; a set that is not the one
 // its manifest hash was made of decides nothing at all.
-func compilePolicies(a *deputy.ActivePolicy) (*policy.Set, error) {
+func compilePolicies(a *deputy.BoundPolicy) (*policy.Set, error) {
 	if a.Set == nil {
 		return nil, nil
 	}

@@ -133,8 +133,7 @@ func everything(ctx context.Context, q querier, d *deputy.ZoneDelta) error {
 	if d.Keys, err = keysOf(ctx, q, deputy.ID(zone)); err != nil {
 		return err
 	}
-	d.Policies, err = activePolicy(ctx, q, d.Zone)
-	return err
+	return bound(ctx, q, d)
 }
 
 // apply fills the delta with the present state of what the changes name.
@@ -155,7 +154,7 @@ func apply(ctx context.Context, q querier, d *deputy.ZoneDelta, changes []noted)
 		case deputy.ChangedProvider:
 			d.Providers[deputy.ProviderID(c.id)], err = present(providers.one(ctx, q, "zone_id = $1 AND id = $2", string(c.zone), c.id))
 		case deputy.ChangedPolicies:
-			d.Policies, err = activePolicy(ctx, q, d.Zone)
+			err = bound(ctx, q, d)
 		case deputy.ChangedKeys:
 			d.Keys, err = keysOf(ctx, q, deputy.ID(c.zone))
 		}
@@ -174,21 +173,30 @@ func present[T any](e *T, err error) (*T, error) {
 	return e, err
 }
 
-// activePolicy reads the set version that decides for a zone.
-func activePolicy(ctx context.Context, q querier, z *deputy.Zone) (*deputy.ActivePolicy, error) {
-	active := &deputy.ActivePolicy{}
-	if z.ActivePolicySetVersionID == "" {
-		return active, nil
+// bound fills the delta with the set versions that are bound to the zone.
+func bound(ctx context.Context, q querier, d *deputy.ZoneDelta) (err error) {
+	if d.Policies, err = boundPolicy(ctx, q, d.Zone.ID, d.Zone.ActivePolicySetVersionID); err != nil {
+		return err
 	}
-	zone := string(z.ID)
+	d.Shadow, err = boundPolicy(ctx, q, d.Zone.ID, d.Zone.ShadowPolicySetVersionID)
+	return err
+}
+
+// boundPolicy reads a set version with all that it pins.
+func boundPolicy(ctx context.Context, q querier, in deputy.ZoneID, version deputy.ID) (*deputy.BoundPolicy, error) {
+	b := &deputy.BoundPolicy{}
+	if version == "" {
+		return b, nil
+	}
+	zone := string(in)
 	var err error
-	if active.Version, err = policySetVersions.one(ctx, q, "zone_id = $1 AND id = $2", zone, string(z.ActivePolicySetVersionID)); err != nil {
+	if b.Version, err = policySetVersions.one(ctx, q, "zone_id = $1 AND id = $2", zone, string(version)); err != nil {
 		return nil, err
 	}
-	if active.Set, err = policySets.one(ctx, q, "zone_id = $1 AND id = $2", zone, string(active.Version.PolicySetID)); err != nil {
+	if b.Set, err = policySets.one(ctx, q, "zone_id = $1 AND id = $2", zone, string(b.Version.PolicySetID)); err != nil {
 		return nil, err
 	}
-	for _, entry := range active.Version.Manifest {
+	for _, entry := range b.Version.Manifest {
 		v, err := policyVersions.one(ctx, q, "zone_id = $1 AND id = $2", zone, string(entry.PolicyVersionID))
 		if err != nil {
 			return nil, err
@@ -197,9 +205,9 @@ func activePolicy(ctx context.Context, q querier, z *deputy.Zone) (*deputy.Activ
 		if err != nil {
 			return nil, err
 		}
-		active.Policies = append(active.Policies, deputy.ActivePolicyEntry{Name: p.Name, Version: v})
+		b.Policies = append(b.Policies, deputy.BoundPolicyEntry{Name: p.Name, Version: v})
 	}
-	return active, nil
+	return b, nil
 }
 
 // hints remembers the newest revision seen of each zone.

@@ -110,8 +110,8 @@ var policySets = declare(table[deputy.PolicySet]{
 	stamp:  func(s *deputy.PolicySet) (*int64, *time.Time) { return &s.Revision, &s.UpdatedAt },
 	change: func(s *deputy.PolicySet) change { return change{s.ZoneID, deputy.ChangedPolicies, ""} },
 	cascade: func(ctx context.Context, x *tx, s *deputy.PolicySet) error {
-		if s.ActiveVersion != 0 {
-			return deputy.Errorf(deputy.Conflict, "the policy set is active")
+		if s.ActiveVersion != 0 || s.ShadowVersion != 0 {
+			return deputy.Errorf(deputy.Conflict, "the policy set is bound")
 		}
 		return x.each(ctx, []any{string(s.ZoneID), string(s.ID)}, "DELETE FROM policy_set_versions WHERE zone_id = $1 AND policy_set_id = $2")
 	},
@@ -146,41 +146,80 @@ var policySetVersions = declare(table[deputy.PolicySetVersion]{
 	},
 })
 
-// activate binds a set version as the one that decides in its zone.
-func activate(ctx context.Context, x *tx, zone deputy.ZoneID, set, version deputy.ID) (previous deputy.ID, err error) {
-	in := deputy.Scope{Zone: zone}
+// binding is a way for a set version to be bound to its zone: each zone has at
+// most one in each way, and both the zone and the set say which.
+type binding struct {
+	column string // of the zone
+	held   func(*deputy.Zone) deputy.ID
+	note   func(s *deputy.PolicySet, number int, version deputy.ID)
+}
+
+var (
+	activeBinding = binding{
+		"active_policy_set_version_id",
+		func(z *deputy.Zone) deputy.ID { return z.ActivePolicySetVersionID },
+		func(s *deputy.PolicySet, number int, version deputy.ID) {
+			s.ActiveVersion, s.ActiveVersionID = number, version
+		},
+	}
+	shadowBinding = binding{
+		"shadow_policy_set_version_id",
+		func(z *deputy.Zone) deputy.ID { return z.ShadowPolicySetVersionID },
+		func(s *deputy.PolicySet, number int, version deputy.ID) {
+			s.ShadowVersion, s.ShadowVersionID = number, version
+		},
+	}
+)
+
+// bind makes a set version the one bound to its zone in this way, and returns
+// the one that was.
+func (b *binding) bind(ctx context.Context, x *tx, zone deputy.ZoneID, set, version deputy.ID) (previous deputy.ID, err error) {
 	v, err := policySetVersions.get(ctx, x, deputy.Scope{Zone: zone, Parent: set}, version, "")
 	if err != nil {
 		return "", err
 	}
+	if previous, err = b.of(ctx, x, zone); err != nil || previous == version {
+		return previous, err
+	}
+	if previous != "" {
+		old, err := policySetVersions.get(ctx, x, deputy.Scope{Zone: zone}, previous, "")
+		if err != nil {
+			return "", err
+		}
+		if err := b.write(ctx, x, zone, old.PolicySetID, 0, ""); err != nil {
+			return "", err
+		}
+	}
+	return previous, b.write(ctx, x, zone, set, v.Version, version)
+}
+
+// of returns what is bound to the zone, which it locks.
+func (b *binding) of(ctx context.Context, x *tx, zone deputy.ZoneID) (deputy.ID, error) {
 	z, err := zones.one(ctx, x, "id = $1 AND deleted_at IS NULL"+x.store.d.forUpdate, string(zone))
 	if err != nil {
 		return "", err
 	}
-	if previous = z.ActivePolicySetVersionID; previous == version {
-		return previous, nil
-	}
-	if previous != "" {
-		old, err := policySetVersions.get(ctx, x, in, previous, "")
-		if err != nil {
-			return "", err
-		}
-		if err := bind(ctx, x, zone, old.PolicySetID, 0, ""); err != nil {
-			return "", err
-		}
-	}
-	if err := bind(ctx, x, zone, set, v.Version, version); err != nil {
-		return "", err
-	}
-	_, err = x.exec(ctx, "UPDATE zones SET active_policy_set_version_id = $1 WHERE id = $2", string(version), string(zone))
-	return previous, err
+	return b.held(z), nil
 }
 
-// bind writes down in a set which of its versions is active.
-func bind(ctx context.Context, x *tx, zone deputy.ZoneID, set deputy.ID, number int, version deputy.ID) error {
+// write notes in a set and in the zone what is bound.
+func (b *binding) write(ctx context.Context, x *tx, zone deputy.ZoneID, set deputy.ID, number int, version deputy.ID) error {
 	_, err := policySets.update(ctx, x, deputy.Scope{Zone: zone}, set, func(s *deputy.PolicySet) error {
-		s.ActiveVersion, s.ActiveVersionID = number, version
+		b.note(s, number, version)
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	_, err = x.exec(ctx, "UPDATE zones SET "+b.column+" = $1 WHERE id = $2", string(version), string(zone))
 	return err
+}
+
+// unshadow unbinds the shadow of a set.
+func unshadow(ctx context.Context, x *tx, zone deputy.ZoneID, set deputy.ID) (previous deputy.ID, err error) {
+	s, err := policySets.get(ctx, x, deputy.Scope{Zone: zone}, set, "")
+	if err != nil || s.ShadowVersionID == "" {
+		return "", err
+	}
+	return s.ShadowVersionID, shadowBinding.write(ctx, x, zone, set, 0, "")
 }

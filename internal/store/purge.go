@@ -28,6 +28,7 @@ var purged = []struct{ table, scope, id string }{
 	{"applications", "zone_id", "id"},
 	{"resources", "zone_id", "id"},
 	{"providers", "zone_id", "id"},
+	{"policy_entities", "zone_id", "id"},
 	{"policy_set_versions", "zone_id", "id"},
 	{"policy_sets", "zone_id", "id"},
 	{"policy_versions", "zone_id", "id"},

@@ -244,7 +244,15 @@ func (x *tx) PolicySetVersions() deputy.Archives[deputy.PolicySetVersion] {
 }
 
 func (x *tx) Activate(_ context.Context, zone deputy.ZoneID, set, version deputy.ID) (deputy.ID, error) {
-	return activate(x.ctx, x, zone, set, version)
+	return activeBinding.bind(x.ctx, x, zone, set, version)
+}
+
+func (x *tx) Shadow(_ context.Context, zone deputy.ZoneID, set, version deputy.ID) (deputy.ID, error) {
+	return shadowBinding.bind(x.ctx, x, zone, set, version)
+}
+
+func (x *tx) Unshadow(_ context.Context, zone deputy.ZoneID, set deputy.ID) (deputy.ID, error) {
+	return unshadow(x.ctx, x, zone, set)
 }
 
 func (x *tx) PutConsent(_ context.Context, c *deputy.ConsentRecord) error {

@@ -71,7 +71,7 @@ func roundTrip(w *world) {
 	z.DefaultGatewayApplicationID, z.DefaultResourceID = ref(deputy.ApplicationID("a")), ref(deputy.ResourceID("r"))
 	z.UserIdentityProviderID, z.EncryptionKey = ref(deputy.ProviderID("p")), &deputy.EncryptionKey{Type: "aws", ARN: "arn"}
 	z.CIMDEnabled, z.CIMDClientIDs = true, []string{"https://*.example.com", `with "quotes"`}
-	z.ActivePolicySetVersionID = "v"
+	z.ActivePolicySetVersionID, z.ShadowPolicySetVersionID = "v", "s"
 	trip(w, asInserts(deputy.Tx.Zones), w.Zones(), w.owned(), deputy.ID(z.ID), z)
 
 	a := w.application("app")

@@ -168,7 +168,50 @@ func active(w *world) {
 		return err
 	}), deputy.NotFound)
 	w.is(w.write(func(t deputy.Tx) error { return t.PolicySets().Delete(w.ctx, w.in, other.ID) }), deputy.Conflict)
+	shadowed(w, s, v, other, ov)
 	w.must(w.write(func(t deputy.Tx) error { return t.PolicySets().Delete(w.ctx, w.in, s.ID) }))
+}
+
+// shadowed binds versions as shadow beside the active one, of which other is
+// the set.
+func shadowed(w *world, s *deputy.PolicySet, v *deputy.PolicySetVersion, other *deputy.PolicySet, ov *deputy.PolicySetVersion) {
+	bind := func(set *deputy.PolicySet, version *deputy.PolicySetVersion) (previous deputy.ID) {
+		w.must(w.write(func(t deputy.Tx) (err error) {
+			previous, err = t.Shadow(w.ctx, w.zone.ID, set.ID, version.ID)
+			return err
+		}))
+		return previous
+	}
+	unbind := func(set *deputy.PolicySet) (previous deputy.ID) {
+		w.must(w.write(func(t deputy.Tx) (err error) {
+			previous, err = t.Unshadow(w.ctx, w.zone.ID, set.ID)
+			return err
+		}))
+		return previous
+	}
+	since := w.revision()
+	w.same(deputy.ID(""), bind(other, ov))
+	w.same(ov.ID, bind(s, v)) // takes the place of another set's
+	d := w.delta(since)
+	if d.Shadow == nil || d.Shadow.Set.ID != s.ID || d.Shadow.Set.ShadowVersionID != v.ID || d.Shadow.Version.ID != v.ID ||
+		len(d.Shadow.Policies) != 2 || d.Policies.Version.ID != ov.ID {
+		w.Fatalf("shadow: %+v beside %+v", d.Shadow, d.Policies)
+	}
+	w.same(v.ID, d.Zone.ShadowPolicySetVersionID)
+	if set := sure(w.PolicySets().Get(w.ctx, w.in, other.ID)); set.ShadowVersion != 0 || set.ShadowVersionID != "" || set.ActiveVersionID != ov.ID {
+		w.Errorf("the set that was shadow: %+v", set)
+	}
+	w.is(w.write(func(t deputy.Tx) error {
+		_, err := t.Shadow(w.ctx, w.zone.ID, s.ID, ov.ID) // of another set
+		return err
+	}), deputy.NotFound)
+	w.is(w.write(func(t deputy.Tx) error { return t.PolicySets().Delete(w.ctx, w.in, s.ID) }), deputy.Conflict)
+	w.same(deputy.ID(""), unbind(other)) // is none
+	since = w.revision()
+	w.same(v.ID, unbind(s))
+	if d := w.delta(since); d.Shadow == nil || d.Shadow.Set != nil || d.Zone.ShadowPolicySetVersionID != "" {
+		w.Errorf("without a shadow: %+v", d.Shadow)
+	}
 }
 
 func revisions(w *world) {
