@@ -236,12 +236,16 @@ func (s *Server) verifyEmail(v *visitor) {
 		s.verifyLinked(v, token)
 		return
 	}
-	user, ok := s.unverifiedVisitor(v)
-	if !ok {
+	l, err := s.login(v.r, v.zone, v.snap, v.from)
+	if err == nil {
+		err = l.checkForm(v.text(csrfField))
+	}
+	if err != nil {
+		s.fail(v, err)
 		return
 	}
-	if err := v.login.checkForm(v.text(csrfField)); err != nil {
-		s.fail(v, err)
+	user, ok := s.unverifiedVisitor(v)
+	if !ok {
 		return
 	}
 	again := func(problem, notice pages.Message) {

@@ -354,7 +354,7 @@ func (s *Server) join(v *visitor, email, hash string, had *deputy.User) {
 		return
 	}
 	known := &deputy.Password{ZoneID: v.zone.id, UserID: user.ID, Email: email, Hash: hash, ChangedAt: now, CreatedAt: now}
-	err = s.signIn(ctx, v.w, v.r, v.login, proof{user: user}, func(ctx context.Context, tx deputy.Tx) error {
+	err = s.store.Write(ctx, s.visitorEvent(v, eventUserCreate, user), func(tx deputy.Tx) error {
 		if had != nil {
 			if err := s.reclaim(ctx, tx, v, had); err != nil {
 				return err
@@ -373,7 +373,7 @@ func (s *Server) join(v *visitor, email, hash string, had *deputy.User) {
 	case err != nil:
 		s.fail(v, err)
 	default:
-		s.proceed(v.w, v.r, v.login)
+		s.enter(v, proof{user: user}, nil, nil)
 	}
 }
 

@@ -63,7 +63,8 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
-	if _, err := upstream.ParseAllow(cfg.OutgoingAllow); err != nil {
+	allow, err := upstream.ParseAllow(cfg.OutgoingAllow)
+	if err != nil {
 		return nil, fmt.Errorf("--outgoing-allow: %w", err)
 	}
 	s := &Server{cfg: cfg, log: log}
@@ -87,8 +88,9 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	}
 	address := clientAddress(trusted)
 	s.pool = keys.NewPool(2)
+	s.fetcher = upstream.New(upstream.Config{Now: s.cfg.now, Allow: allow, Dev: cfg.Dev})
 	s.oauth = oauth.New(oauth.Config{
-		Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
+		Fetcher: s.fetcher, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
 		ClientAddress: address, Now: s.cfg.now, Logger: log,
 	})
 	s.api, err = api.New(api.Config{
@@ -151,6 +153,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 	}
 	stopMetrics()
 	s.oauth.Close()
+	s.fetcher.Close()
 	stopWork()
 	background.Wait()
 	return errors.Join(err, s.store.Close())
