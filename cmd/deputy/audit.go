@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -92,29 +91,18 @@ func exportTo(path string, write func(*bufio.Writer) (int, error)) error {
 
 // export writes every event that the list at path gives, and returns how many.
 func export(ctx context.Context, manage *client.Client, path string, query url.Values, out *bufio.Writer) (n int, err error) {
-	for {
-		var page struct {
-			Items      []jsontext.Value `json:"items"`
-			Pagination struct {
-				After *string `json:"after_cursor"`
-			} `json:"pagination"`
-		}
-		if err := manage.Do(ctx, http.MethodGet, path+"?"+query.Encode(), nil, &page); err != nil {
+	for event, err := range client.All[jsontext.Value](ctx, manage, path, query) {
+		if err != nil {
 			return n, err
 		}
-		for _, event := range page.Items {
-			if err := event.Compact(); err != nil {
-				return n, err
-			}
-			out.Write(event)
-			if err := out.WriteByte('\n'); err != nil {
-				return n, err
-			}
-			n++
+		if err := event.Compact(); err != nil {
+			return n, err
 		}
-		if page.Pagination.After == nil {
-			return n, nil
+		out.Write(event)
+		if err := out.WriteByte('\n'); err != nil {
+			return n, err
 		}
-		query.Set("after", *page.Pagination.After)
+		n++
 	}
+	return n, nil
 }

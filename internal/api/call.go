@@ -108,6 +108,16 @@ func (c *call) values(name string) []string {
 	return slices.DeleteFunc(values, func(v string) bool { return v == "" })
 }
 
+// once refuses parameters that were given with more than one value.
+func (c *call) once(names ...string) error {
+	for _, name := range names {
+		if len(c.values(name)) > 1 {
+			return deputy.Bad(name, "must be given once")
+		}
+	}
+	return nil
+}
+
 // authenticate is the step that finds out who calls.
 func (a *API) authenticate(hc huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(hc)

@@ -2,7 +2,9 @@ package api_test
 
 import (
 	"crypto/sha256"
+	_ "embed"
 	"encoding/base64"
+	"encoding/json"
 	"flag"
 	"net/http/httptest"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"deputy/internal/api"
+	"deputy/internal/deputytest"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -99,6 +102,34 @@ func TestDocs(t *testing.T) {
 	}
 	if loads := regexp.MustCompile(`(src|href)="https?:`).FindString(page); loads != "" {
 		t.Errorf("the page points outside: %s", loads)
+	}
+}
+
+//go:embed testdata/docs.mjs
+var lookAtDocs string
+
+// TestDocsInABrowser shows the page to a real browser, in both themes and as
+// wide as a phone: nothing breaks its content security policy, leaves the
+// server, keeps people with a screen reader or a keyboard out, or has to be
+// scrolled aside. It takes pictures: in DEPUTY_TEST_SCREENS, a folder, where it
+// is set.
+func TestDocsInABrowser(t *testing.T) {
+	s := httptest.NewServer(newServer(t).api)
+	defer s.Close()
+	screens := os.Getenv("DEPUTY_TEST_SCREENS")
+	if screens == "" {
+		screens = t.TempDir()
+	}
+	input, err := json.Marshal(map[string]string{"base": s.URL, "screens": screens})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var problems []string
+	if err := json.Unmarshal(deputytest.Node(t, lookAtDocs, input), &problems); err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range problems {
+		t.Error(problem)
 	}
 }
 

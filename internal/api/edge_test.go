@@ -265,6 +265,7 @@ func TestFailures(t *testing.T) {
 		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/zones", nil)
 		r.Header.Set("Authorization", "Bearer admin")
 		a.ServeHTTP(w, r)
+		conforms(t, r, w)
 		return w
 	}
 	for name, w := range map[string]*httptest.ResponseRecorder{"panic": broken(struct{ deputy.Store }{}), "error": broken(failing{s.store})} {
@@ -277,6 +278,34 @@ func TestFailures(t *testing.T) {
 		}
 		if !strings.Contains(s.log.String(), body.RequestID) {
 			t.Errorf("%s: the log does not name the request", name)
+		}
+	}
+}
+
+// TestLater tells callers to wait, and for how long, when they ask too much or
+// nothing can be answered now.
+func TestLater(t *testing.T) {
+	s := newServer(t)
+	for kind, want := range map[deputy.Kind]struct {
+		status int
+		code   api.Code
+	}{
+		deputy.TooMany:     {http.StatusTooManyRequests, api.CodeRateLimit},
+		deputy.Unavailable: {http.StatusServiceUnavailable, api.CodeUnavailable},
+	} {
+		a, err := api.New(api.Config{
+			Store: s.store, Vault: s.vault, Pool: pool, Sealing: openSealing{}, Now: s.now, Log: slog.New(slog.NewTextHandler(s.log, nil)),
+			Authenticate: func(context.Context, string) (*deputy.Caller, error) { return nil, deputy.Errorf(kind, "later") },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/zones", nil)
+		r.Header.Set("Authorization", "Bearer admin")
+		a.ServeHTTP(w, r)
+		conforms(t, r, w)
+		if w.Code != want.status || text(w, "code") != string(want.code) || w.Header().Get("Retry-After") == "" {
+			t.Errorf("%v: status %d, Retry-After %q: %s", kind, w.Code, w.Header().Get("Retry-After"), w.Body)
 		}
 	}
 }

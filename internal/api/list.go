@@ -184,6 +184,9 @@ func readExpand(c *call, allowed []string, style expandStyle, lenient bool) (map
 }
 
 func (l *listing) readPage(c *call, q *asked) error {
+	if err := c.once("after", "before", "cursor", "limit", "sort", "order"); err != nil {
+		return err
+	}
 	q.After, q.Before = c.query.Get("after"), c.query.Get("before")
 	if older := c.query.Get("cursor"); l.Cursor && older != "" {
 		if q.After != "" && q.After != older {

@@ -56,8 +56,12 @@ func tokenOperation() *huma.Operation {
 		"client_secret": text("Its secret, unless it is sent by HTTP Basic."),
 	})["application/json"]
 	failure := func(description string) *huma.Response {
-		return &huma.Response{Description: description, Content: object("RFC 6749 §5.2, with the message that other errors have.", []string{"error", "message"}, map[string]*huma.Schema{
-			"error": text("An OAuth 2 error code."), "error_description": text(""), "message": text("What went wrong, for people."),
+		return &huma.Response{Description: description, Content: object("RFC 6749 §5.2, with the members that other errors have.", []string{"error", "error_description", "code", "message", "status"}, map[string]*huma.Schema{
+			"error": text("An OAuth 2 error code."), "error_description": text("What went wrong, for developers."),
+			"code": Code("").Schema(nil), "message": text("The same as error_description."), "status": {Type: huma.TypeInteger, Description: "The HTTP status."},
+			"details": {Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeObject}, Description: "Always empty."},
+			"path":    text("Path of the request."), "request_id": {Type: huma.TypeString, Format: "uuid", Description: "Id of the request, which events carry too."},
+			"timestamp": Time{}.Schema(nil),
 		})}
 	}
 	return &huma.Operation{
@@ -74,6 +78,9 @@ func tokenOperation() *huma.Operation {
 			})},
 			"400": failure("Not a request of this grant."),
 			"401": failure("Not a client and its secret."),
+			"429": failure("Too many failures: wait as long as Retry-After says."),
+			"500": failure("Something went wrong here; the request id finds it in the log."),
+			"503": failure("Not able to answer now: wait as long as Retry-After says."),
 		},
 	}
 }

@@ -35,7 +35,7 @@ type ProviderProtocols struct {
 
 // ProviderOAuth2 overrides and completes what discovery at the issuer gives.
 type ProviderOAuth2 struct {
-	Issuer                          string            `json:"issuer" format:"uri"`
+	Issuer                          string            `json:"issuer" doc:"The identifier, which need not be a URL, unless said."`
 	AuthorizationEndpoint           *string           `json:"authorization_endpoint,omitzero" format:"uri"`
 	TokenEndpoint                   *string           `json:"token_endpoint,omitzero" format:"uri"`
 	RegistrationEndpoint            *string           `json:"registration_endpoint,omitzero" format:"uri"`

@@ -3,8 +3,10 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -74,6 +76,52 @@ func TestClient(t *testing.T) {
 	}
 	if err := c.Do(t.Context(), http.MethodDelete, "/zones/"+zone.ID, nil, nil); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAll reads lists of several pages, in each of the API's ways.
+func TestAll(t *testing.T) {
+	c := client.New(start(t), id, deputy.Conceal(secret), nil)
+	var zone api.Zone
+	if err := c.Do(t.Context(), http.MethodPost, "/zones", api.ZoneCreate{Name: "Z"}, &zone); err != nil {
+		t.Fatal(err)
+	}
+	const many = 5
+	for i := range many {
+		create := api.ApplicationCreate{Identifier: fmt.Sprint("app-", i), Name: "App"}
+		if err := c.Do(t.Context(), http.MethodPost, "/zones/"+zone.ID+"/applications", create, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var found []string
+	for a, err := range client.All[api.Application](t.Context(), c, "/zones/"+zone.ID+"/applications", url.Values{"limit": {"2"}, "sort": {"identifier"}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, a.Identifier)
+	}
+	if got := strings.Join(found, " "); got != "app-0 app-1 app-2 app-3 app-4" {
+		t.Errorf("found %s", got)
+	}
+	n := 0
+	for range client.All[api.AuditEvent](t.Context(), c, "/zones/"+zone.ID+"/audit-events", url.Values{"limit": {"1"}}) {
+		if n++; n == 3 {
+			break // and no more is asked for
+		}
+	}
+	for o, err := range client.All[api.Organization](t.Context(), c, "/organizations", nil) {
+		if n++; err != nil || o.Label == "" {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	if n != 4 {
+		t.Errorf("%d items, want 3 events and an organization", n)
+	}
+	for _, err := range client.All[api.Zone](t.Context(), c, "/zones", url.Values{"limit": {"0"}}) {
+		var refused *client.Error
+		if !errors.As(err, &refused) || refused.Status != http.StatusBadRequest {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 

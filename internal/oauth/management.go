@@ -193,6 +193,7 @@ func writeServiceToken(w http.ResponseWriter, c *credential) {
 var serviceCodes = map[int]string{
 	http.StatusBadRequest:          "bad_request",
 	http.StatusUnauthorized:        "unauthorized",
+	http.StatusMethodNotAllowed:    "bad_request",
 	http.StatusTooManyRequests:     "rate_limit_exceeded",
 	http.StatusInternalServerError: "internal_error",
 	http.StatusServiceUnavailable:  "service_unavailable",

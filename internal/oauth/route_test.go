@@ -148,6 +148,9 @@ func TestRoutes(t *testing.T) {
 		if c.status == 405 && a.header.Get("Allow") == "" {
 			t.Errorf("%s %s: no Allow", c.method, c.url)
 		}
+		if strings.HasSuffix(c.url, "/service-account-token") && strings.HasPrefix(c.url, "/") && (a.text("message") == "" || a.text("code") != "bad_request") {
+			t.Errorf("%s %s: not in the words of the management API too: %s", c.method, c.url, a)
+		}
 	}
 	for _, other := range []string{
 		"/", "/zones", "/zones/x", "/z", "/zed/" + z, "/healthz", "/.well-known/openid-configuration", "/.well-known/other/z/" + z,

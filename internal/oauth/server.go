@@ -115,7 +115,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		preflight(w, to)
 	case r.Method != allowed[0] && r.Method != allowed[len(allowed)-1]:
 		w.Header()["Allow"] = []string{strings.Join(allowed, ", ") + ", OPTIONS"}
-		s.refuse(w, s.origin(r), id, refuse(codeMethodNotAllowed, "The method is not allowed here."), "")
+		refused := refuse(codeMethodNotAllowed, "The method is not allowed here.")
+		if to == serviceTokenEndpoint {
+			s.refuseService(w, r, s.origin(r), nil, refused)
+			return
+		}
+		s.refuse(w, s.origin(r), id, refused, "")
 	case to == tokenEndpoint:
 		s.token(w, r, id, s.origin(r))
 	case to == pageEndpoint:
