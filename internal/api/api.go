@@ -22,10 +22,12 @@ type Config struct {
 	Store     deputy.Store
 	Addresses deputy.Addresses
 	// Authenticate returns who holds a bearer token, or an Unauthenticated
-	// error when the token is not one of ours, has expired, or is of an account
-	// that is no longer in force.
-	Authenticate func(ctx context.Context, bearer string) (*deputy.Caller, error)
-	Vault        *vault.Vault
+	// error when the token is not one of ours, has expired, or is of somebody who
+	// is no longer in force. It is TooMany for an address that keeps failing.
+	Authenticate func(ctx context.Context, bearer, address string) (*deputy.Caller, error)
+	// IssueBearer gives a person a bearer for one of their organizations.
+	IssueBearer func(context.Context, deputy.BearerRequest) (*deputy.Bearer, error)
+	Vault       *vault.Vault
 	// Pool has the RSA keys of new zones.
 	Pool *keys.Pool
 	// Sealing opens what events know of people.
@@ -43,7 +45,8 @@ type Config struct {
 type API struct {
 	store     deputy.Store
 	addresses deputy.Addresses
-	verify    func(ctx context.Context, bearer string) (*deputy.Caller, error)
+	verify    func(ctx context.Context, bearer, address string) (*deputy.Caller, error)
+	issue     func(context.Context, deputy.BearerRequest) (*deputy.Bearer, error)
 	vault     *vault.Vault
 	pool      *keys.Pool
 	sealing   deputy.Sealing
@@ -67,11 +70,11 @@ func (a *API) lane(set deputy.ID) *sync.Mutex {
 
 // New returns the management API.
 func New(c Config) (*API, error) {
-	if c.Store == nil || c.Authenticate == nil || c.Vault == nil || c.Pool == nil || c.Sealing == nil || c.Now == nil {
+	if c.Store == nil || c.Authenticate == nil || c.IssueBearer == nil || c.Vault == nil || c.Pool == nil || c.Sealing == nil || c.Now == nil {
 		return nil, errors.New("api: the configuration is incomplete")
 	}
 	a := &API{
-		store: c.Store, addresses: c.Addresses, verify: c.Authenticate, vault: c.Vault, pool: c.Pool, sealing: c.Sealing,
+		store: c.Store, addresses: c.Addresses, verify: c.Authenticate, issue: c.IssueBearer, vault: c.Vault, pool: c.Pool, sealing: c.Sealing,
 		clientIP: c.ClientIP, now: c.Now, log: c.Log, mux: http.NewServeMux(),
 	}
 	if a.clientIP == nil {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -43,15 +44,34 @@ func (o *operation) Event() string {
 // Route is one operation, for review.
 type Route struct {
 	Method, Path, Operation string
-	Action                  string // what permit asks for
-	Event                   string // type of the event that success records; empty for reads
+	Action                  string   // what permit asks for
+	Callers                 []string // the roles that may call it
+	Event                   string   // type of the event that success records; empty for reads
 }
 
 // Routes returns every operation in the order in which it was mounted.
 func (a *API) Routes() []Route {
 	var out []Route
 	for _, o := range a.operations {
-		out = append(out, Route{o.Method, o.Path, o.ID, o.Action, o.Event()})
+		out = append(out, Route{o.Method, o.Path, o.ID, o.Action, rights[o.Action].names(), o.Event()})
+	}
+	return out
+}
+
+// Right is who may do an action, for review.
+type Right struct {
+	Action  string
+	Callers []string // roles, in the organization that the bearer is of
+	// Anywhere says that persons may do it in their other organizations too.
+	// Everything else does not exist for those outside.
+	Anywhere bool
+}
+
+// Rights returns the whole table of rights, by action.
+func Rights() []Right {
+	var out []Right
+	for _, action := range slices.Sorted(maps.Keys(rights)) {
+		out = append(out, Right{action, rights[action].names(), rights[action]&anywhere != 0})
 	}
 	return out
 }

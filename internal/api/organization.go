@@ -59,7 +59,7 @@ func (a *API) mountOrganizations() {
 func viewOrganization(a *API, c *call, d *deputy.Organization) Organization {
 	v := Organization{ID: string(d.ID), Name: d.Name, Label: d.Label, CreatedAt: Time(d.CreatedAt), UpdatedAt: Time(d.UpdatedAt)}
 	if c.expand["permissions"] {
-		v.Permissions = a.permissions(c, false)
+		v.Permissions = a.permissions(c.roles, false)
 	}
 	return v
 }
@@ -81,7 +81,7 @@ func (a *API) listOrganizations(ctx context.Context, c *call, _ *empty) (*output
 		StartCursor: all.PageInfo.StartCursor, EndCursor: all.PageInfo.EndCursor,
 	}}
 	if q.expand["permissions"] {
-		out.Permissions = Permissions{"organizations": a.permissions(c, false)["organizations"]}
+		out.Permissions = a.permissions(c.roles, false, "organizations")
 	}
 	return &output[OrganizationList]{out}, nil
 }

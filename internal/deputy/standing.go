@@ -48,15 +48,15 @@ const (
 
 var (
 	account = []Part{PartOrganization, PartServiceAccount, PartServiceCredential}
-	manager = []Part{PartOrganization, PartOrganizationUser}
+	orgUser = []Part{PartOrganization, PartOrganizationUser}
 	client  = []Part{PartZone, PartApplication, PartCredential}
 	target  = []Part{PartResource, PartProvider, PartKey}
 	person  = []Part{PartUser, PartSession}
 	needs   = map[Use][]Part{ // in the order in which they are named
 		UseManagement:          account,
 		UseServiceToken:        slices.Concat(account, []Part{PartKey}),
-		UseUserManagement:      manager,
-		UseUserToken:           slices.Concat(manager, []Part{PartKey}),
+		UseUserManagement:      orgUser,
+		UseUserToken:           slices.Concat(orgUser, []Part{PartKey}),
 		UseInvitation:          {PartOrganization, PartInvitation},
 		UseClientCredentials:   slices.Concat(client, target),
 		UseExchangeApplication: slices.Concat(client, []Part{PartSubject}, target),

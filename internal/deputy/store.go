@@ -96,6 +96,8 @@ type View interface {
 	// first, whose field has the value: id, email (letter case aside), or
 	// identity.
 	Memberships(ctx context.Context, field, value string) ([]*OrganizationUser, error)
+	// ZoneRoles returns the roles that an organization user has in zones.
+	ZoneRoles(ctx context.Context, organization OrganizationID, user ID) (map[ZoneID]ZoneRole, error)
 	// Invitation returns what has the token, with its organization, in one
 	// consistent read, or NotFound.
 	Invitation(ctx context.Context, token SecretHash) (*Invitation, *Organization, error)

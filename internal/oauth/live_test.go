@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -27,6 +28,11 @@ type stage struct {
 	browser *browser
 
 	personToken, bearer string
+
+	user       *deputy.OrganizationUser // of the account's organization
+	userBearer string
+	invitation *deputy.Invitation
+	invited    deputy.Secret // its token
 }
 
 func newStage(t testing.TB) *stage {
@@ -35,7 +41,48 @@ func newStage(t testing.TB) *stage {
 	s.person = s.newPerson("zoe@example.test")
 	s.change(s.server, func(a *deputy.Application) { a.RedirectURIs = []string{callback} })
 	s.account = s.newAccount()
+	s.user = s.newOrganizationUser(s.account.organization, "ann@example.test")
+	s.invited = deputy.NewSecret()
+	s.invitation = &deputy.Invitation{
+		ID: s.id(), OrganizationID: s.account.organization.ID, Email: "bob@example.test", Role: deputy.OrganizationMember,
+		Status: deputy.InvitationPending, TokenHash: deputy.HashSecret(s.invited),
+		ExpiresAt: noon.Add(deputy.InvitationLifetime), CreatedAt: noon, UpdatedAt: noon,
+	}
+	s.write("", func(ctx context.Context, tx deputy.Tx) error { return tx.Invitations().Insert(ctx, s.invitation) })
 	return s
+}
+
+// kind returns an answer of a call that is not HTTP.
+func kind(status map[deputy.Kind]int, err error) *answer {
+	if err == nil {
+		return &answer{status: http.StatusOK}
+	}
+	k := deputy.KindOf(err)
+	return &answer{status: status[k], json: map[string]any{"error": string(k)}}
+}
+
+// authenticate shows a bearer.
+func (s *stage) authenticate(bearer string) *answer {
+	_, err := s.world.server.Authenticate(context.Background(), bearer, "192.0.2.9")
+	return kind(map[deputy.Kind]int{deputy.Unauthenticated: 401}, err)
+}
+
+// accept accepts the invitation, and takes it back.
+func (s *stage) accept() error {
+	back, now := errors.New("taken back"), s.clock.Now()
+	bob := &deputy.OrganizationUser{ID: s.id(), Email: s.invitation.Email, Subject: "bob", CreatedAt: now, UpdatedAt: now}
+	err := s.store.Write(context.Background(), &deputy.Event{
+		ID: deputy.EventID(s.id()), Time: now, Type: "invitations:accept", OrganizationID: s.account.organization.ID,
+	}, func(tx deputy.Tx) error {
+		if _, err := deputy.Accept(context.Background(), tx, s.invited, bob); err != nil {
+			return err
+		}
+		return back
+	})
+	if err == back {
+		return nil
+	}
+	return err
 }
 
 // uses sends a request of each use; true means that it was allowed. A use
@@ -54,10 +101,20 @@ var uses = map[deputy.Use]func(*stage) *answer{
 		if s.bearer == "" {
 			s.bearer = s.serviceToken(s.account).text("access_token")
 		}
-		if _, err := s.world.server.Authenticate(context.Background(), s.bearer); err != nil {
-			return &answer{status: http.StatusUnauthorized, json: map[string]any{"error": string(deputy.KindOf(err))}}
+		return s.authenticate(s.bearer)
+	},
+	deputy.UseUserManagement: func(s *stage) *answer {
+		if s.userBearer == "" {
+			s.userBearer = s.bearerOf(s.user)
 		}
-		return &answer{status: http.StatusOK}
+		return s.authenticate(s.userBearer)
+	},
+	deputy.UseUserToken: func(s *stage) *answer {
+		_, err := s.issueBearer(s.user)
+		return kind(map[deputy.Kind]int{deputy.NotFound: 404, deputy.Denied: 403, deputy.Unavailable: 503}, err)
+	},
+	deputy.UseInvitation: func(s *stage) *answer {
+		return kind(map[deputy.Kind]int{deputy.NotFound: 404, deputy.Conflict: 409}, s.accept())
 	},
 	deputy.UseWebSession: func(s *stage) *answer { return s.silently(s.front) },
 	deputy.UseAuthorize:  func(s *stage) *answer { return s.silently(s.api) },
@@ -91,8 +148,8 @@ func (p *page) answer() *answer {
 		a.status = 200
 	} else if code := p.query("error"); code != "" {
 		a.json["error"] = code
-	} else if _, after, ok := strings.Cut(p.body, "<small>"); ok {
-		a.json["error"], _, _ = strings.Cut(after, " ")
+	} else if _, after, ok := strings.Cut(p.body, "<code>"); ok {
+		a.json["error"], _, _ = strings.Cut(after, "</code>")
 	} else if strings.HasPrefix(p.body, "{") {
 		_ = json.Unmarshal([]byte(p.body), &a.json)
 	}
@@ -136,6 +193,15 @@ var elsewhere = map[deputy.Use]map[deputy.Part]off{
 		deputy.PartServiceAccount:    {status: 401, code: "unauthenticated"},
 		deputy.PartServiceCredential: {status: 401, code: "unauthenticated"},
 	},
+	deputy.UseUserManagement: {
+		deputy.PartOrganization:     {status: 401, code: "unauthenticated"},
+		deputy.PartOrganizationUser: {status: 401, code: "unauthenticated"},
+	},
+	deputy.UseUserToken: {
+		deputy.PartOrganization: {status: 404, code: "not found"},
+		deputy.PartKey:          {status: 503, code: "unavailable"},
+	},
+	deputy.UseInvitation: {deputy.PartOrganization: {status: 404, code: "not found"}},
 }
 
 // remove deletes an entity of the zone.
@@ -152,6 +218,19 @@ func end(which func(*stage) *deputy.Session, change func(*deputy.Session)) func(
 
 func child(s *stage) *deputy.Session { return s.person.child }
 func web(s *stage) *deputy.Session   { return s.person.web }
+
+// invite changes the invitation.
+func invite(change func(*deputy.Invitation)) func(*stage) {
+	return func(s *stage) {
+		s.write("", func(ctx context.Context, tx deputy.Tx) error {
+			_, err := tx.Invitations().Update(ctx, deputy.Scope{Organization: s.invitation.OrganizationID}, s.invitation.ID, func(i *deputy.Invitation) error {
+				change(i)
+				return nil
+			})
+			return err
+		})
+	}
+}
 
 // ways lists, for each part, every way in which it can be turned off in the
 // store.
@@ -176,6 +255,33 @@ var ways = map[deputy.Part]map[string]off{
 				return tx.ServiceCredentials().Delete(ctx, deputy.Scope{Organization: s.account.organization.ID}, s.account.credential.ID)
 			})
 		}, 401, "invalid_client"},
+	},
+	deputy.PartOrganizationUser: {
+		"deleted": {func(s *stage) {
+			s.write("", func(ctx context.Context, tx deputy.Tx) error {
+				return tx.OrganizationUsers().Delete(ctx, deputy.Scope{Organization: s.user.OrganizationID}, s.user.ID)
+			})
+		}, 404, "not found"},
+		"disabled": {func(s *stage) {
+			s.write("", func(ctx context.Context, tx deputy.Tx) error {
+				_, err := tx.OrganizationUsers().Update(ctx, deputy.Scope{Organization: s.user.OrganizationID}, s.user.ID, func(u *deputy.OrganizationUser) error {
+					u.Status = deputy.UserDisabled
+					return nil
+				})
+				return err
+			})
+		}, 403, "denied"},
+	},
+	deputy.PartInvitation: {
+		"deleted": {func(s *stage) {
+			s.write("", func(ctx context.Context, tx deputy.Tx) error {
+				return tx.Invitations().Delete(ctx, deputy.Scope{Organization: s.invitation.OrganizationID}, s.invitation.ID)
+			})
+		}, 404, "not found"},
+		"accepted":      {invite(func(i *deputy.Invitation) { i.Status = deputy.InvitationAccepted }), 409, "conflict"},
+		"expired":       {invite(func(i *deputy.Invitation) { i.Status = deputy.InvitationExpired }), 409, "conflict"},
+		"revoked":       {invite(func(i *deputy.Invitation) { i.Status = deputy.InvitationRevoked }), 409, "conflict"},
+		"past its time": {invite(func(i *deputy.Invitation) { i.ExpiresAt = noon }), 409, "conflict"},
 	},
 	deputy.PartZone: {
 		"deleted": {func(s *stage) {

@@ -42,10 +42,11 @@ type Server struct {
 	listener  net.Listener
 	addresses deputy.Addresses
 	*data
-	pool  *keys.Pool
-	mails mail.Transport
-	oauth *oauth.Server
-	api   http.Handler
+	pool    *keys.Pool
+	mails   mail.Transport
+	fetcher *upstream.Fetcher
+	oauth   *oauth.Server
+	api     http.Handler
 }
 
 // Open reads the settings, takes the listen address, opens the database and
@@ -95,7 +96,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	})
 	s.api, err = api.New(api.Config{
 		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
-		Authenticate: s.oauth.Authenticate, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log,
+		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

@@ -72,6 +72,16 @@ var zoneMembers = declare(table[deputy.ZoneMember]{
 	stamp:   func(m *deputy.ZoneMember) (*int64, *time.Time) { return &m.Revision, &m.UpdatedAt },
 })
 
+// zoneRoles reads the roles that an organization user has in zones.
+func zoneRoles(ctx context.Context, q querier, organization deputy.OrganizationID, user deputy.ID) (map[deputy.ZoneID]deputy.ZoneRole, error) {
+	members, err := zoneMembers.many(ctx, q, "organization_id = $1 AND organization_user_id = $2", string(organization), string(user))
+	roles := make(map[deputy.ZoneID]deputy.ZoneRole, len(members))
+	for _, m := range members {
+		roles[m.ZoneID] = m.Role
+	}
+	return roles, err
+}
+
 var invitations = declare(table[deputy.Invitation]{
 	name: "invitations", noun: "invitation", scope: owned,
 	fields: func(i *deputy.Invitation) []field {

@@ -146,6 +146,14 @@ func (s *Store) Memberships(ctx context.Context, field, value string) (users []*
 	return users, s.fault(err)
 }
 
+func (s *Store) ZoneRoles(ctx context.Context, organization deputy.OrganizationID, user deputy.ID) (roles map[deputy.ZoneID]deputy.ZoneRole, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		roles, err = zoneRoles(ctx, q, organization, user)
+		return err
+	})
+	return roles, s.fault(err)
+}
+
 func (s *Store) Invitation(ctx context.Context, token deputy.SecretHash) (i *deputy.Invitation, o *deputy.Organization, err error) {
 	err = s.readers.consistent(ctx, func(q querier) (err error) {
 		i, o, err = invitation(ctx, q, token)

@@ -114,6 +114,8 @@ func related(w *world) {
 	}
 	zones.Where[0].Values = []string{"nobody"}
 	w.same(0, len(sure(w.Zones().List(w.ctx, w.owned(), zones)).Items))
+	w.same(map[deputy.ZoneID]deputy.ZoneRole{w.zone.ID: deputy.ZoneViewer}, sure(w.ZoneRoles(w.ctx, w.org.ID, u.ID)))
+	w.same(0, len(sure(w.ZoneRoles(w.ctx, other.ID, u.ID))))
 	w.must(w.write(func(t deputy.Tx) error {
 		_, err := t.OrganizationUsers().Update(w.ctx, w.owned(), u.ID, func(u *deputy.OrganizationUser) error { u.Status = deputy.UserDisabled; return nil })
 		return err
