@@ -464,12 +464,12 @@ var errIdentity = refuse(codeAccessDenied, "An account cannot be made from what 
 // federated returns the person with the issuer and subject, who is made if
 // there is none: whoever the provider lets in is let in.
 func (s *Server) federated(ctx context.Context, v *visitor, to *relay, c *providerClaims) (*deputy.User, error) {
-	user, err := s.store.Users().Find(ctx, v.in(), "account", deputy.Identity(to.issuer, c.Subject))
-	if err == nil {
-		return user, s.refreshEmail(ctx, v, user, c)
-	}
-	if unlessAbsent(err) != nil {
+	user, err := s.byAccount(ctx, v, to.issuer, c.Subject)
+	if err != nil {
 		return nil, err
+	}
+	if user != nil {
+		return user, s.refreshEmail(ctx, v, user, c)
 	}
 	user, key, err := s.newUser(ctx, v.snap, deputy.Time(s.now()))
 	if err != nil {
@@ -494,10 +494,21 @@ func (s *Server) federated(ctx context.Context, v *visitor, to *relay, c *provid
 		return user, err
 	}
 	// Somebody has the identifier, or the same person came twice at once.
-	if same, err := s.store.Users().Find(ctx, v.in(), "account", deputy.Identity(to.issuer, c.Subject)); err == nil {
+	if same, err := s.byAccount(ctx, v, to.issuer, c.Subject); err == nil && same != nil {
 		return same, nil
 	}
 	return nil, errors.Join(errIdentity, err)
+}
+
+// byAccount returns the person who is the subject to the issuer, or nil.
+func (s *Server) byAccount(ctx context.Context, v *visitor, issuer, subject string) (*deputy.User, error) {
+	page, err := s.store.Users().List(ctx, v.in(), deputy.Query{Limit: 1, Where: []deputy.Filter{
+		{Fields: []string{"issuer"}, Values: []string{issuer}}, {Fields: []string{"subject"}, Values: []string{subject}},
+	}})
+	if err != nil || len(page.Items) == 0 {
+		return nil, err
+	}
+	return page.Items[0], nil
 }
 
 // text returns a claim that is a text, else the empty one.
