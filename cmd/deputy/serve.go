@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"runtime/debug"
 
 	"deputy/internal/server"
 
@@ -22,10 +21,7 @@ func newServe() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		// Memory that waits to be collected costs more than collecting it sooner.
-		if os.Getenv("GOGC") == "" {
-			debug.SetGCPercent(60)
-		}
+		paceCollector()
 		s, err := server.Open(c.Context(), cfg, os.Stderr)
 		if err != nil {
 			return err

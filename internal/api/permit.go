@@ -105,6 +105,20 @@ var rights = map[string]roles{
 	"policy_set_versions:activate": zoneWriters,
 	"policy_set_versions:archive":  zoneWriters,
 
+	"policy_schemas:list":   zoneReaders,
+	"policy_schemas:read":   zoneReaders,
+	"policy_schemas:update": zoneWriters,
+
+	"policy_drafts:read":    zoneReaders,
+	"policy_drafts:save":    zoneWriters,
+	"policy_drafts:delete":  zoneWriters,
+	"policy_drafts:publish": zoneWriters,
+
+	"policy_set_drafts:read":    zoneReaders,
+	"policy_set_drafts:save":    zoneWriters,
+	"policy_set_drafts:delete":  zoneWriters,
+	"policy_set_drafts:publish": zoneWriters,
+
 	"audit_events:list": zoneReaders,
 	"audit_events:read": zoneReaders,
 }

@@ -46,9 +46,10 @@ func (a *Actor) users(visit func(*Actor)) {
 	}
 }
 
-// NewRecord returns the event as the log keeps it. When the event involves a
-// person (UserKey), their address, program and identifiers are sealed.
-func NewRecord(ctx context.Context, e *Event, s Sealing) (*Record, error) {
+// Take makes r the event as the log keeps it, in the memory of r.Bytes as far
+// as that is enough. When the event involves a person (UserKey), their address,
+// program and identifiers are sealed.
+func (r *Record) Take(ctx context.Context, e *Event, s Sealing) error {
 	var sealed []byte
 	if e.UserKey != "" {
 		p := personal{IP: e.IP, UserAgent: e.UserAgent}
@@ -61,18 +62,19 @@ func NewRecord(ctx context.Context, e *Event, s Sealing) (*Record, error) {
 		})
 		plain, err := json.Marshal(p)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if sealed, err = s.SealPersonal(ctx, e.UserKey, e.ID, plain); err != nil {
-			return nil, fmt.Errorf("sealing the personal fields of an event: %w", err)
+			return fmt.Errorf("sealing the personal fields of an event: %w", err)
 		}
 		e = &hidden
 	}
-	b := e.append(make([]byte, 0, 1024), sealed)
-	return &Record{
+	b := e.append(r.Bytes[:0], sealed)
+	*r = Record{
 		ID: e.ID, OrganizationID: e.OrganizationID, ZoneID: e.ZoneID, RequestID: e.RequestID,
 		Bytes: b, Leaf: LeafHash(b),
-	}, nil
+	}
+	return nil
 }
 
 func (a Actor) clone() Actor {

@@ -70,8 +70,8 @@ var (
 // Uses returns every use with the parts it rests on.
 func Uses() map[Use][]Part { return needs }
 
-// Standing is what one use of access rests on. A nil member does not exist, or
-// no longer.
+// Standing is what one use of access rests on. A nil or empty member does not
+// exist, or no longer. Of what can only exist or not, the id is enough.
 type Standing struct {
 	Organization      *Organization
 	ServiceAccount    *ServiceAccount
@@ -81,11 +81,11 @@ type Standing struct {
 	Zone              *Zone
 	Key               *SigningKey // nil is fine where the credential is not signed: see Unsigned
 	Unsigned          bool        // the credential is handed out, not signed
-	Application       *Application
-	Credential        *Credential
+	Application       ApplicationID
+	Credential        CredentialID
 	Resource          *Resource
 	Provider          *Provider
-	Subject           *Application
+	Subject           ApplicationID
 	User              *User
 	// Sessions is the session and its parents, innermost first. The last has no
 	// parent; a missing parent is a nil element.
@@ -167,15 +167,15 @@ func (s *Standing) state(part Part, now time.Time) string {
 		}
 		return ""
 	case PartApplication:
-		return exists(s.Application != nil)
+		return exists(s.Application != "")
 	case PartCredential:
-		return exists(s.Credential != nil)
+		return exists(s.Credential != "")
 	case PartResource:
 		return exists(s.Resource != nil)
 	case PartProvider:
 		return exists(s.Provider != nil)
 	case PartSubject:
-		return exists(s.Subject != nil)
+		return exists(s.Subject != "")
 	case PartUser:
 		if s.User != nil && s.User.Status != UserActive {
 			return "disabled"

@@ -87,8 +87,10 @@ func (s *Server) assess(ctx context.Context, l *login) (*assessment, error) {
 	if a.client == nil || l.Request.RedirectURI != "" && !matchRedirect(a.client.redirectURIs, l.Request.RedirectURI) {
 		return nil, errClientGone
 	}
-	a.standing.Application, a.standing.Credential = a.client.application, a.client.credential
-	a.grounds.application(a.client.application)
+	if by := a.client; by.application != nil {
+		a.standing.Application, a.standing.Credential = by.application.ID, by.credential.ID
+	}
+	a.grounds.application(a.standing.Application)
 	if err := s.permit(ctx, l, a); err != nil {
 		return nil, err
 	}
@@ -125,7 +127,7 @@ func (s *Server) permit(ctx context.Context, l *login, a *assessment) error {
 		return err
 	}
 	if a.owner != nil {
-		a.grounds.application(a.owner.Application)
+		a.grounds.application(a.owner.Application.ID)
 	}
 	return s.permitFurther(ctx, l, a)
 }

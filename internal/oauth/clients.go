@@ -2,7 +2,9 @@ package oauth
 
 import (
 	"context"
+	"crypto/sha256"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
@@ -12,30 +14,33 @@ import (
 	"deputy/internal/policy"
 )
 
-// client is an application as one of its credentials shows it. It never
+// client is an application as one of its credentials shows it: what decisions
+// need of the two, and no more, because very many are in memory and the
+// collector walks through them. Whoever needs the rest reads it. It never
 // changes, but for the note of its last session write.
 type client struct {
 	revision    int64
-	credential  *deputy.Credential // nil where only the application is known
-	application *deputy.Application
-	principal   *policy.Application
-	edges       int          // dependencies
+	id          string              // client_id; empty, as is all of the credential, where only the application is known
+	credential  deputy.CredentialID // that proves it
+	secret      [sha256.Size]byte   // the hash of it, of a password credential
+	application policy.Application
+	consent     deputy.Consent
 	touched     atomic.Int64 // when its session was last written, in Unix seconds
 }
 
-func newClient(c *deputy.Client, signIn deputy.ResourceID) *client {
-	a, by := c.Application, c.Credential
-	a.OrganizationID, a.ZoneID, a.Owner, a.Consent = shared(a.OrganizationID), shared(a.ZoneID), shared(a.Owner), shared(a.Consent)
-	by.OrganizationID, by.ZoneID, by.ApplicationID, by.Type = a.OrganizationID, a.ZoneID, a.ID, shared(by.Type)
-	return &client{
-		revision: c.Revision, credential: c.Credential, application: c.Application,
-		principal: newPrincipal(c.Application, c.Credential.Type, c.Dependencies, signIn), edges: len(c.Dependencies),
+// newClient returns the client that was read. Its texts lie in one piece of
+// memory, instead of each in one that a row was read into.
+func newClient(read *deputy.Client, signIn deputy.ResourceID) *client {
+	by := read.Credential
+	c := &client{consent: shared(read.Application.Consent), application: *newPrincipal(read.Application, by.Type, read.Dependencies, signIn)}
+	c.revision, c.credential, c.id = read.Revision, by.ID, by.Identifier
+	if by.Type == deputy.TokenCredential {
+		c.id = string(by.ID)
 	}
+	copy(c.secret[:], by.SecretHash)
+	pack(&c.id, (*string)(&c.credential), (*string)(&c.application.ID), &c.application.Identifier, &c.application.Name)
+	return c
 }
-
-// shared returns s in memory that all cached clients share, for what many of
-// them have in common.
-func shared[S ~string](s S) S { return unique.Make(s).Value() }
 
 // newPrincipal returns an application as policies see it. Beside what it was
 // made to depend on, every application depends on the zone's sign-in resource:
@@ -51,16 +56,37 @@ func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deput
 	}
 	return policy.NewApplication(policy.ApplicationFacts{
 		ID: a.ID, Identifier: a.Identifier, Name: a.Name, RegistrationMethod: "managed",
-		CredentialType: string(by), Dependencies: dependencies, Traits: a.Traits,
+		CredentialType: shared(by), Dependencies: dependencies, Traits: a.Traits,
 	})
 }
 
-// clientID returns the client_id of the credential's tokens.
-func (c *client) clientID() string {
-	if c.credential.Type == deputy.TokenCredential {
-		return string(c.credential.ID)
+// shared returns s in memory that all cached clients share, for what many of
+// them have in common.
+func shared[S ~string](s S) S { return unique.Make(s).Value() }
+
+// pack moves texts into one piece of memory.
+func pack(texts ...*string) {
+	size := 0
+	for _, t := range texts {
+		size += len(*t)
 	}
-	return c.credential.Identifier
+	var all strings.Builder
+	all.Grow(size)
+	for _, t := range texts {
+		all.WriteString(*t)
+	}
+	rest := all.String()
+	for _, t := range texts {
+		*t, rest = rest[:len(*t)], rest[len(*t):]
+	}
+}
+
+// key returns what the client is cached under.
+func (c *client) key(zone uint64) clientKey {
+	if c.id == "" {
+		return clientKey{zone: zone, id: c.application.Identifier, application: true}
+	}
+	return clientKey{zone: zone, id: c.id}
 }
 
 // clientKey names a client in the cache. The serial belongs to one holding of a
@@ -73,7 +99,7 @@ type clientKey struct {
 }
 
 // generationSize is how many clients are cached before one that was not used
-// is forgotten. At most twice as many are in memory, about a kilobyte each.
+// is forgotten. At most twice as many are in memory, some 800 bytes each.
 const generationSize = 12_288
 
 // clients caches clients of all zones, so that a zone with a million of them
@@ -99,7 +125,7 @@ type clients struct {
 type generation struct {
 	entries sync.Map // of *client by clientKey
 	// byApplication finds what a change of an application voids.
-	byApplication map[applicationKey][]clientKey
+	byApplication map[applicationKey][]*client
 	weight        int
 }
 
@@ -116,7 +142,7 @@ func newClients() *clients {
 }
 
 func newGeneration() *generation {
-	return &generation{byApplication: make(map[applicationKey][]clientKey)}
+	return &generation{byApplication: make(map[applicationKey][]*client)}
 }
 
 // get returns a cached client, or nil.
@@ -132,33 +158,35 @@ func (c *clients) get(key clientKey) *client {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if again, ok := c.old.Load().entries.Load(key); ok && again == found {
-		c.insert(key, kept) // still valid: a change would have removed it
+		c.insert(key.zone, kept) // still valid: a change would have removed it
 	}
 	return kept
 }
 
 // put caches a client. The caller holds its zone's lock and has seen that the
 // client was read at the zone's current revision.
-func (c *clients) put(key clientKey, entry *client) {
+func (c *clients) put(zone uint64, entry *client) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.insert(key, entry)
+	c.insert(zone, entry)
 }
 
 // insert puts an entry into the young generation; c.mu is held.
-func (c *clients) insert(key clientKey, entry *client) {
+func (c *clients) insert(zone uint64, entry *client) {
 	g := c.young.Load()
 	if g.weight >= generationSize {
 		c.old.Store(g)
 		g = newGeneration()
 		c.young.Store(g)
 	}
-	if was, replaced := g.entries.Swap(key, entry); replaced && was.(*client).application.ID == entry.application.ID {
-		return
+	was, replaced := g.entries.Swap(entry.key(zone), entry)
+	owner := applicationKey{zone, entry.application.ID}
+	if replaced {
+		g.byApplication[owner] = slices.DeleteFunc(g.byApplication[owner], func(c *client) bool { return c == was })
+	} else {
+		g.weight += 1 + len(entry.application.Dependencies)/8
 	}
-	g.weight += 1 + entry.edges/8
-	owner := applicationKey{key.zone, entry.application.ID}
-	g.byApplication[owner] = append(g.byApplication[owner], key)
+	g.byApplication[owner] = append(g.byApplication[owner], entry)
 }
 
 // apply removes what a delta voids. The caller holds the zone's lock.
@@ -184,8 +212,8 @@ func (c *clients) apply(z *zone, d *deputy.ZoneDelta) {
 }
 
 func (g *generation) remove(owner applicationKey) {
-	for _, key := range g.byApplication[owner] {
-		g.entries.Delete(key)
+	for _, c := range g.byApplication[owner] {
+		g.entries.Delete(c.key(owner.zone))
 	}
 	delete(g.byApplication, owner)
 }
@@ -205,7 +233,6 @@ func (s *Server) readClient(ctx context.Context, z *zone, id string) (*client, e
 	if len(id) > deputy.MaxIdentifier*utf8.UTFMax {
 		return nil, nil
 	}
-	key := clientKey{zone: z.serial, id: id}
 	read, err := s.store.Client(ctx, z.id, id)
 	if deputy.KindOf(err) == deputy.NotFound {
 		return nil, nil
@@ -214,17 +241,17 @@ func (s *Server) readClient(ctx context.Context, z *zone, id string) (*client, e
 		return nil, err
 	}
 	c := newClient(read, z.current.Load().signIn())
-	s.keep(z, key, c)
+	s.keep(z, c)
 	return c, nil
 }
 
 // keep caches a client that was just read, unless the snapshot has left it
 // behind.
-func (s *Server) keep(z *zone, key clientKey, c *client) {
+func (s *Server) keep(z *zone, c *client) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	if c.revision >= z.current.Load().revision {
-		s.clients.put(key, c)
+		s.clients.put(z.serial, c)
 	}
 }
 
@@ -263,9 +290,7 @@ func (s *Server) application(ctx context.Context, z *zone, snap *snapshot, ident
 	for i, d := range edges.Items {
 		list[i] = *d
 	}
-	c := &client{
-		revision: delta.Revision, application: a, principal: newPrincipal(a, "", list, snap.signIn()), edges: len(list),
-	}
-	s.keep(z, key, c)
+	c := &client{revision: delta.Revision, consent: a.Consent, application: *newPrincipal(a, "", list, snap.signIn())}
+	s.keep(z, c)
 	return c, nil
 }

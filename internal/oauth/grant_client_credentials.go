@@ -15,7 +15,7 @@ var clientCredentialsGrant = grant{
 		i.use = deputy.UseClientCredentials
 		i.wanted = i.form.resource
 		i.claims.subject, i.claims.profile = i.client.application.Identifier, profileApplication
-		i.question.Legs = []policy.Leg{{Principal: i.client.principal}}
+		i.question.Legs = []policy.Leg{{Principal: &i.client.application}}
 		return nil
 	},
 }
@@ -24,11 +24,11 @@ var clientCredentialsGrant = grant{
 // when and until when.
 func (i *issuance) touch(tx deputy.Tx) {
 	now := i.from.at
-	app, credential := i.client.application, i.client.credential
+	app, credential := &i.client.application, i.client.credential
 	session := &deputy.Session{
-		ID: deputy.SessionID(deputy.NewID(now)), OrganizationID: app.OrganizationID, ZoneID: i.zone.id,
+		ID: deputy.SessionID(deputy.NewID(now)), OrganizationID: i.snap.zone.OrganizationID, ZoneID: i.zone.id,
 		Type: deputy.ApplicationSession, Status: deputy.Active,
-		ApplicationID: &app.ID, CredentialID: &credential.ID, Name: app.Name,
+		ApplicationID: &app.ID, CredentialID: &credential, Name: app.Name,
 		Issuer: i.snap.issuer, Subject: app.Identifier,
 		AuthenticatedAt: now, ExpiresAt: now.Add(i.target.lifetime()), CreatedAt: now, UpdatedAt: now,
 	}

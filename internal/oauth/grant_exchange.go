@@ -35,14 +35,14 @@ func presentExchange(s *Server, ctx context.Context, i *issuance) error {
 	sub := i.subject
 	i.event.Actor.IdentityChain = sub.identities(i.event.Actor)
 	i.claims.subject, i.claims.profile, i.claims.session = v.Subject, v.Profile, v.Session
-	i.claims.act = &actor{Subject: i.client.application.Identifier, ClientID: i.client.clientID(), Previous: v.Act}
+	i.claims.act = &actor{Subject: i.client.application.Identifier, ClientID: i.client.id, Previous: v.Act}
 	if i.claims.act.depth() > maxActors {
 		return refuse(codeInvalidGrant, "The token has passed through more than %d actors.", maxActors)
 	}
 	if sub.principal != nil {
 		i.question.Legs = []policy.Leg{
 			{Principal: sub.principal, OnBehalf: sub.user != nil},
-			{Principal: i.client.principal, OnBehalf: true},
+			{Principal: &i.client.application, OnBehalf: true},
 		}
 	}
 	i.question.SubjectClaims = v.policy
@@ -161,11 +161,11 @@ type consents interface {
 
 // checkConsent refuses unless the person has agreed, or need not.
 func (i *issuance) checkConsent(ctx context.Context, in consents) error {
-	user, app := i.standing.User, i.client.application
-	if user == nil || app.Consent == deputy.ImplicitConsent {
+	user := i.standing.User
+	if user == nil || i.client.consent == deputy.ImplicitConsent {
 		return nil
 	}
-	given, err := in.Consent(ctx, i.zone.id, user.ID, app.ID, i.target.ID)
+	given, err := in.Consent(ctx, i.zone.id, user.ID, i.client.application.ID, i.target.ID)
 	if deputy.KindOf(err) == deputy.NotFound {
 		return errConsent
 	}

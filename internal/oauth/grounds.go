@@ -32,14 +32,14 @@ func (g *grounds) rely(kind deputy.ChangeKind, id string) bool {
 	return true
 }
 
-// application notes that the decision rests on an application, or if it is nil
-// on there being none.
-func (g *grounds) application(a *deputy.Application) {
-	if a == nil {
+// application notes that the decision rests on an application, or if it is
+// empty on there being none.
+func (g *grounds) application(id deputy.ApplicationID) {
+	if id == "" {
 		g.anyApplication = true
 		return
 	}
-	g.applications = append(g.applications, string(a.ID))
+	g.applications = append(g.applications, string(id))
 }
 
 // resource notes that the decision rests on what an identifier names.

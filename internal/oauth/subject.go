@@ -105,7 +105,7 @@ func isJWS(s string) bool {
 type subject struct {
 	*verified
 	from        *resource // to which the token was addressed; nil if it is gone
-	application *deputy.Application
+	application *policy.Application
 	principal   policy.Principal
 	user        *deputy.User
 	sessions    []*deputy.Session
@@ -189,8 +189,8 @@ func (s *Server) presentApplication(ctx context.Context, i *issuance) error {
 	if holder.application.Identifier != sub.Subject {
 		return nil // renamed since, and another may have the name now
 	}
-	sub.application, sub.principal = holder.application, holder.principal
-	i.standing.Subject = holder.application
+	sub.application, sub.principal = &holder.application, &holder.application
+	i.standing.Subject = holder.application.ID
 	return nil
 }
 
@@ -199,9 +199,9 @@ func (i *issuance) relyOn(c *client, err error) (*client, error) {
 	switch {
 	case err != nil:
 	case c == nil:
-		i.grounds.application(nil)
+		i.grounds.application("")
 	default:
-		i.grounds.application(c.application)
+		i.grounds.application(c.application.ID)
 	}
 	return c, err
 }

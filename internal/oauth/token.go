@@ -158,7 +158,7 @@ func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claiman
 			return nil, err
 		case claimed.proven && c.proves(who.secret):
 			return c, nil
-		case !claimed.proven && c != nil && !c.credential.Confidential():
+		case !claimed.proven && c != nil && c.application.CredentialType == deputy.PublicCredential:
 			return nil, refuse(codeUnauthorizedClient, "A public client may not use this grant.")
 		}
 	}
@@ -168,12 +168,12 @@ func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claiman
 // proves reports whether the secret is the client's. No client, which is nil,
 // has one, and takes as long to find out.
 func (c *client) proves(secret deputy.Secret) bool {
-	known := c != nil && c.credential.Type == deputy.PasswordCredential
-	hash := deputy.SecretHash(nobody[:])
+	known := c != nil && c.application.CredentialType == deputy.PasswordCredential
+	hash := &nobody
 	if known {
-		hash = c.credential.SecretHash
+		hash = &c.secret
 	}
-	return hash.Match(secret) && known
+	return deputy.SecretHash(hash[:]).Match(secret) && known
 }
 
 // nobody is the hash that the secrets of unknown clients are compared with. It
@@ -183,21 +183,21 @@ var nobody [32]byte
 // begin takes up an authenticated client's request.
 func (i *issuance) begin(c *client) {
 	i.client = c
-	a := c.application
+	a := &c.application
 	i.event = deputy.Event{
 		ID: i.from.id, Time: i.from.at, Type: eventIssue,
 		OrganizationID: i.snap.zone.OrganizationID, ZoneID: i.zone.id,
 		RequestID: i.from.requestID, IP: i.from.address, UserAgent: i.from.userAgent,
 		Actor:    deputy.Actor{Type: "application", ID: string(a.ID), Identifier: a.Identifier},
-		ClientID: c.clientID(), CredentialID: c.credential.ID,
+		ClientID: c.id, CredentialID: c.credential,
 		GrantType: clip(i.form.grantType),
 		Basis:     &deputy.Basis{Zone: i.zone.id, Revision: i.snap.revision, Relies: i.grounds.rely},
 	}
-	i.grounds.application(a)
+	i.grounds.application(a.ID)
 	i.claims = claims{
-		issuer: i.snap.issuer, clientID: c.clientID(), application: a.Identifier,
+		issuer: i.snap.issuer, clientID: c.id, application: a.Identifier,
 	}
-	i.standing = deputy.Standing{Zone: i.snap.zone, Application: a, Credential: c.credential}
+	i.standing = deputy.Standing{Zone: i.snap.zone, Application: a.ID, Credential: c.credential}
 	i.question.Narrowable = true
 }
 

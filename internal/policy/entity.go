@@ -67,29 +67,21 @@ type ApplicationFacts struct {
 	ID                 deputy.ApplicationID
 	Identifier         string
 	Name               string
-	RegistrationMethod string // "managed" or "dcr"
-	CredentialType     string // of the credential used: "token", "password", "public-key", "url", "public"
+	RegistrationMethod string                // "managed" or "dcr"
+	CredentialType     deputy.CredentialType // of the credential used
 	Dependencies       []Dependency
 	Traits             []string
 }
 
-// Application is a principal built from its facts once, for any number of
-// decisions of any set. It is immutable and safe for concurrent use.
-type Application struct {
-	facts ApplicationFacts
-	uid   types.EntityUID
-	slot  uint64 // in recent
-}
+// Application is a principal, for any number of decisions of any set. Its
+// entity is drawn when a decision asks for it, so that the many that callers
+// keep are small. Once it is asked for its facts must not change; it is safe for
+// concurrent use.
+type Application struct{ ApplicationFacts }
 
 // NewApplication builds an application. It keeps the slices of facts, which
 // must not change afterwards.
-func NewApplication(facts ApplicationFacts) *Application {
-	return &Application{
-		facts: facts,
-		uid:   types.NewEntityUID(applicationType, types.String(facts.ID)),
-		slot:  maphash.String(recentSeed, string(facts.ID)) % uint64(len(recent)),
-	}
-}
+func NewApplication(facts ApplicationFacts) *Application { return &Application{facts} }
 
 // drawing is an application as an entity, in one shape and while accessing one
 // resource.
@@ -112,12 +104,12 @@ var (
 // which may be nil.
 func (a *Application) entity(s shape, accessing *Resource) *types.Entity {
 	var id deputy.ResourceID // empty unless it switches a dependency on
-	if accessing != nil && slices.ContainsFunc(a.facts.Dependencies, func(d Dependency) bool {
+	if accessing != nil && slices.ContainsFunc(a.Dependencies, func(d Dependency) bool {
 		return slices.Contains(d.WhenAccessing, accessing.facts.ID)
 	}) {
 		id = accessing.facts.ID
 	}
-	slot := &recent[a.slot]
+	slot := &recent[maphash.String(recentSeed, string(a.ID))%uint64(len(recent))]
 	if d := slot.Load(); d != nil && d.of == a && d.shape == s && d.accessing == id {
 		return &d.entity
 	}
@@ -128,26 +120,26 @@ func (a *Application) entity(s shape, accessing *Resource) *types.Entity {
 
 func (a *Application) draw(s shape, accessing deputy.ResourceID) types.Entity {
 	var dependencies []types.Value
-	for _, d := range a.facts.Dependencies {
+	for _, d := range a.Dependencies {
 		if len(d.WhenAccessing) == 0 || slices.Contains(d.WhenAccessing, accessing) {
 			dependencies = append(dependencies, types.NewEntityUID(resourceType, types.String(d.ResourceID)))
 		}
 	}
 	attributes := types.RecordMap{
 		"dependencies": types.NewSet(dependencies...),
-		"traits":       stringSet(a.facts.Traits),
+		"traits":       stringSet(a.Traits),
 	}
-	method, credential := types.String(a.facts.RegistrationMethod), types.String(a.facts.CredentialType)
+	method, credential := types.String(a.RegistrationMethod), types.String(a.CredentialType)
 	if s == plainShape {
 		attributes["registration_method"] = method
 		attributes["credential_type"] = credential
 	} else {
-		attributes["identifier"] = types.String(a.facts.Identifier)
-		attributes["name"] = types.String(a.facts.Name)
+		attributes["identifier"] = types.String(a.Identifier)
+		attributes["name"] = types.String(a.Name)
 		attributes["registration_method"] = constant(registrationMethodType, method)
 		attributes["credential_type"] = constant(credentialTypeType, credential)
 	}
-	return types.Entity{UID: a.uid, Attributes: types.NewRecord(attributes)}
+	return types.Entity{UID: types.NewEntityUID(applicationType, types.String(a.ID)), Attributes: types.NewRecord(attributes)}
 }
 
 // constants are the values of the enumerations, one each for all entities.

@@ -132,7 +132,7 @@ func (o *Outcome) Message() string {
 	}
 	for i, leg := range o.Legs {
 		if a, ok := o.request.Legs[i].Principal.(*Application); ok && !leg.Allowed {
-			return fmt.Sprintf("Application %q is not allowed to access %q.", a.facts.Name, resource)
+			return fmt.Sprintf("Application %q is not allowed to access %q.", a.Name, resource)
 		}
 	}
 	return fmt.Sprintf("The user is not allowed to access %q.", resource)

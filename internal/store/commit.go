@@ -20,11 +20,39 @@ import (
 type member struct {
 	ctx    context.Context
 	event  *deputy.Event // nil for the store's own work
-	record *deputy.Record
+	record deputy.Record
 	apply  func(*tx) error
 	state  atomic.Int32
 	err    error
-	done   chan struct{}
+	done   chan struct{} // receives one value at the end
+}
+
+// members holds members that have come to their end, because each has a
+// kilobyte of memory that the next one needs as well. What was abandoned may
+// still lie in the queue and never comes back.
+var members = sync.Pool{New: func() any {
+	return &member{record: deputy.Record{Bytes: make([]byte, 0, 1024)}, done: make(chan struct{}, 1)}
+}}
+
+// maxRecord bounds the memory that a member takes along to its next use.
+const maxRecord = 4096
+
+// newMember returns a member with nothing in it.
+func newMember(ctx context.Context) *member {
+	m := members.Get().(*member)
+	m.ctx = ctx
+	return m
+}
+
+// end returns how the member ended, and lets others have it.
+func (m *member) end() error {
+	err := m.err
+	if cap(m.record.Bytes) <= maxRecord {
+		m.ctx, m.event, m.apply, m.err = nil, nil, nil, nil
+		m.state.Store(waiting)
+		members.Put(m)
+	}
+	return err
 }
 
 // The states of a member. Who takes it out of waiting decides its fate: the
@@ -45,10 +73,15 @@ type writer struct {
 	mu     sync.RWMutex // held for reading while a member enters the queue
 	closed bool
 
-	link    *link // nil until connected
-	group   []*member
-	segment []byte // reused, as is packed
-	packed  []byte
+	link  *link // nil until connected
+	group []*member
+	tails tails
+
+	// Memory that is used again in each transaction.
+	segment  []byte
+	packed   []byte
+	pairs    []pair
+	appended []appended
 }
 
 // maxGroup is how many members share a transaction at most.
@@ -69,11 +102,11 @@ func (s *Store) Write(ctx context.Context, event *deputy.Event, apply func(deput
 	if _, ok := deputy.ID(event.ID).Time(); !ok {
 		return fmt.Errorf("an event cannot be called %q", event.ID)
 	}
-	record, err := deputy.NewRecord(ctx, event, s.sealing)
-	if err != nil {
+	m := newMember(ctx)
+	m.event = event
+	if err := m.record.Take(ctx, event, s.sealing); err != nil {
 		return err
 	}
-	m := &member{ctx: ctx, event: event, record: record}
 	if apply != nil {
 		m.apply = func(x *tx) error { return apply(x) }
 	}
@@ -82,27 +115,29 @@ func (s *Store) Write(ctx context.Context, event *deputy.Event, apply func(deput
 
 // work runs the store's own changes, which are no event, in a group.
 func (s *Store) work(ctx context.Context, apply func(*tx) error) error {
-	return s.fault(s.writer.do(&member{ctx: ctx, apply: apply}))
+	m := newMember(ctx)
+	m.apply = apply
+	return s.fault(s.writer.do(m))
 }
 
 // do puts a member into the queue and waits for its end. A caller who gives up
 // while the member waits takes it out; afterwards the end is near and awaited,
-// so that an error always means that nothing happened.
+// so that an error always means that nothing happened. Nobody may use the
+// member afterwards.
 func (w *writer) do(m *member) error {
-	m.done = make(chan struct{})
 	if err := w.enter(m); err != nil {
 		return err
 	}
 	select {
 	case <-m.done:
-		return m.err
+		return m.end()
 	case <-m.ctx.Done():
 	}
 	if m.state.CompareAndSwap(waiting, abandoned) {
 		return m.ctx.Err()
 	}
 	<-m.done
-	return m.err
+	return m.end()
 }
 
 func (w *writer) enter(m *member) error {
@@ -185,8 +220,8 @@ func (w *writer) settle() {
 		}
 	}
 	for i, m := range group {
-		close(m.done)
 		group[i] = nil
+		m.done <- struct{}{} // from here on it is the caller's
 	}
 }
 
@@ -214,6 +249,7 @@ func (w *writer) transact(group []*member) (err error) {
 	x := &tx{
 		store: w.s, ctx: ctx, link: w.link, now: w.s.now(), alone: len(group) == 1,
 		revisions: map[deputy.ZoneID]int64{}, locked: map[deputy.ZoneID]bool{},
+		bumped: map[deputy.ZoneID]int64{}, born: map[deputy.ZoneID]bool{},
 	}
 	good, err := w.turns(x, group)
 	if err == nil && len(good) > 0 {
@@ -359,6 +395,9 @@ func (w *writer) finish(x *tx, good []*member) error {
 	}
 	if _, err = w.link.exec(x.ctx, "COMMIT"); err != nil {
 		return w.doubtful(x, good, err)
+	}
+	for _, a := range w.appended {
+		w.tails.add(a.organization, a.pairs)
 	}
 	w.s.checkpoints.wrote(len(w.packed), x.statements)
 	return nil

@@ -99,6 +99,7 @@ func (s *Store) IndexEvents(ctx context.Context, limit int) (more bool, err erro
 		return false, s.fault(err)
 	}
 	last := pairs[len(pairs)-1].seq
+	slices.SortFunc(pairs, comparePairs) // not in the transaction, in which others wait
 	err = s.work(ctx, func(x *tx) error {
 		now, err := indexedUntil(x.ctx, x, organization, x.store.d.forUpdate)
 		if err != nil || now != indexed {
@@ -134,6 +135,9 @@ func (s *Store) behind(ctx context.Context) (organization deputy.OrganizationID,
 // pairsAfter returns the entries of up to limit events after a sequence
 // number, in the order of the log.
 func (s *Store) pairsAfter(ctx context.Context, organization deputy.OrganizationID, after int64, limit int) (pairs []pair, err error) {
+	if pairs := s.writer.tails.take(organization, after, limit); pairs != nil {
+		return pairs, nil
+	}
 	err = s.readers.consistent(ctx, func(q querier) error {
 		l := &eventLog{ctx: ctx, q: q, EventQuery: deputy.EventQuery{Organization: organization}}
 		return l.scan(after+1, after+int64(limit), true, func(e *entry) error {
@@ -144,9 +148,8 @@ func (s *Store) pairsAfter(ctx context.Context, organization deputy.Organization
 	return pairs, err
 }
 
-// putRun writes a run of the entries, which it sorts.
+// putRun writes a run of the entries, which are sorted.
 func putRun(x *tx, organization deputy.OrganizationID, level, run, last int64, pairs []pair) error {
-	pairs = slices.SortedFunc(slices.Values(pairs), comparePairs)
 	if _, err := x.exec(x.ctx, "INSERT INTO event_runs (organization_id, run, last_seq, level) VALUES ($1, $2, $3, $4)",
 		string(organization), run, last, level); err != nil {
 		return err
@@ -179,6 +182,7 @@ func (s *Store) mergeRuns(ctx context.Context, organization deputy.OrganizationI
 			return err
 		}
 		first, last := newest[len(newest)-1].first, newest[0].last
+		slices.SortFunc(pairs, comparePairs)
 		err = s.work(ctx, func(x *tx) error {
 			for _, r := range newest {
 				n, err := x.exec(x.ctx, "DELETE FROM event_runs WHERE organization_id = $1 AND run = $2 AND last_seq = $3",

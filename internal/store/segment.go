@@ -45,10 +45,17 @@ func hashRequest(id string) int64 {
 	return int64(h.Sum64())
 }
 
+// appended are the index entries of a segment.
+type appended struct {
+	organization deputy.OrganizationID
+	pairs        []pair
+}
+
 // appendEvents appends the members' events to the logs of their organizations,
 // in the order of their turns. The heads are locked in the order of the
 // organizations, and last of all.
 func (w *writer) appendEvents(x *tx, good []*member) error {
+	w.pairs, w.appended = w.pairs[:0], w.appended[:0]
 	with := slices.DeleteFunc(slices.Clone(good), func(m *member) bool { return m.event == nil })
 	slices.SortStableFunc(with, func(a, b *member) int {
 		return strings.Compare(string(a.event.OrganizationID), string(b.event.OrganizationID))
@@ -80,6 +87,11 @@ func (w *writer) appendSegment(x *tx, members []*member) error {
 	}
 	first := last - int64(len(members)) + 1
 	s := encodeSegment(w.segment[:0], members, committed)
+	begun := len(w.pairs)
+	for i, m := range members {
+		w.pairs = append(w.pairs, pair{hashRequest(m.event.RequestID), first + int64(i)})
+	}
+	w.appended = append(w.appended, appended{members[0].event.OrganizationID, w.pairs[begun:]})
 	w.segment = s.events
 	w.packed = s2.Encode(w.packed[:cap(w.packed)], s.events)
 	if s.drift > drift {
@@ -131,7 +143,7 @@ func encodeSegment(b []byte, members []*member, committed int64) segment {
 		b = appendText(b, string(zone))
 	}
 	for _, m := range members {
-		e, r := m.event, m.record
+		e, r := m.event, &m.record
 		b = appendText(b, string(e.ID))
 		b = binary.AppendUvarint(b, uint64(index[e.ZoneID]))
 		b = binary.BigEndian.AppendUint64(b, uint64(hashRequest(e.RequestID)))

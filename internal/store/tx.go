@@ -78,7 +78,8 @@ func (x *tx) consistent(_ context.Context, read func(querier) error) error { ret
 // begin starts a member's turn.
 func (x *tx) begin() {
 	x.marked, x.named = false, 0
-	x.bumped, x.born = map[deputy.ZoneID]int64{}, map[deputy.ZoneID]bool{}
+	clear(x.bumped)
+	clear(x.born)
 	x.mark = x.touches
 }
 

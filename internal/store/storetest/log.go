@@ -213,9 +213,11 @@ func requests(w *world) {
 		}
 	}
 	// More than a run at a time, so that some is indexed and some is not; eight
-	// runs, so that they are merged.
+	// runs, so that they are merged. A node knows what it appended itself; what
+	// others did it reads.
+	here, other := w.Store, w.node()
 	written := 0
-	write := func(n int) {
+	write := func(n int, by ...Store) {
 		events := make(chan *deputy.Event, n)
 		for i := range n {
 			e := w.event()
@@ -225,10 +227,11 @@ func requests(w *world) {
 		close(events)
 		written += n
 		var wait sync.WaitGroup
-		for range 64 {
+		for i := range 64 {
+			node := by[i%len(by)]
 			wait.Go(func() {
 				for e := range events {
-					if err := w.Write(w.ctx, e, nil); err != nil {
+					if err := node.Write(w.ctx, e, nil); err != nil {
 						w.Error(err)
 					}
 				}
@@ -236,15 +239,22 @@ func requests(w *world) {
 		}
 		wait.Wait()
 	}
-	write(1000)
+	write(1000, here)
 	if more := sure(w.IndexEvents(w.ctx, 1)); more {
 		w.Error("a short log needs no index")
 	}
 	find("r7", 1)
 	for round := 1; round <= 9; round++ {
-		write(4000)
+		by, indexer := []Store{here}, here
+		if round%3 == 0 {
+			by = []Store{here, other}
+		}
+		if round%4 == 0 {
+			indexer = other
+		}
+		write(4000, by...)
 		find("r7", 4*round+1)
-		for sure(w.IndexEvents(w.ctx, 4096)) {
+		for sure(indexer.IndexEvents(w.ctx, 4096)) {
 		}
 		find("r7", 4*round+1)
 	}
