@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"deputy/internal/deputy"
 	"deputy/internal/keys"
 	"deputy/internal/policy"
@@ -46,7 +44,7 @@ func (a *API) birth(ctx context.Context, c *call, z *deputy.Zone) (*birth, error
 	if err := b.addPolicies(z, c.at); err != nil {
 		return nil, err
 	}
-	return b, attest(b.setVersion, 1, signer, platformActor, c.at)
+	return b, attest(b.setVersion, 1, signer, platformActor, c.at, policy.Created)
 }
 
 // firstKeys makes the zone's signing keys and returns the one that attests.
@@ -110,7 +108,7 @@ func (b *birth) addPolicies(z *deputy.Zone, now time.Time) error {
 	}
 	b.set = &deputy.PolicySet{
 		ID: deputy.NewID(now), ZoneID: z.ID, Owner: deputy.Platform, Name: policy.DefaultSetName,
-		TargetType: zoneTarget, TargetID: string(z.ID), CreatedBy: platformActor, CreatedAt: now, UpdatedAt: now,
+		TargetType: deputy.ZoneTarget, TargetID: string(z.ID), CreatedBy: platformActor, CreatedAt: now, UpdatedAt: now,
 	}
 	b.setVersion = &deputy.PolicySetVersion{
 		ID: deputy.NewID(now), ZoneID: z.ID, PolicySetID: b.set.ID, Owner: deputy.Platform,
@@ -196,37 +194,6 @@ func insertAll[D any](ctx context.Context, into deputy.Inserts[D], all []*D) err
 		if err := into.Insert(ctx, d); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// hashManifest sets the hash of a set version's manifest.
-func hashManifest(v *deputy.PolicySetVersion) error {
-	entries := make([]policy.Entry, 0, len(v.Manifest))
-	for _, e := range v.Manifest {
-		entries = append(entries, policy.Entry{PolicyID: e.PolicyID, VersionID: e.PolicyVersionID, SHA: e.SHA})
-	}
-	var err error
-	v.ManifestSHA, err = policy.ManifestSHA(entries)
-	return err
-}
-
-// attest signs what a set version, as number n of its set, says. The version
-// is inserted only if it gets that number.
-func attest(v *deputy.PolicySetVersion, n int, signer *keys.Signer, by string, now time.Time) error {
-	payload, err := policy.Statement{
-		ZoneID: v.ZoneID, PolicySetID: v.PolicySetID, PolicySetVersion: n, ManifestSHA: v.ManifestSHA,
-		KeyID: signer.KeyID(), AttestedAt: now, AttestedBy: by, Status: policy.Created,
-	}.Payload()
-	if err != nil {
-		return err
-	}
-	signed, err := signer.SignFlattened(payload)
-	if err != nil {
-		return fmt.Errorf("attesting a policy set version: %w", err)
-	}
-	if v.Attestation, err = json.Marshal(signed); err != nil {
-		return fmt.Errorf("encoding an attestation: %w", err)
 	}
 	return nil
 }

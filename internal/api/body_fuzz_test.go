@@ -106,6 +106,9 @@ func (e *estate) lastEvent() deputy.EventID {
 // undo removes what a body made, where it can be removed.
 func (e *estate) undo(op described, id string) {
 	e.t.Helper()
+	if draft, published := strings.CutSuffix(op.path, "/publish"); published { // it is gone: save it again
+		e.call("PUT "+e.path(draft, nil), e.bodyFor("PUT", draft))
+	}
 	if op.method != http.MethodPost || id == "" {
 		return
 	}

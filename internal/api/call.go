@@ -36,13 +36,14 @@ type call struct {
 
 	changes []string // after readBody: the members that the body holds
 
-	action       string // after permit: plural:verb
-	roles        roles  // what the caller is there
+	action       string     // after permit: plural:verb
+	roles        capacities // what the caller is there
 	organization *deputy.Organization
 	zone         *deputy.Zone                      // nil for calls outside zones
 	zoneRoles    map[deputy.ZoneID]deputy.ZoneRole // of a person, in a list of zones
 
 	expand map[string]bool // after the query was read: what to add to the answer
+	people *people         // what that comes to for users
 }
 
 type callKey struct{}
@@ -124,7 +125,7 @@ func (c *call) once(names ...string) error {
 func (a *API) authenticate(hc huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(hc)
 	c := callOf(hc.Context())
-	caller, err := a.callerOf(hc.Context(), c, r)
+	caller, err := a.callerOf(hc, c, r)
 	if err != nil {
 		writeProblem(w, problem(hc.Context(), err))
 		return
@@ -139,13 +140,17 @@ func (a *API) authenticate(hc huma.Context, next func(huma.Context)) {
 	next(hc)
 }
 
-func (a *API) callerOf(ctx context.Context, c *call, r *http.Request) (*deputy.Caller, error) {
+// callerOf returns who calls; nil where nobody need say.
+func (a *API) callerOf(hc huma.Context, c *call, r *http.Request) (*deputy.Caller, error) {
+	if security := hc.Operation().Security; security != nil && len(security) == 0 {
+		return nil, nil
+	}
 	scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	bearer = strings.TrimSpace(bearer)
 	if !strings.EqualFold(scheme, "Bearer") || bearer == "" {
 		return nil, deputy.Errorf(deputy.Unauthenticated, "a bearer token is needed: POST /service-account-token gives one")
 	}
-	return a.verify(ctx, bearer, c.ip)
+	return a.verify(hc.Context(), bearer, c.ip)
 }
 
 // event returns the event of the call with the given outcome.
@@ -166,7 +171,11 @@ func (c *call) event(outcome deputy.Outcome, target *deputy.Target) *deputy.Even
 // changed by a credential, or in a zone, that is gone by then. A refusal
 // becomes an event of its own.
 func (a *API) write(ctx context.Context, c *call, target *deputy.Target, change func(deputy.Tx) error) error {
-	event := c.event(deputy.Success, target)
+	return a.writeEvent(ctx, c, c.event(deputy.Success, target), change)
+}
+
+// writeEvent is write with an event that is not of the caller's organization.
+func (a *API) writeEvent(ctx context.Context, c *call, event *deputy.Event, change func(deputy.Tx) error) error {
 	event.Changes = c.changes
 	err := a.store.Write(ctx, event, func(tx deputy.Tx) error {
 		if err := stillLive(ctx, tx, c); err != nil {
@@ -175,7 +184,7 @@ func (a *API) write(ctx context.Context, c *call, target *deputy.Target, change 
 		return change(tx)
 	})
 	if deputy.KindOf(err) == deputy.Denied {
-		return a.refuse(ctx, c, target, err)
+		return a.refuse(ctx, c, event.Target, err)
 	}
 	return err
 }

@@ -45,7 +45,11 @@ func TestRoutes(t *testing.T) {
 	s := newServer(t)
 	var b strings.Builder
 	for _, r := range s.api.Routes() {
-		b.WriteString(strings.Join([]string{r.Method, r.Path, r.Operation, r.Action, orDash(strings.Join(r.Callers, " ")), orDash(r.Event)}, "\t") + "\n")
+		callers := strings.Join(r.Callers, " ")
+		if r.Public {
+			callers = "everybody"
+		}
+		b.WriteString(strings.Join([]string{r.Method, r.Path, r.Operation, orDash(r.Action), orDash(callers), orDash(r.Event)}, "\t") + "\n")
 	}
 	golden(t, "routes.txt", b.String())
 }

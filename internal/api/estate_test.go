@@ -2,8 +2,13 @@ package api_test
 
 import (
 	"encoding/json"
+	"errors"
+	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
+
+	"deputy/internal/deputy"
 )
 
 // birth is how one of each thing in a zone or an organization comes into
@@ -15,19 +20,36 @@ type birth struct {
 	body string
 }
 
+// foundations make one of everything that an organization has beside zones.
+var foundations = []birth{
+	{"POST /organizations/{organization_id}/service-accounts", "service_account", `{"name":"CI"}`},
+	{"POST /organizations/{organization_id}/service-accounts/{service_account_id}/credentials", "service_credential", `{"name":"C"}`},
+	{"POST /organizations/{organization_id}/invitations", "invitation", `{"email":"invited@example.com","role":"org_member"}`},
+	{"POST /organizations/{organization_id}/sso-connection", "", `{"identifier":"https://sso.test","client_id":"c"}`},
+}
+
 // births make one of everything that the API can make, parents first. What the
 // API cannot make is put into the store by plant.
 var births = []birth{
+	{"POST /zones/{zone_id}/members", "", `{"organization_user_id":"{organization_user}","role":"zone_viewer"}`},
 	{"POST /zones/{zone_id}/providers", "provider", `{"identifier":"https://idp.test","name":"IdP"}`},
 	{"POST /zones/{zone_id}/applications", "application", `{"identifier":"https://app.test","name":"App"}`},
 	{"POST /zones/{zone_id}/resources", "resource", `{"identifier":"https://api.test","name":"Api","application_id":"{application}","credential_provider_id":"{provider}"}`},
 	{"PUT /zones/{zone_id}/applications/{id}/dependencies/{dependency_id}", "", ``},
 	{"POST /zones/{zone_id}/application-credentials", "credential", `{"application_id":"{application}","type":"token","provider_id":"{provider}"}`},
+	{"POST /zones/{zone_id}/secrets", "secret", `{"entity_id":"{resource}","name":"Key","data":{"type":"token","token":"t"}}`},
+	{"POST /zones/{zone_id}/roles", "role", `{"identifier":"role","name":"Role"}`},
+	{"POST /zones/{zone_id}/groups", "group", `{"identifier":"group","name":"Group"}`},
+	{"POST /zones/{zone_id}/role-assignments", "role_assignment",
+		`{"role_id":"{role}","principal":{"type":"application","id":"{application}"},"scope":{"type":"resource","id":"{resource}"}}`},
 	{"POST /zones/{zone_id}/policies", "policy", `{"name":"P"}`},
 	{"POST /zones/{zone_id}/policies/{policy_id}/versions", "policy_version", version("permit (principal, action, resource);")},
 	{"POST /zones/{zone_id}/policy-sets", "policy_set", `{"name":"S"}`},
 	{"POST /zones/{zone_id}/policy-sets/{policy_set_id}/versions", "policy_set_version",
 		`{"schema_version":"` + schema + `","manifest":{"entries":[{"policy_id":"{policy}","policy_version_id":"{policy_version}"}]}}`},
+	{"PUT /zones/{zone_id}/policies/{policy_id}/draft", "", version("permit (principal, action, resource);")},
+	{"PUT /zones/{zone_id}/policy-sets/{policy_set_id}/draft", "",
+		`{"schema_version":"` + schema + `","base_version_id":"{policy_set_version}","manifest":{"entries":[{"policy_id":"{policy}","policy_version_id":"{policy_version}"}]}}`},
 	{"PATCH /zones/{zone_id}", "", `{"user_identity_provider_id":"{provider}","default_resource_id":"{resource}","default_mcp_gateway_application_id":"{application}"}`},
 }
 
@@ -51,18 +73,9 @@ func newEstate(s *server, as, organization, name string) *estate {
 	s.t.Helper()
 	e := &estate{server: s, as: as, ids: map[string]string{"/organizations/{organization_id}": organization}, names: map[string]string{}}
 	e.label = text(e.call("GET /organizations/"+organization, ""), "label")
+	e.settle(name)
 	e.ids["/zones/{zone_id}"] = text(e.call("POST /zones", `{"name":"`+name+`"}`), "id")
-	for _, b := range births {
-		method, template, _ := strings.Cut(b.do, " ")
-		w := e.call(method+" "+e.path(template, nil), e.body(b.body))
-		if w.Code >= 300 {
-			s.t.Fatalf("%s: status %d: %s", b.do, w.Code, w.Body)
-		}
-		if b.as != "" {
-			e.names[b.as] = text(w, "id")
-			e.ids[e.child(template)] = e.names[b.as]
-		}
-	}
+	e.bear(births)
 	e.plant()
 	for _, r := range s.api.Routes() {
 		e.path(r.Path, nil) // finds every id
@@ -71,19 +84,84 @@ func newEstate(s *server, as, organization, name string) *estate {
 	return e
 }
 
-// plant puts into the store what only the token service makes.
-func (e *estate) plant() {}
+// settle makes what the organization has beside zones, once.
+func (e *estate) settle(name string) {
+	e.t.Helper()
+	organization, now := deputy.OrganizationID(e.ids["/organizations/{organization_id}"]), e.now()
+	token := deputy.NewSecret()
+	e.ids["/invitations/{token}"] = token.Reveal()
+	u := &deputy.OrganizationUser{
+		OrganizationID: organization, ID: deputy.NewID(now), Email: name + "@example.com", Role: deputy.OrganizationMember,
+		Status: deputy.UserActive, Subject: name, CreatedAt: now, UpdatedAt: now,
+	}
+	e.names["organization_user"] = string(u.ID)
+	e.write(organization, func(tx deputy.Tx) error {
+		return errors.Join(tx.OrganizationUsers().Insert(e.t.Context(), u), tx.Invitations().Insert(e.t.Context(), &deputy.Invitation{
+			ID: deputy.NewID(now), OrganizationID: organization, Email: "link-" + name + "@example.com", Role: deputy.OrganizationMember,
+			Status: deputy.InvitationPending, TokenHash: deputy.HashSecret(token), ExpiresAt: now.Add(time.Hour), CreatedAt: now, UpdatedAt: now,
+		}))
+	})
+	if w := e.call("GET /organizations/"+string(organization)+"/sso-connection", ""); w.Code == http.StatusNotFound {
+		e.bear(foundations)
+	}
+}
 
-// child returns the template of one in a collection.
-func (e *estate) child(collection string) string {
+// bear makes what is to be born.
+func (e *estate) bear(births []birth) {
+	e.t.Helper()
+	for _, b := range births {
+		method, template, _ := strings.Cut(b.do, " ")
+		w := e.call(method+" "+e.path(template, nil), e.body(b.body))
+		if w.Code >= 300 {
+			e.t.Fatalf("%s: status %d: %s", b.do, w.Code, w.Body)
+		}
+		if b.as != "" {
+			e.names[b.as] = text(w, "id")
+			if child, ok := e.child(template); ok {
+				e.ids[child] = e.names[b.as]
+			}
+		}
+	}
+}
+
+// plant puts into the store what only the token service makes.
+func (e *estate) plant() {
+	e.t.Helper()
+	zone, organization := deputy.ZoneID(e.ids["/zones/{zone_id}"]), deputy.OrganizationID(e.ids["/organizations/{organization_id}"])
+	now := e.now()
+	user := &deputy.User{
+		ID: deputy.UserID(deputy.NewID(now)), OrganizationID: organization, ZoneID: zone, Identifier: "user", Email: "user@example.test",
+		Status: deputy.UserActive, CreatedAt: now, UpdatedAt: now,
+	}
+	agent := &deputy.UserAgent{
+		ID: deputy.NewID(now), OrganizationID: organization, ZoneID: zone, Slug: "agent", Name: "Agent", Identifier: "ua:00", AuthMethod: "none",
+		LastUsedAt: now, CreatedAt: now, UpdatedAt: now,
+	}
+	session := &deputy.Session{
+		ID: deputy.SessionID(deputy.NewID(now)), OrganizationID: organization, ZoneID: zone, Type: deputy.UserSession, Status: deputy.Active,
+		UserID: &user.ID, UserAgentID: &agent.ID, AuthenticatedAt: now, ExpiresAt: now.Add(time.Hour), CreatedAt: now, UpdatedAt: now,
+	}
+	grant := &deputy.Grant{
+		ID: deputy.NewID(now), OrganizationID: organization, ZoneID: zone, UserID: user.ID, ResourceID: deputy.ResourceID(e.names["resource"]),
+		ProviderID: deputy.ProviderID(e.names["provider"]), Status: deputy.Active, ExpiresAt: now.Add(time.Hour), CreatedAt: now, UpdatedAt: now,
+	}
+	e.write(organization, func(tx deputy.Tx) error {
+		ctx := e.t.Context()
+		return errors.Join(tx.Users().Insert(ctx, user), tx.UserAgents().Insert(ctx, agent), tx.Sessions().Insert(ctx, session),
+			tx.Grants().Insert(ctx, grant),
+			tx.Memberships().Insert(ctx, &deputy.Membership{ZoneID: zone, GroupID: deputy.ID(e.names["group"]), UserID: user.ID, CreatedAt: now}))
+	})
+}
+
+// child returns the template of one in a collection, if a route names one.
+func (e *estate) child(collection string) (string, bool) {
 	for _, r := range e.api.Routes() {
 		if rest, ok := strings.CutPrefix(r.Path, collection+"/{"); ok {
 			name, _, _ := strings.Cut(rest, "}")
-			return collection + "/{" + name + "}"
+			return collection + "/{" + name + "}", true
 		}
 	}
-	e.t.Fatalf("no route names one of %s", collection)
-	return ""
+	return "", false
 }
 
 // call makes a request as the owner.

@@ -123,6 +123,11 @@ func (s *server) organization(name, label, clientID string) deputy.OrganizationI
 	s.t.Helper()
 	now := s.now()
 	o := &deputy.Organization{ID: deputy.OrganizationID(deputy.NewID(now)), Name: name, Label: label, CreatedAt: now, UpdatedAt: now}
+	key, err := s.vault.New(s.t.Context(), deputy.ID(o.ID), "", now)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	o.KeyID = key.ID
 	a := &deputy.ServiceAccount{ID: deputy.NewID(now), OrganizationID: o.ID, Name: clientID, CreatedAt: now, UpdatedAt: now}
 	c := &deputy.ServiceAccountCredential{
 		ID: deputy.NewID(now), OrganizationID: o.ID, ServiceAccountID: a.ID, ClientID: clientID,
@@ -130,7 +135,7 @@ func (s *server) organization(name, label, clientID string) deputy.OrganizationI
 	}
 	s.write(o.ID, func(tx deputy.Tx) error {
 		ctx := s.t.Context()
-		return errors.Join(tx.Organizations().Insert(ctx, o), tx.ServiceAccounts().Insert(ctx, a), tx.ServiceCredentials().Insert(ctx, c))
+		return errors.Join(tx.InsertDataKey(ctx, key), tx.Organizations().Insert(ctx, o), tx.ServiceAccounts().Insert(ctx, a), tx.ServiceCredentials().Insert(ctx, c))
 	})
 	return o.ID
 }
@@ -160,7 +165,7 @@ func (s *server) authenticate(ctx context.Context, bearer, _ string) (*deputy.Ca
 		return &deputy.Caller{Organization: deputy.OrganizationID(s.vars["org"]), Account: "phantom", Role: deputy.OrganizationAdmin}, nil
 	}
 	email, label, _ := strings.Cut(bearer, "/")
-	users, err := s.store.Memberships(ctx, "email", email)
+	users, err := s.store.AccountsOf(ctx, "email", email)
 	if err != nil {
 		return nil, err
 	}

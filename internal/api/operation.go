@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -24,21 +25,30 @@ type operation struct {
 	Summary string
 	Doc     string
 	Status  int // on success
+	Also    int // another status of success, with the same answer; 0: none
 	Errors  []int
 	Query   []*huma.Param
 	Headers []*huma.Param
 	ETag    bool // the answer carries one
+	// Public operations need no bearer: nobody asks who may do the action.
+	Public bool
+	// Records is the type of the event of success, where it is not the action's.
+	Records string
+	// Recorded says that although it only reads it leaves an event.
+	Recorded bool
+	Body     bool // a PUT takes one
 }
 
 // inZone reports whether the operation is about one zone or what is in it.
 func (o *operation) inZone() bool { return strings.Contains(o.Path, "{zone_id}") }
 
-// Event returns the type of the event that success records; reads record none.
+// Event returns the type of the event that success records; reads record none
+// unless they say so.
 func (o *operation) Event() string {
-	if o.Method == http.MethodGet {
+	if o.Method == http.MethodGet && !o.Recorded {
 		return ""
 	}
-	return o.Action
+	return cmp.Or(o.Records, o.Action)
 }
 
 // Route is one operation, for review.
@@ -46,6 +56,7 @@ type Route struct {
 	Method, Path, Operation string
 	Action                  string   // what permit asks for
 	Callers                 []string // the roles that may call it
+	Public                  bool     // everybody may call it
 	Event                   string   // type of the event that success records; empty for reads
 }
 
@@ -53,7 +64,7 @@ type Route struct {
 func (a *API) Routes() []Route {
 	var out []Route
 	for _, o := range a.operations {
-		out = append(out, Route{o.Method, o.Path, o.ID, o.Action, rights[o.Action].names(), o.Event()})
+		out = append(out, Route{o.Method, o.Path, o.ID, o.Action, rights[o.Action].names(), o.Public, o.Event()})
 	}
 	return out
 }
@@ -82,12 +93,18 @@ type input[B any] struct{ Body B }
 // output is what a handler answers.
 type output[V any] struct{ Body V }
 
+// placed is what a handler answers that made an entity or replaced it.
+type placed[V any] struct {
+	Status int
+	Body   V
+}
+
 // empty is for operations without a body, or without an answer.
 type empty struct{}
 
 // mount registers an operation. Its handler runs once permit has said yes.
 func mount[I, O any](a *API, o operation, handle func(context.Context, *call, *I) (*O, error)) {
-	if _, known := rights[o.Action]; !known {
+	if _, known := rights[o.Action]; !known && !o.Public {
 		panic(fmt.Sprintf("operation %s: nobody said who may do %q", o.ID, o.Action))
 	}
 	a.operations = append(a.operations, o)
@@ -98,10 +115,15 @@ func mount[I, O any](a *API, o operation, handle func(context.Context, *call, *I
 		Errors:     o.errors(),
 		Extensions: map[string]any{"x-deputy-action": o.Action},
 	}
+	if o.Public {
+		op.Security, op.Extensions = []map[string][]string{}, nil
+	}
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		c := callOf(ctx)
-		if err := a.permit(ctx, c, o.Action); err != nil {
-			return nil, problem(ctx, err)
+		if !o.Public {
+			if err := a.permit(ctx, c, o.Action); err != nil {
+				return nil, problem(ctx, err)
+			}
 		}
 		out, err := handle(ctx, c, in)
 		if err != nil {
@@ -136,6 +158,11 @@ func document(doc *huma.OpenAPI, o operation) {
 	if o.ETag {
 		success.Headers["ETag"] = textHeader("State of the entity, for If-Match.")
 	}
+	if o.Also != 0 {
+		also := *success
+		also.Description = http.StatusText(o.Also)
+		op.Responses[strconv.Itoa(o.Also)] = &also
+	}
 }
 
 func textHeader(doc string) *huma.Param {
@@ -157,7 +184,7 @@ func (o *operation) errors() []int {
 	if strings.Contains(o.Path, "{") {
 		out = append(out, http.StatusNotFound)
 	}
-	if o.Method == http.MethodPost || o.Method == http.MethodPatch {
+	if o.Body || o.Method == http.MethodPost || o.Method == http.MethodPatch {
 		out = append(out, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	slices.Sort(out)
@@ -168,13 +195,20 @@ var pathParam = regexp.MustCompile(`\{([a-z_]+)\}`)
 
 // pathDocs says what the path parameters are.
 var pathDocs = map[string]string{
-	"organization_id": "Id or label of an organization.",
-	"zone_id":         "Id of a zone.",
-	"dependency_id":   "Id of the resource that the application depends on.",
-	"policy_id":       "Id of a policy.",
-	"policy_set_id":   "Id of a policy set.",
-	"version_id":      "Id of a version.",
-	"event_id":        "Id of an event, which is also the jti of the credential it records.",
+	"organization_id":      "Id or label of an organization.",
+	"zone_id":              "Id of a zone.",
+	"dependency_id":        "Id of the resource that the application depends on.",
+	"user_id":              "Id of a person.",
+	"organization_user_id": "Id of an organization user.",
+	"invitation_id":        "Id of an invitation.",
+	"token":                "The token of the mailed link.",
+	"service_account_id":   "Id of a service account.",
+	"credential_id":        "Id of a credential.",
+	"version":              "Version of a schema.",
+	"policy_id":            "Id of a policy.",
+	"policy_set_id":        "Id of a policy set.",
+	"version_id":           "Id of a version.",
+	"event_id":             "Id of an event, which is also the jti of the credential it records.",
 }
 
 // pathParams documents the parameters of a path. They are plain strings: an

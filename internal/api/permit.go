@@ -8,13 +8,13 @@ import (
 	"deputy/internal/deputy"
 )
 
-// roles are the capacities in which somebody may act, as a set.
-type roles uint16
+// capacities are what somebody may be who acts, as a set.
+type capacities uint16
 
-// The roles. A service account administers its organization; a person has a
+// The capacities. A service account administers its organization; a person has a
 // role in it, and may have one in a zone.
 const (
-	serviceAccount roles = 1 << iota
+	serviceAccount capacities = 1 << iota
 	orgAdmin
 	orgViewer
 	orgMember
@@ -27,29 +27,68 @@ const (
 
 // Those who usually may do something together.
 const (
-	nobody      roles = 0
-	admins            = serviceAccount | orgAdmin
-	orgReaders        = admins | orgViewer
-	everybody         = orgReaders | orgMember
-	persons           = orgAdmin | orgViewer | orgMember
-	zoneWriters       = admins | zoneManager
-	zoneReaders       = zoneWriters | zoneViewer
+	nobody      capacities = 0
+	admins                 = serviceAccount | orgAdmin
+	orgReaders             = admins | orgViewer
+	everybody              = orgReaders | orgMember
+	persons                = orgAdmin | orgViewer | orgMember
+	zoneWriters            = admins | zoneManager
+	zoneReaders            = zoneWriters | zoneViewer
 )
 
 // rights is who may do what in their own organization; in any other, nothing
 // exists for them. It is the only place that says so: permit asks it, and
 // permissions shows it. An action that is missing here cannot be mounted.
-var rights = map[string]roles{
+var rights = map[string]capacities{
 	"organizations:list":   everybody,
 	"organizations:create": orgAdmin,
 	"organizations:read":   everybody,
 	"organizations:update": admins,
+	"organizations:token":  persons | anywhere,
+
+	"organization_identities:list": orgReaders,
+	"organization_roles:list":      everybody,
+
+	"organization_users:list":   orgReaders,
+	"organization_users:read":   orgReaders,
+	"organization_users:update": admins,
+	"organization_users:delete": admins,
+
+	"invitations:list":   orgReaders,
+	"invitations:create": admins,
+	"invitations:revoke": admins,
+	"invitations:accept": persons,
+
+	"service_accounts:list":   orgReaders,
+	"service_accounts:create": admins,
+	"service_accounts:read":   orgReaders,
+	"service_accounts:update": admins,
+	"service_accounts:delete": admins,
+
+	"service_account_credentials:list":   orgReaders,
+	"service_account_credentials:create": admins,
+	"service_account_credentials:read":   orgReaders,
+	"service_account_credentials:update": admins,
+	"service_account_credentials:delete": admins,
+
+	"sso_connections:read":   orgReaders,
+	"sso_connections:create": admins,
+	"sso_connections:update": admins,
+	"sso_connections:delete": admins,
+
+	"key_policies:read": orgReaders,
 
 	"zones:list":   everybody,
 	"zones:create": admins,
 	"zones:read":   zoneReaders,
 	"zones:update": zoneWriters,
 	"zones:delete": zoneWriters,
+
+	"zone_members:list":   zoneReaders,
+	"zone_members:create": admins,
+	"zone_members:read":   zoneReaders,
+	"zone_members:update": admins,
+	"zone_members:delete": admins,
 
 	"applications:list":   zoneReaders,
 	"applications:create": zoneWriters,
@@ -119,6 +158,50 @@ var rights = map[string]roles{
 	"policy_set_drafts:delete":  zoneWriters,
 	"policy_set_drafts:publish": zoneWriters,
 
+	"users:list":   zoneReaders,
+	"users:read":   zoneReaders,
+	"users:update": zoneWriters,
+
+	"sessions:list":   zoneReaders,
+	"sessions:read":   zoneReaders,
+	"sessions:revoke": zoneWriters,
+	"sessions:delete": zoneWriters,
+
+	"user_agents:list": zoneReaders,
+	"user_agents:read": zoneReaders,
+
+	"delegated_grants:list":   zoneReaders,
+	"delegated_grants:read":   zoneReaders,
+	"delegated_grants:revoke": zoneWriters,
+	"delegated_grants:delete": zoneWriters,
+
+	"secrets:list":   zoneReaders,
+	"secrets:create": zoneWriters,
+	"secrets:read":   zoneWriters,
+	"secrets:update": zoneWriters,
+	"secrets:delete": zoneWriters,
+
+	"roles:list":   zoneReaders,
+	"roles:create": zoneWriters,
+	"roles:read":   zoneReaders,
+	"roles:update": zoneWriters,
+	"roles:delete": zoneWriters,
+
+	"role_assignments:list":   zoneReaders,
+	"role_assignments:create": zoneWriters,
+	"role_assignments:read":   zoneReaders,
+	"role_assignments:delete": zoneWriters,
+
+	"groups:list":   zoneReaders,
+	"groups:create": zoneWriters,
+	"groups:read":   zoneReaders,
+	"groups:update": zoneWriters,
+	"groups:delete": zoneWriters,
+
+	"group_members:list":   zoneReaders,
+	"group_members:put":    zoneWriters,
+	"group_members:delete": zoneWriters,
+
 	"audit_events:list": zoneReaders,
 	"audit_events:read": zoneReaders,
 }
@@ -126,7 +209,7 @@ var rights = map[string]roles{
 // roleNames names the roles that a caller can have.
 var roleNames = []struct {
 	name string
-	role roles
+	role capacities
 }{
 	{"service_account", serviceAccount},
 	{string(deputy.OrganizationAdmin), orgAdmin},
@@ -137,7 +220,7 @@ var roleNames = []struct {
 }
 
 // roleNamed returns the role with the name; nobody for no name.
-func roleNamed[T ~string](name T) roles {
+func roleNamed[T ~string](name T) capacities {
 	for _, r := range roleNames {
 		if r.name == string(name) {
 			return r.role
@@ -147,7 +230,7 @@ func roleNamed[T ~string](name T) roles {
 }
 
 // names returns the names of the roles in the set.
-func (r roles) names() (out []string) {
+func (r capacities) names() (out []string) {
 	for _, known := range roleNames {
 		if r&known.role != 0 {
 			out = append(out, known.name)
@@ -157,10 +240,10 @@ func (r roles) names() (out []string) {
 }
 
 // may reports whether somebody in these roles may do the action.
-func (r roles) may(action string) bool { return rights[action]&r&^anywhere != 0 }
+func (r capacities) may(action string) bool { return rights[action]&r&^anywhere != 0 }
 
 // rolesOf returns what a caller is in their own organization.
-func rolesOf(caller *deputy.Caller) roles {
+func rolesOf(caller *deputy.Caller) capacities {
 	if caller.Person() {
 		return roleNamed(caller.Role)
 	}
@@ -228,7 +311,7 @@ func (a *API) locateZone(ctx context.Context, c *call, id deputy.ID) error {
 // zoneRole returns what the caller is in a zone beside what they are in its
 // organization, from the store or inside a transaction. It is NotFound for a
 // person who is nothing in either.
-func zoneRole(ctx context.Context, members deputy.Reads[deputy.ZoneMember], caller *deputy.Caller, zone deputy.ZoneID) (roles, error) {
+func zoneRole(ctx context.Context, members deputy.Reads[deputy.ZoneMember], caller *deputy.Caller, zone deputy.ZoneID) (capacities, error) {
 	if rolesOf(caller)&admins != 0 {
 		return nobody, nil
 	}
@@ -264,16 +347,20 @@ func missing(err error, noun string) error {
 	return deputy.Error{Kind: deputy.NotFound, Message: "no such " + strings.ReplaceAll(noun, "_", " ")}.Because(err)
 }
 
+// organizationPrefix tells nouns of an organization from those of a zone with
+// the same name. Permissions are of one or the other and leave it out.
+const organizationPrefix = "organization_"
+
 // Permissions says what the caller may do: noun → action → allowed.
 type Permissions map[string]map[string]bool
 
 // permissions returns what somebody in these roles may do in a zone, or in the
 // organization outside zones; of some nouns when they are given, else of all.
-func (a *API) permissions(r roles, inZone bool, nouns ...string) Permissions {
+func (a *API) permissions(r capacities, inZone bool, nouns ...string) Permissions {
 	out := Permissions{}
 	for _, o := range a.operations {
 		noun, verb, _ := strings.Cut(o.Action, ":")
-		noun = strings.TrimPrefix(noun, "organization_")
+		noun = strings.TrimPrefix(noun, organizationPrefix)
 		if o.inZone() != inZone || verb == "" || len(nouns) > 0 && !slices.Contains(nouns, noun) {
 			continue
 		}
@@ -283,4 +370,13 @@ func (a *API) permissions(r roles, inZone bool, nouns ...string) Permissions {
 		out[noun][verb] = r.may(o.Action)
 	}
 	return out
+}
+
+// allowed returns what the caller may do with a noun of the organization, when
+// that was asked for.
+func (a *API) allowed(c *call, noun string) Permissions {
+	if !c.expand["permissions"] {
+		return nil
+	}
+	return a.permissions(c.roles, false, noun)
 }

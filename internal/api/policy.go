@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"reflect"
-	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -130,7 +129,7 @@ func (a *API) archivePolicy(ctx context.Context, c *call, _ *empty) (*output[Pol
 	id := deputy.ID(c.param("policy_id"))
 	var d *deputy.Policy
 	err := a.write(ctx, c, policies.target(id), func(tx deputy.Tx) (err error) {
-		manifest, err := activeManifest(ctx, tx, c)
+		bound, err := bound(ctx, tx, c, id)
 		if err != nil {
 			return err
 		}
@@ -138,7 +137,7 @@ func (a *API) archivePolicy(ctx context.Context, c *call, _ *empty) (*output[Pol
 			if err := policies.writable(c, d); err != nil {
 				return err
 			}
-			if slices.ContainsFunc(manifest, func(e deputy.ManifestEntry) bool { return e.PolicyID == id }) {
+			if bound {
 				return deputy.Errorf(deputy.Conflict, "the policy is part of the active policy set version and cannot be archived")
 			}
 			if d.ArchivedAt == nil {
@@ -154,17 +153,22 @@ func (a *API) archivePolicy(ctx context.Context, c *call, _ *empty) (*output[Pol
 	return policies.view(a, c, d), nil
 }
 
-// activeManifest returns what decides in the zone.
-func activeManifest(ctx context.Context, tx deputy.Tx, c *call) ([]deputy.ManifestEntry, error) {
-	zone, err := tx.Zones().Get(ctx, zones.scope(c), deputy.ID(c.zone.ID))
-	if err != nil || zone.ActivePolicySetVersionID == "" {
-		return nil, err
-	}
-	v, err := tx.PolicySetVersions().Get(ctx, deputy.Scope{Zone: zone.ID}, zone.ActivePolicySetVersionID)
+// bound reports whether an active set version, of the zone or of a person, pins
+// the policy or the policy version.
+func bound(ctx context.Context, tx deputy.Tx, c *call, id deputy.ID) (bool, error) {
+	in := deputy.Scope{Zone: c.zone.ID}
+	sets, err := tx.PolicySets().List(ctx, in, deputy.Query{All: true, Where: []deputy.Filter{{Fields: []string{"active"}, Values: []string{"true"}}}})
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	return v.Manifest, nil
+	active := make([]string, 0, len(sets.Items))
+	for _, s := range sets.Items {
+		active = append(active, string(s.ActiveVersionID))
+	}
+	page, err := tx.PolicySetVersions().List(ctx, in, deputy.Query{Limit: 1, Where: []deputy.Filter{
+		{Fields: []string{"id"}, Values: active}, {Fields: []string{"manifest"}, Op: deputy.Has, Values: []string{string(id)}},
+	}})
+	return err == nil && len(page.Items) > 0, err
 }
 
 // PolicyVersion is one immutable Cedar policy, as clients see it.
@@ -223,14 +227,20 @@ func viewPolicyVersion(_ *API, c *call, d *deputy.PolicyVersion) PolicyVersion {
 		Version: d.Version, SchemaVersion: d.SchemaVersion, SHA: d.SHA, CreatedBy: d.CreatedBy, CreatedAt: Time(d.CreatedAt),
 		ArchivedAt: timePointer(d.ArchivedAt), ArchivedBy: pointer(d.ArchivedBy),
 	}
+	v.CedarRaw, v.CedarJSON = cedarForms(c, &d.Text, d.JSON)
+	return v
+}
+
+// cedarForms returns the forms of a policy that format asks for.
+func cedarForms(c *call, text *string, tree []byte) (raw *string, value Value) {
 	form := c.query.Get("format")
 	if form != "json" {
-		v.CedarRaw = &d.Text
+		raw = text
 	}
 	if form != "cedar" {
-		v.CedarJSON = Value(d.JSON)
+		value = Value(tree)
 	}
-	return v
+	return raw, value
 }
 
 // getPolicyVersion checks format, then is the plain read.
@@ -243,32 +253,53 @@ func (a *API) getPolicyVersion(ctx context.Context, c *call, in *empty) (*output
 
 // createPolicyVersion validates a policy and adds it as the next version.
 func (a *API) createPolicyVersion(ctx context.Context, c *call, in *input[PolicyVersionCreate]) (*output[PolicyVersion], error) {
-	doc, err := readCedar(&in.Body)
+	schema, err := schemaNamed(in.Body.SchemaVersion)
 	if err != nil {
 		return nil, err
 	}
-	parent := deputy.ID(c.param("policy_id"))
-	v := &deputy.PolicyVersion{
-		ID: deputy.NewID(c.at), ZoneID: c.zone.ID, PolicyID: parent, Owner: deputy.Customer, SchemaVersion: in.Body.SchemaVersion,
-		Text: doc.Text(), JSON: doc.JSON(), SHA: doc.SHA(), CreatedBy: c.actor(), CreatedAt: c.at,
+	doc, err := readCedar(in.Body.CedarRaw, in.Body.CedarJSON)
+	if err != nil {
+		return nil, err
 	}
-	err = a.write(ctx, c, policyVersions.target(v.ID), func(tx deputy.Tx) error {
-		p, err := tx.Policies().Get(ctx, policies.scope(c), parent)
-		if err != nil {
-			return missing(err, policies.Name)
-		}
-		if err := ownedByCustomer(p.Owner, policies.Name); err != nil {
-			return err
-		}
-		if err := closed(p.ArchivedAt != nil, "policy"); err != nil {
-			return err
-		}
-		return tx.PolicyVersions().Insert(ctx, v)
-	})
+	if err := schema.Validate(doc); err != nil {
+		return nil, err
+	}
+	v := newPolicyVersion(c, deputy.ID(c.param("policy_id")), in.Body.SchemaVersion, doc)
+	err = a.write(ctx, c, policyVersions.target(v.ID), func(tx deputy.Tx) error { return insertPolicyVersion(ctx, tx, c, v) })
 	if err != nil {
 		return nil, err
 	}
 	return policyVersions.view(a, c, v), nil
+}
+
+func newPolicyVersion(c *call, of deputy.ID, schema string, doc *policy.Document) *deputy.PolicyVersion {
+	return &deputy.PolicyVersion{
+		ID: deputy.NewID(c.at), ZoneID: c.zone.ID, PolicyID: of, Owner: deputy.Customer, SchemaVersion: schema,
+		Text: doc.Text(), JSON: doc.JSON(), SHA: doc.SHA(), CreatedBy: c.actor(), CreatedAt: c.at,
+	}
+}
+
+// insertPolicyVersion adds a version whose content was validated.
+func insertPolicyVersion(ctx context.Context, tx deputy.Tx, c *call, v *deputy.PolicyVersion) error {
+	if err := openPolicy(ctx, tx, c, v.PolicyID); err != nil {
+		return err
+	}
+	if err := openSchema(ctx, tx.PolicySchemas(), v.SchemaVersion); err != nil {
+		return err
+	}
+	return tx.PolicyVersions().Insert(ctx, v)
+}
+
+// openPolicy refuses to work on a policy that takes no versions; others who
+// would work on it wait until the transaction ends.
+func openPolicy(ctx context.Context, tx deputy.Tx, c *call, id deputy.ID) error {
+	_, err := tx.Policies().Update(ctx, policies.scope(c), id, func(p *deputy.Policy) error {
+		if err := ownedByCustomer(p.Owner, policies.Name); err != nil {
+			return err
+		}
+		return closed(p.ArchivedAt != nil, "policy")
+	})
+	return missing(err, policies.Name)
 }
 
 // archivePolicyVersion closes a version to new set versions for good. One that
@@ -284,11 +315,9 @@ func (a *API) archivePolicyVersion(ctx context.Context, c *call, _ *empty) (*out
 		if err := ownedByCustomer(found.Owner, policyVersions.Name); err != nil {
 			return err
 		}
-		manifest, err := activeManifest(ctx, tx, c)
-		if err != nil {
+		if bound, err := bound(ctx, tx, c, id); err != nil {
 			return err
-		}
-		if slices.ContainsFunc(manifest, func(e deputy.ManifestEntry) bool { return e.PolicyVersionID == id }) {
+		} else if bound {
 			return deputy.Errorf(deputy.Invalid, "cannot archive version: currently active")
 		}
 		v, err = tx.PolicyVersions().Archive(ctx, policyVersions.scope(c), id, c.actor())
@@ -300,32 +329,14 @@ func (a *API) archivePolicyVersion(ctx context.Context, c *call, _ *empty) (*out
 	return policyVersions.view(a, c, v), nil
 }
 
-// readCedar reads the one form that is given and validates it.
-func readCedar(in *PolicyVersionCreate) (doc *policy.Document, err error) {
-	schema, err := schemaNamed(in.SchemaVersion)
-	if err != nil {
-		return nil, err
-	}
-	raw, tree := in.CedarRaw.Set && !in.CedarRaw.Null, in.CedarJSON.Set && !in.CedarJSON.Null
+// readCedar reads the one form that is given.
+func readCedar(raw Nullable[string], tree Nullable[Value]) (*policy.Document, error) {
+	given := raw.Set && !raw.Null
 	switch {
-	case raw == tree:
+	case given == (tree.Set && !tree.Null):
 		return nil, deputy.Bad("cedar_raw", "exactly one of cedar_raw and cedar_json must be given")
-	case raw:
-		doc, err = policy.ParseText(in.CedarRaw.V)
-	default:
-		doc, err = policy.ParseJSON(in.CedarJSON.V)
+	case given:
+		return policy.ParseText(raw.V)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return doc, schema.Validate(doc)
-}
-
-// schemaNamed returns the schema that a body names.
-func schemaNamed(version string) (*policy.Schema, error) {
-	schema, err := policy.LookupSchema(version)
-	if deputy.KindOf(err) == deputy.NotFound {
-		return nil, deputy.Bad("schema_version", "names no schema")
-	}
-	return schema, err
+	return policy.ParseJSON(tree.V)
 }

@@ -8,9 +8,6 @@ import (
 	"deputy/internal/deputy"
 )
 
-// zoneTarget is the target of a set that decides for its whole zone.
-const zoneTarget = "zone"
-
 // PolicySet is a container of set versions bound to a target, as clients see
 // it.
 type PolicySet struct {
@@ -20,7 +17,7 @@ type PolicySet struct {
 	Name            string  `json:"name"`
 	TargetType      string  `json:"target_type" enum:"zone,user"`
 	ScopeType       string  `json:"scope_type" enum:"zone,resource,user,session" deprecated:"true" doc:"The same as target_type."`
-	TargetID        *string `json:"target_id,omitzero" doc:"The zone's id."`
+	TargetID        *string `json:"target_id,omitzero" doc:"The zone's id, or the identifier of the person."`
 	ScopeTargetID   *string `json:"scope_target_id,omitzero" deprecated:"true" doc:"target_id while the set is bound."`
 	LatestVersion   *int    `json:"latest_version,omitzero"`
 	LatestVersionID *string `json:"latest_version_id,omitzero"`
@@ -42,6 +39,7 @@ type PolicySet struct {
 type PolicySetCreate struct {
 	Name       string        `json:"name" minLength:"1" maxLength:"255" doc:"Unique among the zone's sets that are not archived." example:"production"`
 	TargetType Patch[string] `json:"target_type,omitzero" enum:"zone,user" doc:"zone unless said."`
+	TargetID   Patch[string] `json:"target_id,omitzero" minLength:"1" maxLength:"2048" doc:"Of a user target: the person's identifier. A set without one cannot be activated. An extension." example:"ada@example.com"`
 	ScopeType  Patch[string] `json:"scope_type,omitzero" enum:"zone,resource,user,session" deprecated:"true" doc:"Older name of target_type; resource and session are refused."`
 }
 
@@ -82,11 +80,12 @@ var policySets = Noun[deputy.PolicySet, PolicySet, PolicySetCreate, PolicySetPat
 	New: func(_ *API, c *call, in *PolicySetCreate) *deputy.PolicySet {
 		d := &deputy.PolicySet{
 			ID: deputy.NewID(c.at), ZoneID: c.zone.ID, Owner: deputy.Customer, Name: in.Name,
-			TargetType: in.TargetType.Or(in.ScopeType.Or(zoneTarget)), CreatedBy: c.actor(), CreatedAt: c.at, UpdatedAt: c.at,
+			TargetType: in.TargetType.Or(in.ScopeType.Or(deputy.ZoneTarget)), CreatedBy: c.actor(), CreatedAt: c.at, UpdatedAt: c.at,
 		}
-		if d.TargetType == zoneTarget {
+		if d.TargetType == deputy.ZoneTarget {
 			d.TargetID = string(c.zone.ID)
 		}
+		in.TargetID.To(&d.TargetID)
 		return d
 	},
 	Change: func(_ *API, c *call, d *deputy.PolicySet, in *PolicySetPatch) error {
@@ -134,7 +133,7 @@ func narrowPolicySets(ctx context.Context, a *API, c *call, q *asked) error {
 		return err
 	}
 	if len(targets) == 0 {
-		targets = []string{zoneTarget}
+		targets = []string{deputy.ZoneTarget}
 	}
 	q.Where = append(q.Where, deputy.Filter{Fields: []string{"target_type"}, Values: targets})
 	if len(active) == 1 {

@@ -2,15 +2,10 @@ package api
 
 import (
 	"context"
-	"encoding/base64"
-	"fmt"
 	"net/http"
 	"strconv"
 
-	"github.com/go-json-experiment/json"
-
 	"deputy/internal/deputy"
-	"deputy/internal/keys"
 	"deputy/internal/policy"
 )
 
@@ -43,20 +38,6 @@ type ManifestEntry struct {
 	SHA             Nullable[string] `json:"sha,omitzero" doc:"Hash of the version; filled in here, ignored when sent."`
 }
 
-// Attestation is what the zone's key signed about a set version.
-type Attestation struct {
-	V                int    `json:"v" enum:"1"`
-	Type             string `json:"type" enum:"policy_set_attestation"`
-	Status           string `json:"status" enum:"created,re_signed"`
-	ZoneID           string `json:"zone_id"`
-	PolicySetID      string `json:"policy_set_id"`
-	PolicySetVersion int    `json:"policy_set_version"`
-	ManifestSHA      string `json:"manifest_sha"`
-	KeyID            string `json:"key_id" doc:"kid of the key in the zone's JWKS."`
-	AttestedBy       string `json:"attested_by"`
-	AttestedAt       Time   `json:"attested_at"`
-}
-
 // PolicySetVersionCreate makes a set version.
 type PolicySetVersionCreate struct {
 	SchemaVersion string   `json:"schema_version" doc:"The schema that decides once the version is active, and that every policy version was validated against." example:"2026-06-18"`
@@ -86,40 +67,34 @@ var policySetVersions = Noun[deputy.PolicySetVersion, PolicySetVersion, PolicySe
 		}
 		return unarchived(ctx, a, c, q)
 	},
-	View: func(_ *API, c *call, d *deputy.PolicySetVersion) PolicySetVersion { return viewSetVersion(c, d) },
+	View: viewSetVersion,
 }
 
-func viewSetVersion(c *call, d *deputy.PolicySetVersion) PolicySetVersion {
+func viewSetVersion(_ *API, _ *call, d *deputy.PolicySetVersion) PolicySetVersion {
 	v := PolicySetVersion{
 		ID: string(d.ID), PolicySetID: string(d.PolicySetID), OwnerType: string(d.Owner), Version: d.Version,
-		SchemaVersion: d.SchemaVersion, Manifest: Manifest{Entries: []ManifestEntry{}}, ManifestSHA: d.ManifestSHA,
-		Active: d.ID == c.zone.ActivePolicySetVersionID, Attestation: viewAttestation(d.Attestation),
+		SchemaVersion: d.SchemaVersion, Manifest: viewManifest(d.Manifest), ManifestSHA: d.ManifestSHA,
+		Active: d.Active, Attestation: viewAttestation(d.Attestation),
 		CreatedBy: d.CreatedBy, CreatedAt: Time(d.CreatedAt), ArchivedAt: timePointer(d.ArchivedAt), ArchivedBy: pointer(d.ArchivedBy),
-	}
-	for _, e := range d.Manifest {
-		v.Manifest.Entries = append(v.Manifest.Entries, ManifestEntry{string(e.PolicyID), string(e.PolicyVersionID), SetNullable(e.SHA)})
 	}
 	return v
 }
 
-// viewAttestation returns the statement inside an attestation.
-func viewAttestation(signed []byte) *Attestation {
-	var jws keys.Flattened
-	if len(signed) == 0 || json.Unmarshal(signed, &jws) != nil {
-		return nil
+func viewManifest(entries []deputy.ManifestEntry) Manifest {
+	m := Manifest{Entries: make([]ManifestEntry, 0, len(entries))}
+	for _, e := range entries {
+		m.Entries = append(m.Entries, ManifestEntry{string(e.PolicyID), string(e.PolicyVersionID), SetNullable(e.SHA)})
 	}
-	payload, err := base64.RawURLEncoding.DecodeString(jws.Payload)
-	if err != nil {
-		return nil
+	return m
+}
+
+// entries returns the manifest as the domain has it, without hashes.
+func (m *Manifest) entries() []deputy.ManifestEntry {
+	out := make([]deputy.ManifestEntry, 0, len(m.Entries))
+	for _, e := range m.Entries {
+		out = append(out, deputy.ManifestEntry{PolicyID: deputy.ID(e.PolicyID), PolicyVersionID: deputy.ID(e.PolicyVersionID)})
 	}
-	s, err := policy.ParseStatement(payload)
-	if err != nil {
-		return nil
-	}
-	return &Attestation{
-		V: 1, Type: "policy_set_attestation", Status: string(s.Status), ZoneID: string(s.ZoneID), PolicySetID: string(s.PolicySetID),
-		PolicySetVersion: s.PolicySetVersion, ManifestSHA: s.ManifestSHA, KeyID: s.KeyID, AttestedBy: s.AttestedBy, AttestedAt: Time(s.AttestedAt),
-	}
+	return out
 }
 
 // attestTries bounds how often a version is signed again because another node
@@ -127,73 +102,92 @@ func viewAttestation(signed []byte) *Attestation {
 // after the other.
 const attestTries = 8
 
-// createSetVersion pins policy versions, signs the manifest and adds it as the
-// set's next version. The number is part of what is signed, so the version is
-// inserted only while that number is free.
+// createSetVersion adds the next version of a set.
 func (a *API) createSetVersion(ctx context.Context, c *call, in *input[PolicySetVersionCreate]) (*output[PolicySetVersion], error) {
 	if _, err := schemaNamed(in.Body.SchemaVersion); err != nil {
 		return nil, err
 	}
-	v := &deputy.PolicySetVersion{
+	v := newSetVersion(c, in.Body.SchemaVersion, in.Body.Manifest.entries())
+	if err := a.addSetVersion(ctx, c, v, nil); err != nil {
+		return nil, err
+	}
+	return policySetVersions.view(a, c, v), nil
+}
+
+// newSetVersion returns a version of the set that the path names.
+func newSetVersion(c *call, schema string, manifest []deputy.ManifestEntry) *deputy.PolicySetVersion {
+	return &deputy.PolicySetVersion{
 		ID: deputy.NewID(c.at), ZoneID: c.zone.ID, PolicySetID: deputy.ID(c.param("policy_set_id")), Owner: deputy.Customer,
-		SchemaVersion: in.Body.SchemaVersion, CreatedBy: c.actor(), CreatedAt: c.at,
+		SchemaVersion: schema, Manifest: manifest, CreatedBy: c.actor(), CreatedAt: c.at,
 	}
-	for _, e := range in.Body.Manifest.Entries {
-		v.Manifest = append(v.Manifest, deputy.ManifestEntry{PolicyID: deputy.ID(e.PolicyID), PolicyVersionID: deputy.ID(e.PolicyVersionID)})
-	}
+}
+
+// addSetVersion pins policy versions, signs the manifest and adds it as the
+// set's next version, and in the same transaction does what also says. The
+// number is part of what is signed, so the version is inserted only while that
+// number is free.
+func (a *API) addSetVersion(ctx context.Context, c *call, v *deputy.PolicySetVersion, also func(deputy.Tx) error) error {
 	lane := a.lane(v.PolicySetID)
 	lane.Lock()
 	defer lane.Unlock()
-	set, err := a.store.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID)
-	if err != nil {
-		return nil, missing(err, policySets.Name)
+	if _, err := a.store.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID); err != nil {
+		return missing(err, policySets.Name)
 	}
 	if err := checkManifest(ctx, a.store.PolicyVersions(), v); err != nil {
-		return nil, err
+		return err
 	}
 	if err := hashManifest(v); err != nil {
-		return nil, err
+		return err
 	}
 	signer, err := a.attester(ctx, c.zone)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for range attestTries {
-		number := set.LatestVersion + 1
-		if err := attest(v, number, signer, c.actor(), c.at); err != nil {
-			return nil, err
+		set, err := a.store.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID)
+		if err != nil {
+			return missing(err, policySets.Name)
 		}
-		err = a.write(ctx, c, policySetVersions.target(v.ID), func(tx deputy.Tx) error { return insertSetVersion(ctx, tx, c, v, number) })
-		if err == nil {
-			return policySetVersions.view(a, c, v), nil
+		number, taken := set.LatestVersion+1, false
+		if err := attest(v, number, signer, c.actor(), c.at, policy.Created); err != nil {
+			return err
 		}
-		if deputy.KindOf(err) != deputy.Stale {
-			return nil, err
-		}
-		if set, err = a.store.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID); err != nil {
-			return nil, missing(err, policySets.Name)
+		err = a.write(ctx, c, policySetVersions.target(v.ID), func(tx deputy.Tx) error {
+			taken = false
+			set, err := openSet(ctx, tx, c)
+			if err != nil {
+				return err
+			}
+			if taken = set.LatestVersion+1 != number; taken {
+				return deputy.Errorf(deputy.Stale, "another version was created")
+			}
+			if err := insertSetVersion(ctx, tx, v); err != nil || also == nil {
+				return err
+			}
+			return also(tx)
+		})
+		if !taken {
+			return err
 		}
 	}
-	return nil, deputy.Errorf(deputy.Unavailable, "other versions of the set are being created: try again")
+	return deputy.Errorf(deputy.Unavailable, "other versions of the set are being created: try again")
 }
 
-// insertSetVersion adds a version that was signed as the given number. That the
-// set may take it is looked at here, and again that what it pins is there: it
-// cannot change, but it may have been archived since.
-func insertSetVersion(ctx context.Context, tx deputy.Tx, c *call, v *deputy.PolicySetVersion, number int) error {
-	set, err := tx.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID)
-	if err != nil {
-		return missing(err, policySets.Name)
-	}
-	if err := ownedByCustomer(set.Owner, policySets.Name); err != nil {
-		return err
-	}
-	if err := closed(set.ArchivedAt != nil, "policy set"); err != nil {
-		return err
-	}
-	if set.LatestVersion+1 != number {
-		return deputy.Errorf(deputy.Stale, "another version was created")
-	}
+// openSet returns the set that the path names, unless it takes no versions;
+// others who would work on it wait until the transaction ends.
+func openSet(ctx context.Context, tx deputy.Tx, c *call) (*deputy.PolicySet, error) {
+	set, err := tx.PolicySets().Update(ctx, policySets.scope(c), deputy.ID(c.param("policy_set_id")), func(set *deputy.PolicySet) error {
+		if err := ownedByCustomer(set.Owner, policySets.Name); err != nil {
+			return err
+		}
+		return closed(set.ArchivedAt != nil, "policy set")
+	})
+	return set, missing(err, policySets.Name)
+}
+
+// insertSetVersion adds a version, once it has looked again at what it pins:
+// that cannot change, but it may have been archived since.
+func insertSetVersion(ctx context.Context, tx deputy.Tx, v *deputy.PolicySetVersion) error {
 	if err := checkManifest(ctx, tx.PolicyVersions(), v); err != nil {
 		return err
 	}
@@ -203,54 +197,57 @@ func insertSetVersion(ctx context.Context, tx deputy.Tx, c *call, v *deputy.Poli
 // checkManifest checks that what a version pins is there and fits, and fills
 // in the hashes.
 func checkManifest(ctx context.Context, in deputy.Reads[deputy.PolicyVersion], v *deputy.PolicySetVersion) error {
-	ids := make([]string, 0, len(v.Manifest))
-	for _, e := range v.Manifest {
-		ids = append(ids, string(e.PolicyVersionID))
-	}
-	page, err := in.List(ctx, deputy.Scope{Zone: v.ZoneID}, deputy.Query{All: true, Where: []deputy.Filter{{Fields: []string{"id"}, Values: ids}}})
+	pinned, err := resolve(ctx, in, v.ZoneID, v.Manifest)
 	if err != nil {
 		return err
 	}
-	pinned := map[deputy.ID]*deputy.PolicyVersion{}
-	for _, version := range page.Items {
-		pinned[version.ID] = version
+	refusal := deputy.Errorf(deputy.Invalid, "the manifest pins versions that the set version cannot have")
+	for i, version := range pinned {
+		for _, w := range obstacles(v.SchemaVersion, version) {
+			refusal.Details = append(refusal.Details, *deputy.Bad(entryField(i, "policy_version_id"), "%s", w.Message))
+		}
 	}
-	seen := map[deputy.ID]bool{}
-	for i := range v.Manifest {
-		e := &v.Manifest[i]
-		at := "manifest.entries[" + strconv.Itoa(i) + "]"
-		if seen[e.PolicyID] {
-			return deputy.Bad(at+".policy_id", "names a policy that another entry names")
-		}
-		seen[e.PolicyID] = true
-		version := pinned[e.PolicyVersionID]
-		switch {
-		case version == nil || version.PolicyID != e.PolicyID:
-			return deputy.Bad(at+".policy_version_id", "names no version of the policy in this zone")
-		case version.ArchivedAt != nil:
-			return deputy.Bad(at+".policy_version_id", "names a version that is archived")
-		case version.SchemaVersion != v.SchemaVersion:
-			return deputy.Bad(at+".policy_version_id", "was validated against schema %s, not %s", version.SchemaVersion, v.SchemaVersion)
-		}
-		e.SHA = version.SHA
+	if len(refusal.Details) > 0 {
+		return refusal
 	}
 	return nil
 }
 
-// attester returns the zone's key that signs attestations.
-func (a *API) attester(ctx context.Context, zone *deputy.Zone) (*keys.Signer, error) {
-	rows, err := a.store.SigningKeys(ctx, deputy.ID(zone.ID))
+// resolve returns the versions that a manifest pins, in its order, and fills in
+// their hashes.
+func resolve(ctx context.Context, in deputy.Reads[deputy.PolicyVersion], zone deputy.ZoneID, manifest []deputy.ManifestEntry) ([]*deputy.PolicyVersion, error) {
+	page, err := in.List(ctx, deputy.Scope{Zone: zone}, deputy.Query{All: true, Where: []deputy.Filter{{Fields: []string{"id"}, Values: versionIDs(manifest)}}})
 	if err != nil {
 		return nil, err
 	}
-	row, ok := keys.Active(rows, deputy.RS256)
-	if !ok {
-		return nil, fmt.Errorf("zone %s has no active RS256 key", zone.ID)
+	found := map[deputy.ID]*deputy.PolicyVersion{}
+	for _, version := range page.Items {
+		found[version.ID] = version
 	}
-	return keys.Load(ctx, a.vault, row)
+	pinned := make([]*deputy.PolicyVersion, 0, len(manifest))
+	seen := map[deputy.ID]bool{}
+	for i := range manifest {
+		e := &manifest[i]
+		if seen[e.PolicyID] {
+			return nil, deputy.Bad(entryField(i, "policy_id"), "names a policy that another entry names")
+		}
+		seen[e.PolicyID] = true
+		version := found[e.PolicyVersionID]
+		if version == nil || version.PolicyID != e.PolicyID {
+			return nil, deputy.Bad(entryField(i, "policy_version_id"), "names no version of the policy in this zone")
+		}
+		e.SHA = version.SHA
+		pinned = append(pinned, version)
+	}
+	return pinned, nil
 }
 
-// activateSetVersion makes a version decide for the zone, at once.
+// entryField is the path of a member of a manifest's entry.
+func entryField(i int, member string) string {
+	return "manifest.entries[" + strconv.Itoa(i) + "]." + member
+}
+
+// activateSetVersion binds a version at the target of its set, at once.
 func (a *API) activateSetVersion(ctx context.Context, c *call, _ *input[PolicySetVersionActivation]) (*output[PolicySetVersion], error) {
 	id := deputy.ID(c.param("version_id"))
 	var v *deputy.PolicySetVersion
@@ -259,26 +256,31 @@ func (a *API) activateSetVersion(ctx context.Context, c *call, _ *input[PolicySe
 		if err != nil {
 			return missing(err, policySetVersions.Name)
 		}
-		set, err := tx.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID)
-		if err != nil {
-			return missing(err, policySets.Name)
-		}
-		switch {
-		case v.ArchivedAt != nil || set.ArchivedAt != nil:
-			return deputy.Errorf(deputy.Invalid, "the version is archived")
-		case set.ShadowVersionID == v.ID:
-			return deputy.Errorf(deputy.Invalid, "the version is bound as shadow: remove that binding first")
-		case set.TargetType != zoneTarget:
-			return deputy.Errorf(deputy.Invalid, "the set is not one of the zone: it cannot decide for it")
-		}
-		_, err = tx.Activate(ctx, c.zone.ID, set.ID, v.ID)
-		return err
+		return activate(ctx, tx, c, v)
 	})
 	if err != nil {
 		return nil, err
 	}
-	c.zone.ActivePolicySetVersionID = v.ID
 	return policySetVersions.view(a, c, v), nil
+}
+
+// activate binds a version unless something speaks against it.
+func activate(ctx context.Context, tx deputy.Tx, c *call, v *deputy.PolicySetVersion) error {
+	set, err := tx.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID)
+	if err != nil {
+		return missing(err, policySets.Name)
+	}
+	switch {
+	case v.ArchivedAt != nil || set.ArchivedAt != nil:
+		return deputy.Errorf(deputy.Invalid, "the version is archived")
+	case set.ShadowVersionID == v.ID:
+		return deputy.Errorf(deputy.Invalid, "the version is bound as shadow: remove that binding first")
+	case set.TargetID == "":
+		return deputy.Errorf(deputy.Invalid, "the set has no target: make one with a target_id")
+	}
+	_, err = tx.Activate(ctx, c.zone.ID, set.ID, v.ID)
+	v.Active = err == nil
+	return err
 }
 
 // archiveSetVersion takes a version out of use for good. One that is bound
@@ -319,16 +321,26 @@ func (a *API) listPinned(ctx context.Context, c *call, _ *empty) (*output[ShortL
 	if err != nil {
 		return nil, missing(err, policySetVersions.Name)
 	}
-	ids := make([]string, 0, len(v.Manifest))
-	for _, e := range v.Manifest {
-		ids = append(ids, string(e.PolicyVersionID))
-	}
+	return a.pagePinned(ctx, c, v.Manifest)
+}
+
+// pagePinned returns a page of the policy versions that a manifest pins.
+func (a *API) pagePinned(ctx context.Context, c *call, manifest []deputy.ManifestEntry) (*output[ShortList[PolicyVersion]], error) {
 	pinned := policyVersions
 	pinned.Narrow = nil
 	pinned.Scope = func(c *call) deputy.Scope { return deputy.Scope{Zone: c.zone.ID} }
-	page, err := pinned.page(ctx, a, c, deputy.Filter{Fields: []string{"id"}, Values: ids})
+	page, err := pinned.page(ctx, a, c, deputy.Filter{Fields: []string{"id"}, Values: versionIDs(manifest)})
 	if err != nil {
 		return nil, err
 	}
 	return &output[ShortList[PolicyVersion]]{ShortList[PolicyVersion]{page.Items, page.Pagination}}, nil
+}
+
+// versionIDs returns the ids of what a manifest pins.
+func versionIDs(manifest []deputy.ManifestEntry) []string {
+	ids := make([]string, 0, len(manifest))
+	for _, e := range manifest {
+		ids = append(ids, string(e.PolicyVersionID))
+	}
+	return ids
 }

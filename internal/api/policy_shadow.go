@@ -42,7 +42,7 @@ func (a *API) bindShadow(ctx context.Context, c *call, in *input[PolicySetShadow
 			return deputy.Bad("version_id", "names a version that is archived")
 		case set.ActiveVersionID == id:
 			return deputy.Bad("version_id", "names the version that is active: it decides already")
-		case set.TargetType != zoneTarget:
+		case set.TargetType != deputy.ZoneTarget:
 			return deputy.Errorf(deputy.Invalid, "the set is not one of the zone: it cannot be its shadow")
 		}
 		_, err = tx.Shadow(ctx, c.zone.ID, set.ID, id)

@@ -7,9 +7,15 @@ import (
 // routes mounts every operation: this is the API on one screen.
 func (a *API) routes() {
 	a.mountOrganizations()
+	a.mountOrganizationUsers()
+	a.mountInvitations()
+	a.mountServiceAccounts()
+	a.mountSSO()
+	a.mountKeyPolicy()
 
 	zones.mountAll(a, list, get, patch, remove)
 	mount(a, zones.operation(create), a.createZone)
+	zoneMembers.mountAll(a, list, get, create, patch, remove)
 
 	applications.mountAll(a, list, get, patch, remove)
 	mount(a, applications.operation(create), a.createApplication)
@@ -33,6 +39,17 @@ func (a *API) routes() {
 
 	resources.mountAll(a, list, get, create, patch, remove)
 
+	a.mountUsers()
+	a.mountSessions()
+	userAgents.mountAll(a, list, get)
+	a.mountGrants()
+	a.mountSecrets()
+	roles.mountAll(a, list, get, create, patch, remove)
+	roleAssignments.mountAll(a, list, get, create, remove)
+	groups.mountAll(a, list, get, create, patch, remove)
+	a.mountGroupMembers()
+
+	a.mountPolicySchemas()
 	policies.mountAll(a, list, get, create, patch)
 	mount(a, tagged(archiving(policies.operation(remove), "policy", "policies:archive")), a.archivePolicy)
 
@@ -40,6 +57,8 @@ func (a *API) routes() {
 	mount(a, formatted(policyVersions.operation(get)), a.getPolicyVersion)
 	mount(a, policyVersions.operation(create), a.createPolicyVersion)
 	mount(a, archiving(policyVersions.operation(remove), "policy-version", "policy_versions:archive"), a.archivePolicyVersion)
+
+	a.mountPolicyDrafts()
 
 	policySets.mountAll(a, list, get, patch)
 	mount(a, policySets.operation(create), a.createPolicySet)
@@ -59,6 +78,8 @@ func (a *API) routes() {
 		Action: "policy_versions:list", Tag: policySetVersions.Tag, Summary: "List the policy versions that a policy set version pins",
 		Status: http.StatusOK, Query: pinnedList.document(), Headers: policyHeaders,
 	}, a.listPinned)
+	a.mountAttestation()
+	a.mountPolicySetDrafts()
 
 	a.mountAudit()
 }

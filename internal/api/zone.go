@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"deputy/internal/deputy"
+	"deputy/internal/policy"
 )
 
 // Zone is an isolated identity domain as clients see it.
@@ -204,7 +205,7 @@ func newZone(a *API, c *call, in *ZoneCreate) *deputy.Zone {
 		ID: deputy.ZoneID(deputy.NewID(c.at)), OrganizationID: c.caller.Organization, Owner: deputy.Customer,
 		Slug: deputy.Slug(in.Name, "zone"), Name: in.Name, Description: in.Description,
 		RequiresInvitation: in.RequiresInvitation.Or(true), LoginFlow: in.LoginFlow.Or(defaultLoginFlow),
-		IssuerForm: a.addresses.NewZoneForm(), CreatedAt: c.at, UpdatedAt: c.at,
+		IssuerForm: a.addresses.NewZoneForm(), PolicySchema: policy.DefaultSchema, CreatedAt: c.at, UpdatedAt: c.at,
 	}
 	resetOAuth2(z)
 	settings := in.Protocols.V.OAuth2.V

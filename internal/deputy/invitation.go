@@ -72,7 +72,11 @@ func Accept(ctx context.Context, tx Tx, token Secret, who *OrganizationUser) (*O
 		return nil, Errorf(Denied, "the invitation was sent to another mail address")
 	}
 	who.OrganizationID, who.Role, who.Status = organization.ID, i.Role, UserActive
-	if err := tx.OrganizationUsers().Insert(ctx, who); err != nil {
+	err = tx.OrganizationUsers().Insert(ctx, who)
+	if KindOf(err) == Conflict {
+		err = Error{Kind: Conflict, Message: "you are a user of the organization already"}.Because(err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	_, err = tx.Invitations().Update(ctx, Scope{Organization: organization.ID}, i.ID, func(i *Invitation) error {

@@ -32,6 +32,10 @@ type Store interface {
 	// FinishTask ends a claimed task: it removes it, or when again is not zero
 	// makes it due at that time. It is Stale when the lease was lost.
 	FinishTask(ctx context.Context, t Task, again time.Time) error
+	// Expire writes down that the time of up to limit sessions and grants has run
+	// out, and reports whether there are more. Nobody needs to wait for that: the
+	// status of each counts at the time it is asked for.
+	Expire(ctx context.Context, limit int) (more bool, err error)
 	// PurgeZone removes up to limit rows of a deleted zone and reports whether
 	// any are left.
 	PurgeZone(ctx context.Context, zone ZoneID, limit int) (more bool, err error)
@@ -84,18 +88,30 @@ type View interface {
 	ZoneInvitations() Reads[ZoneInvitation]
 	Sessions() Reads[Session]
 	Grants() Reads[Grant]
+	UserAgents() Reads[UserAgent]
+	Secrets() Reads[VaultSecret]
+	Roles() Reads[Role]
+	RoleAssignments() Reads[RoleAssignment]
+	Groups() Reads[Group]
+	// Memberships: the scope's Parent is the group, the id the user's.
+	Memberships() Reads[Membership]
 	Policies() Reads[Policy]
 	PolicyVersions() Reads[PolicyVersion]
 	PolicySets() Reads[PolicySet]
 	PolicySetVersions() Reads[PolicySetVersion]
+	// PolicySchemas are of no zone: their scope is empty, their ids are versions.
+	PolicySchemas() Reads[PolicySchema]
+	// PolicyDrafts are named by their policies, PolicySetDrafts by their sets.
+	PolicyDrafts() Reads[PolicyDraft]
+	PolicySetDrafts() Reads[PolicySetDraft]
 
 	// Account returns what a management caller's client id rests on, in one
 	// consistent read. It is NotFound when the client id is unknown.
 	Account(ctx context.Context, clientID string) (*Account, error)
-	// Memberships returns the organization users of all organizations, oldest
+	// AccountsOf returns the organization users of all organizations, oldest
 	// first, whose field has the value: id, email (letter case aside), or
 	// identity.
-	Memberships(ctx context.Context, field, value string) ([]*OrganizationUser, error)
+	AccountsOf(ctx context.Context, field, value string) ([]*OrganizationUser, error)
 	// ZoneRoles returns the roles that an organization user has in zones.
 	ZoneRoles(ctx context.Context, organization OrganizationID, user ID) (map[ZoneID]ZoneRole, error)
 	// Invitation returns what has the token, with its organization, in one
@@ -112,9 +128,13 @@ type View interface {
 	// SessionChain returns a session and its parents, innermost first, ending
 	// with nil where a parent is missing, and the session's user if it has one.
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
-	// Consent returns the record of a person, application and resource, or
-	// NotFound.
-	Consent(ctx context.Context, zone ZoneID, user UserID, app ApplicationID, resource ResourceID) (*ConsentRecord, error)
+	// Consent returns the record of a person, client and resource, or NotFound.
+	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	// Consents returns all records of a person, in the order of clients.
+	Consents(ctx context.Context, zone ZoneID, user UserID) ([]*ConsentRecord, error)
+	// Affiliations returns the groups and roles of a person, in the order of
+	// their ids, in one consistent read. Somebody unknown has none.
+	Affiliations(ctx context.Context, zone ZoneID, user UserID) (*Affiliations, error)
 
 	// Ticket returns a ticket that is not over, or NotFound.
 	Ticket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) (*Ticket, error)
@@ -133,10 +153,11 @@ type Tx interface {
 	// Now is the time of the transaction.
 	Now() time.Time
 	Account(ctx context.Context, clientID string) (*Account, error)
-	Memberships(ctx context.Context, field, value string) ([]*OrganizationUser, error)
+	AccountsOf(ctx context.Context, field, value string) ([]*OrganizationUser, error)
 	Invitation(ctx context.Context, token SecretHash) (*Invitation, *Organization, error)
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
-	Consent(ctx context.Context, zone ZoneID, user UserID, app ApplicationID, resource ResourceID) (*ConsentRecord, error)
+	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	Affiliations(ctx context.Context, zone ZoneID, user UserID) (*Affiliations, error)
 
 	Organizations() Writes[Organization]
 	ServiceAccounts() Writes[ServiceAccount]
@@ -151,28 +172,48 @@ type Tx interface {
 	// Zones: Delete makes the zone unusable and invisible at once and leaves its
 	// rows to PurgeZone.
 	Zones() Writes[Zone]
-	// Applications: Delete also removes the application's credentials and edges,
-	// and unsets it where a resource or the zone names it.
+	// Applications: Delete also removes the application's credentials, edges,
+	// consents, secrets and roles, revokes its sessions, and unsets it where a
+	// resource or the zone names it.
 	Applications() Writes[Application]
 	Credentials() Writes[Credential]
 	// Dependencies: Insert replaces the condition of an edge that exists. The
 	// scope's Parent is the application, the id the resource's.
 	Dependencies() Writes[Dependency]
-	// Providers: Delete also removes its token credentials and unsets it where a
-	// resource, the zone or a user names it.
+	// Providers: Delete also removes its token credentials and secrets, revokes
+	// the grants it issued, and unsets it where a resource, the zone or a user
+	// names it.
 	Providers() Writes[Provider]
-	// Resources: Delete also removes edges to it and its grants, takes its id
-	// out of conditions (an edge whose condition becomes empty goes), and
-	// unsets it where the zone names it.
+	// Resources: Delete also removes edges to it, its grants, consents and
+	// secrets and the roles assigned for it, takes its id out of conditions (an
+	// edge whose condition becomes empty goes), and unsets it where the zone
+	// names it.
 	Resources() Writes[Resource]
+	// Users: whoever becomes disabled has their sessions revoked. Delete also
+	// removes sessions, grants, consents, roles and memberships.
 	Users() Writes[User]
 	Passwords() Writes[Password]
 	// MailedCodes: Insert replaces the person's code for the purpose.
 	MailedCodes() Writes[MailedCode]
 	Passkeys() Writes[Passkey]
 	ZoneInvitations() Writes[ZoneInvitation]
+	// Sessions: one that becomes revoked takes all that are below it along.
+	// Delete removes those as well.
 	Sessions() Writes[Session]
 	Grants() Writes[Grant]
+	// UserAgents: Delete also removes its consents and revokes its sessions.
+	UserAgents() Writes[UserAgent]
+	Secrets() Writes[VaultSecret]
+	// Roles: Delete also removes the role's assignments.
+	Roles() Writes[Role]
+	// RoleAssignments: a second one of the same role, principal and scope is a
+	// conflict of role_id.
+	RoleAssignments() Writes[RoleAssignment]
+	// Groups: Delete also removes the group's members and roles.
+	Groups() Writes[Group]
+	// Memberships: Insert keeps one that exists.
+	Memberships() Writes[Membership]
+	// Policies, PolicySets: Delete also removes the draft.
 	Policies() Writes[Policy]
 	// PolicyVersions: Insert gives the version its number and updates the
 	// policy's latest members. The scope's Parent is the policy.
@@ -181,16 +222,25 @@ type Tx interface {
 	// PolicySetVersions: Insert gives the version its number and updates the
 	// set's latest members. The scope's Parent is the set.
 	PolicySetVersions() Archives[PolicySetVersion]
+	PolicySchemas() Writes[PolicySchema]
+	PolicyDrafts() Writes[PolicyDraft]
+	PolicySetDrafts() Writes[PolicySetDraft]
 
-	// Activate binds a set version as the zone's active one, in place of
-	// whatever was, and returns the id of that (empty when none).
+	// Activate binds a set version as the active one of its set's target, in
+	// place of whatever was, and returns the id of that (empty when none). What
+	// is bound at the zone decides there.
 	Activate(ctx context.Context, zone ZoneID, set, version ID) (previous ID, err error)
 	// Shadow binds a set version as the zone's shadow, in place of whatever was,
 	// and returns the id of that (empty when none).
 	Shadow(ctx context.Context, zone ZoneID, set, version ID) (previous ID, err error)
 	// Unshadow unbinds the shadow of a set, if it has one, and returns its id.
 	Unshadow(ctx context.Context, zone ZoneID, set ID) (previous ID, err error)
+	// Reattest replaces the attestation of a set version, the one thing of it
+	// that is ever made again.
+	Reattest(ctx context.Context, v *PolicySetVersion) error
 	PutConsent(ctx context.Context, c *ConsentRecord) error
+	// DeleteConsents removes what a person agreed to for a client.
+	DeleteConsents(ctx context.Context, zone ZoneID, user UserID, client ID) error
 	// Touch notes that a credential was used: its application session is written
 	// once for all touches of one transaction.
 	Touch(s *Session)
@@ -232,6 +282,9 @@ type Reads[T any] interface {
 	Find(ctx context.Context, in Scope, field, value string) (*T, error)
 	// List returns one page. A cursor that is not of this very query is Invalid.
 	List(ctx context.Context, in Scope, q Query) (*Page[T], error)
+	// Tally counts, for each of the values of a field, the entities that have it
+	// and match the filters.
+	Tally(ctx context.Context, in Scope, field string, values []string, where ...Filter) (map[string]int, error)
 }
 
 // Inserts is a collection whose entities never change.
@@ -290,6 +343,7 @@ const (
 	Contains                 // substring, letter case aside
 	Has                      // the field is a list and holds the value
 	IsNull                   // the field is unset; no values
+	InState                  // the field is a Status, and this one at the time of the query
 )
 
 // Sort orders by a field.
@@ -368,6 +422,7 @@ type Client struct {
 	Credential   *Credential
 	Application  *Application
 	Dependencies []Dependency // in order of creation
+	Roles        []HeldRole   // of the application, in the order of their ids
 }
 
 // Basis is the state of a zone that a decision relied on.
@@ -402,6 +457,9 @@ type Task struct {
 	RunAt   time.Time
 	Attempt int // counts the claims
 }
+
+// TaskAttest signs what the zone attests again, with its active key.
+const TaskAttest = "attestations:sign"
 
 // TaskPurgeZone removes the rows of a deleted zone.
 const TaskPurgeZone = "zones:purge"

@@ -57,6 +57,8 @@ type Zone struct {
 	// ActivePolicySetVersionID is the one set version that decides. A zone never
 	// loses it by a call.
 	ActivePolicySetVersionID ID
+	// PolicySchema is the schema that clients preselect. It decides nothing.
+	PolicySchema string
 	// ShadowPolicySetVersionID is the set version that is asked as well, without
 	// a say; empty when there is none.
 	ShadowPolicySetVersionID ID

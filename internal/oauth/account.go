@@ -114,6 +114,9 @@ func (s *Server) account(m *member) (pages.Account, error) {
 	if p.Sessions, err = s.sessionsShown(ctx, m); err != nil {
 		return p, err
 	}
+	if p.Consents, err = s.consentsShown(ctx, m); err != nil {
+		return p, err
+	}
 	p.Grants, err = s.grantsShown(ctx, m)
 	return p, err
 }
@@ -150,6 +153,74 @@ func (s *Server) sessionsShown(ctx context.Context, m *member) ([]pages.Session,
 		browsers[i].Clients = below[deputy.SessionID(browsers[i].ID)]
 	}
 	return browsers, nil
+}
+
+// consentsShown returns what the person has agreed to, by client.
+func (s *Server) consentsShown(ctx context.Context, m *member) ([]pages.Agreement, error) {
+	records, err := s.store.Consents(ctx, m.zone.id, m.user.ID)
+	if err != nil {
+		return nil, err
+	}
+	var out []pages.Agreement
+	for _, c := range records {
+		r := m.snap.resources[c.ResourceID]
+		if r == nil {
+			continue
+		}
+		if len(out) == 0 || out[len(out)-1].Client != string(c.ClientID) {
+			name, err := s.agreedName(ctx, m, c.ClientID)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, pages.Agreement{Client: string(c.ClientID), Name: name, Since: c.CreatedAt})
+		}
+		last := &out[len(out)-1]
+		last.Targets = append(last.Targets, pages.Target{Name: r.Name, Scopes: c.Scopes})
+	}
+	return out, nil
+}
+
+// agreedName returns what the client of a consent is called: an application, or
+// a user agent.
+func (s *Server) agreedName(ctx context.Context, m *member, id deputy.ID) (string, error) {
+	a, err := s.store.Applications().Get(ctx, m.in(), id)
+	if err == nil {
+		return a.Name, nil
+	}
+	if unlessAbsent(err) != nil {
+		return "", err
+	}
+	agent, err := s.store.UserAgents().Get(ctx, m.in(), id)
+	if err != nil {
+		return string(id), unlessAbsent(err)
+	}
+	return agent.Name, nil
+}
+
+// withdrawConsent takes back all that the person agreed to for a client, and
+// ends the sessions that the client has with them.
+func (s *Server) withdrawConsent(v *visitor) {
+	m, ok := s.member(v, false)
+	if !ok {
+		return
+	}
+	client := deputy.ID(v.text("client"))
+	err := s.change(m, eventWithdraw, func(ctx context.Context, tx deputy.Tx, e *deputy.Event) error {
+		list, err := tx.Sessions().List(ctx, m.in(), ofUser(m.user.ID))
+		if err != nil {
+			return err
+		}
+		for _, x := range list.Items {
+			ofApplication := x.ApplicationID != nil && deputy.ID(*x.ApplicationID) == client
+			if ofApplication || x.UserAgentID != nil && *x.UserAgentID == client {
+				if _, err := tx.Sessions().Update(ctx, m.in(), deputy.ID(x.ID), revoke); err != nil {
+					return err
+				}
+			}
+		}
+		return tx.DeleteConsents(ctx, m.zone.id, m.user.ID, client)
+	})
+	s.done(m, "removed", err)
 }
 
 // grantsShown returns what can be reached for the person.

@@ -502,13 +502,8 @@ func (s *Server) federated(ctx context.Context, v *visitor, to *relay, c *provid
 
 // byAccount returns the person who is the subject to the issuer, or nil.
 func (s *Server) byAccount(ctx context.Context, v *visitor, issuer, subject string) (*deputy.User, error) {
-	page, err := s.store.Users().List(ctx, v.in(), deputy.Query{Limit: 1, Where: []deputy.Filter{
-		{Fields: []string{"issuer"}, Values: []string{issuer}}, {Fields: []string{"subject"}, Values: []string{subject}},
-	}})
-	if err != nil || len(page.Items) == 0 {
-		return nil, err
-	}
-	return page.Items[0], nil
+	u, err := s.store.Users().Find(ctx, v.in(), "account", deputy.FederatedAccount(issuer, subject))
+	return u, unlessAbsent(err)
 }
 
 // text returns a claim that is a text, else the empty one.

@@ -63,6 +63,7 @@ var sitePages = map[string]page{
 
 	pageAccount:               {get: (*Server).accountPage, free: true},
 	pageAccount + "/sessions": {post: (*Server).endSession, free: true},
+	pageAccount + "/consents": {post: (*Server).withdrawConsent, free: true},
 	pageAccount + "/grants":   {post: (*Server).revokeGrant, free: true},
 	pageAccount + "/password": {get: (*Server).changePasswordPage, post: (*Server).changePassword, free: true},
 	pageAccount + "/passkeys": {get: (*Server).addPasskeyPage, post: (*Server).changePasskeys, free: true},

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"deputy/internal/api"
 	"deputy/internal/client"
 	"deputy/internal/deputy"
 	"deputy/internal/deputytest"
@@ -171,6 +172,11 @@ func TestKeysTakeTheirTurns(t *testing.T) {
 		t.Fatalf("the zone begins with %v", old)
 	}
 
+	first := w.attestation()
+	if first.Status != "created" || first.KeyID != w.published(one, "RS256")[0] {
+		t.Errorf("the managed set begins with %+v", first)
+	}
+
 	// Of age: a successor is published, and does not sign yet.
 	w.clock.Advance(keys.DefaultMaxAge)
 	for _, algorithm := range []string{"ES256", "RS256"} {
@@ -210,6 +216,21 @@ func TestKeysTakeTheirTurns(t *testing.T) {
 		}
 	}
 
+	// What the old key attests is attested by the new one, and is otherwise the
+	// same.
+	w.until("the attestation is signed again", func() bool {
+		w.clock.Advance(time.Second)
+		return w.attestation().Status == "re_signed"
+	})
+	second := w.attestation()
+	if second.KeyID == first.KeyID || !slices.Contains(w.published(two, "RS256"), second.KeyID) {
+		t.Errorf("signed again with %s after %s", second.KeyID, first.KeyID)
+	}
+	first.Status, first.KeyID, first.AttestedBy, first.AttestedAt = second.Status, second.KeyID, "platform", second.AttestedAt
+	if first != second {
+		t.Errorf("the statement changed: %+v, %+v", first, second)
+	}
+
 	// So does the platform's, and what its old key signed is still good.
 	w.until("the platform's successor signs", func() bool {
 		w.clock.Advance(10 * time.Second)
@@ -239,6 +260,23 @@ func TestKeysTakeTheirTurns(t *testing.T) {
 	if n := w.rotations(); n != 3 {
 		t.Errorf("%d rotations in the log: made, signing, gone", n)
 	}
+}
+
+// attestation returns what is attested about the version that decides.
+func (w *rotating) attestation() (out api.Attestation) {
+	w.Helper()
+	var sets struct {
+		Items []api.PolicySet `json:"items"`
+	}
+	var v api.PolicySetVersion
+	err := w.manage.Do(w.Context(), "GET", "/zones/"+w.zone+"/policy-sets?filter[active]=true", nil, &sets)
+	if err == nil {
+		err = w.manage.Do(w.Context(), "GET", "/zones/"+w.zone+"/policy-sets/"+sets.Items[0].ID+"/versions/"+*sets.Items[0].ActiveVersionID, nil, &v)
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
+	return *v.Attestation
 }
 
 // bearer returns a fresh management token.

@@ -47,6 +47,8 @@ type Server struct {
 	fetcher *upstream.Fetcher
 	oauth   *oauth.Server
 	api     http.Handler
+	// reattest signs again what an older key of a zone attests.
+	reattest func(context.Context, *deputy.Zone) error
 }
 
 // Open reads the settings, takes the listen address, opens the database and
@@ -94,13 +96,14 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 		Fetcher: s.fetcher, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
 		ClientAddress: address, Now: s.cfg.now, Logger: log,
 	})
-	s.api, err = api.New(api.Config{
+	management, err := api.New(api.Config{
 		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
 		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.api, s.reattest = management, management.Reattest
 	return s, nil
 }
 

@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	taskLease = time.Minute
-	purgeStep = 1000 // rows of one transaction
-	purgeRuns = 50   // transactions within one lease
+	taskLease  = time.Minute
+	purgeStep  = 1000 // rows of one transaction
+	purgeRuns  = 50   // transactions within one lease
+	expireStep = 1000 // sessions or grants of one transaction
 )
 
 // work does a claimed task and returns when it is due again; the zero time
@@ -29,6 +30,7 @@ var works = []map[string]work{
 	{
 		deputy.TaskPurgeZone:  (*Server).purgeZone,
 		deputy.TaskRotateKeys: (*Server).rotateKeys,
+		deputy.TaskAttest:     (*Server).attest,
 	}, {
 		deputy.TaskSendMail: (*Server).sendMail, // waits for a relay
 	},
@@ -100,6 +102,33 @@ func (s *Server) rotateKeys(ctx context.Context, t deputy.Task) (again time.Time
 	return again, nil
 }
 
+// attestTask makes what the key before attests attested anew, before that key
+// goes, and once no call that began with it is still running.
+func attestTask(rotation *deputy.Event, now time.Time) deputy.Task {
+	data, err := json.Marshal(rotation.OrganizationID)
+	if err != nil {
+		panic(err) // a text
+	}
+	return deputy.Task{ID: deputy.NewID(now), Kind: deputy.TaskAttest, ZoneID: rotation.ZoneID, Data: data, RunAt: now.Add(time.Minute)}
+}
+
+// attest signs again what an older key of the zone attests. Done twice, it
+// changes nothing more.
+func (s *Server) attest(ctx context.Context, t deputy.Task) (again time.Time, err error) {
+	var organization deputy.OrganizationID
+	if err := json.Unmarshal(t.Data, &organization); err != nil {
+		return again, err
+	}
+	zone, err := s.store.Zones().Get(ctx, deputy.Scope{Organization: organization}, deputy.ID(t.ZoneID))
+	if deputy.KindOf(err) == deputy.NotFound {
+		return again, nil
+	}
+	if err != nil {
+		return again, err
+	}
+	return again, s.reattest(ctx, zone)
+}
+
 // turnKeys does what a turn asks for, and returns the keys it made.
 func (s *Server) turnKeys(ctx context.Context, turn keys.Turn, owner deputy.ID, to deputy.KeyRotation, now time.Time) (made []deputy.SigningKey, err error) {
 	if len(turn.Make)+len(turn.Update)+len(turn.Remove) == 0 {
@@ -129,6 +158,12 @@ func (s *Server) turnKeys(ctx context.Context, turn keys.Turn, owner deputy.ID, 
 		}
 		for _, row := range turn.Update {
 			if err := tx.UpdateSigningKey(ctx, row); err != nil {
+				return err
+			}
+			if event.ZoneID == "" || row.State != deputy.KeyActive || row.Algorithm != deputy.RS256 {
+				continue
+			}
+			if err := tx.Enqueue(ctx, attestTask(event, now)); err != nil {
 				return err
 			}
 		}

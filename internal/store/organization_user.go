@@ -39,8 +39,8 @@ var organizationUsers = declare(table[deputy.OrganizationUser]{
 	},
 })
 
-// memberships reads the users of all organizations whose field has the value.
-func memberships(ctx context.Context, q querier, name, value string) ([]*deputy.OrganizationUser, error) {
+// accountsOf reads the users of all organizations whose field has the value.
+func accountsOf(ctx context.Context, q querier, name, value string) ([]*deputy.OrganizationUser, error) {
 	column := name
 	switch name {
 	case "email":

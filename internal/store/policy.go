@@ -42,7 +42,8 @@ var policies = declare(table[deputy.Policy]{
 	// A snapshot holds the names of policies.
 	change: func(p *deputy.Policy) change { return change{p.ZoneID, deputy.ChangedPolicies, ""} },
 	cascade: func(ctx context.Context, x *tx, p *deputy.Policy) error {
-		return x.each(ctx, []any{string(p.ZoneID), string(p.ID)}, "DELETE FROM policy_versions WHERE zone_id = $1 AND policy_id = $2")
+		return x.each(ctx, []any{string(p.ZoneID), string(p.ID)},
+			"DELETE FROM policy_versions WHERE zone_id = $1 AND policy_id = $2", "DELETE FROM policy_drafts WHERE zone_id = $1 AND policy_id = $2")
 	},
 })
 
@@ -113,7 +114,8 @@ var policySets = declare(table[deputy.PolicySet]{
 		if s.ActiveVersion != 0 || s.ShadowVersion != 0 {
 			return deputy.Errorf(deputy.Conflict, "the policy set is bound")
 		}
-		return x.each(ctx, []any{string(s.ZoneID), string(s.ID)}, "DELETE FROM policy_set_versions WHERE zone_id = $1 AND policy_set_id = $2")
+		return x.each(ctx, []any{string(s.ZoneID), string(s.ID)},
+			"DELETE FROM policy_set_versions WHERE zone_id = $1 AND policy_set_id = $2", "DELETE FROM policy_set_drafts WHERE zone_id = $1 AND policy_set_id = $2")
 	},
 })
 
@@ -130,11 +132,16 @@ var policySetVersions = declare(table[deputy.PolicySetVersion]{
 			{"manifest", document{&v.Manifest}},
 			{"manifest_sha", &v.ManifestSHA},
 			{"attestation", raw{&v.Attestation}},
+			{"active", &v.Active},
 			{"created_by", &v.CreatedBy},
 			{"created_at", micros{&v.CreatedAt}},
 			{"archived_at", optionalMicros{&v.ArchivedAt}},
 			{"archived_by", &v.ArchivedBy},
 		}
+	},
+	computed: map[string]string{
+		"active": "EXISTS (SELECT 1 FROM policy_sets s WHERE s.zone_id = policy_set_versions.zone_id AND s.id = policy_set_id" +
+			" AND s.active_version_id = policy_set_versions.id)",
 	},
 	stamp: func(*deputy.PolicySetVersion) (*int64, *time.Time) { return nil, nil },
 	// The set's revision counts renaming and binding only, so this leaves it.
@@ -146,69 +153,125 @@ var policySetVersions = declare(table[deputy.PolicySetVersion]{
 	},
 })
 
-// binding is a way for a set version to be bound to its zone: each zone has at
-// most one in each way, and both the zone and the set say which.
+var policySchemas = declare(table[deputy.PolicySchema]{
+	name: "policy_schemas", noun: "policy schema", id: "version",
+	fields: func(s *deputy.PolicySchema) []field {
+		return []field{
+			{"version", &s.Version},
+			{"status", &s.Status},
+			{"created_at", micros{&s.CreatedAt}},
+			{"updated_at", micros{&s.UpdatedAt}},
+			{"deprecated_at", optionalMicros{&s.DeprecatedAt}},
+			{"archived_at", optionalMicros{&s.ArchivedAt}},
+		}
+	},
+	stamp: func(s *deputy.PolicySchema) (*int64, *time.Time) { return nil, &s.UpdatedAt },
+})
+
+// No snapshot holds a draft.
+var policyDrafts = declare(table[deputy.PolicyDraft]{
+	name: "policy_drafts", noun: "policy draft", scope: zoned, id: "policy_id",
+	fields: func(d *deputy.PolicyDraft) []field {
+		return []field{
+			{"zone_id", &d.ZoneID},
+			{"policy_id", &d.PolicyID},
+			{"schema_version", &d.SchemaVersion},
+			{"cedar_raw", &d.Text},
+			{"cedar_json", raw{&d.JSON}},
+			{"base_version_id", &d.BaseVersionID},
+			{"updated_by", &d.UpdatedBy},
+			{"created_at", micros{&d.CreatedAt}},
+			{"updated_at", micros{&d.UpdatedAt}},
+			{"revision", &d.Revision},
+		}
+	},
+	stamp: func(d *deputy.PolicyDraft) (*int64, *time.Time) { return &d.Revision, &d.UpdatedAt },
+})
+
+var policySetDrafts = declare(table[deputy.PolicySetDraft]{
+	name: "policy_set_drafts", noun: "policy set draft", scope: zoned, id: "policy_set_id",
+	fields: func(d *deputy.PolicySetDraft) []field {
+		return []field{
+			{"zone_id", &d.ZoneID},
+			{"policy_set_id", &d.PolicySetID},
+			{"schema_version", &d.SchemaVersion},
+			{"manifest", document{&d.Manifest}},
+			{"name", &d.Name},
+			{"description", &d.Description},
+			{"base_version_id", &d.BaseVersionID},
+			{"updated_by", &d.UpdatedBy},
+			{"created_at", micros{&d.CreatedAt}},
+			{"updated_at", micros{&d.UpdatedAt}},
+			{"revision", &d.Revision},
+		}
+	},
+	stamp: func(d *deputy.PolicySetDraft) (*int64, *time.Time) { return &d.Revision, &d.UpdatedAt },
+})
+
+// binding is a way for a set version to be bound at the target of its set: each
+// target has at most one in each way. The set says which; of a zone, so does the
+// zone.
 type binding struct {
 	column string // of the zone
-	held   func(*deputy.Zone) deputy.ID
+	among  string // which sets are bound
+	held   func(*deputy.PolicySet) deputy.ID
 	note   func(s *deputy.PolicySet, number int, version deputy.ID)
 }
 
 var (
 	activeBinding = binding{
-		"active_policy_set_version_id",
-		func(z *deputy.Zone) deputy.ID { return z.ActivePolicySetVersionID },
+		"active_policy_set_version_id", "active",
+		func(s *deputy.PolicySet) deputy.ID { return s.ActiveVersionID },
 		func(s *deputy.PolicySet, number int, version deputy.ID) {
 			s.ActiveVersion, s.ActiveVersionID = number, version
 		},
 	}
 	shadowBinding = binding{
-		"shadow_policy_set_version_id",
-		func(z *deputy.Zone) deputy.ID { return z.ShadowPolicySetVersionID },
+		"shadow_policy_set_version_id", "shadow_version_id <> ''",
+		func(s *deputy.PolicySet) deputy.ID { return s.ShadowVersionID },
 		func(s *deputy.PolicySet, number int, version deputy.ID) {
 			s.ShadowVersion, s.ShadowVersionID = number, version
 		},
 	}
 )
 
-// bind makes a set version the one bound to its zone in this way, and returns
-// the one that was.
+// bind makes a set version the one bound in this way at the target of its set,
+// and returns the one that was. The zone's row is what those wait for who bind
+// at the same time.
 func (b *binding) bind(ctx context.Context, x *tx, zone deputy.ZoneID, set, version deputy.ID) (previous deputy.ID, err error) {
 	v, err := policySetVersions.get(ctx, x, deputy.Scope{Zone: zone, Parent: set}, version, "")
 	if err != nil {
 		return "", err
 	}
-	if previous, err = b.of(ctx, x, zone); err != nil || previous == version {
-		return previous, err
+	if _, err := zones.one(ctx, x, "id = $1 AND deleted_at IS NULL"+x.store.d.forUpdate, string(zone)); err != nil {
+		return "", err
 	}
-	if previous != "" {
-		old, err := policySetVersions.get(ctx, x, deputy.Scope{Zone: zone}, previous, "")
-		if err != nil {
-			return "", err
+	s, err := policySets.get(ctx, x, deputy.Scope{Zone: zone}, set, "")
+	if err != nil {
+		return "", err
+	}
+	bound, err := policySets.many(ctx, x, "zone_id = $1 AND target_type = $2 AND target_id = $3 AND "+b.among, string(zone), s.TargetType, s.TargetID)
+	if err != nil {
+		return "", err
+	}
+	for _, old := range bound {
+		if previous = b.held(old); previous == version {
+			return previous, nil
 		}
-		if err := b.write(ctx, x, zone, old.PolicySetID, 0, ""); err != nil {
+		if err := b.write(ctx, x, zone, old.ID, 0, ""); err != nil {
 			return "", err
 		}
 	}
 	return previous, b.write(ctx, x, zone, set, v.Version, version)
 }
 
-// of returns what is bound to the zone, which it locks.
-func (b *binding) of(ctx context.Context, x *tx, zone deputy.ZoneID) (deputy.ID, error) {
-	z, err := zones.one(ctx, x, "id = $1 AND deleted_at IS NULL"+x.store.d.forUpdate, string(zone))
-	if err != nil {
-		return "", err
-	}
-	return b.held(z), nil
-}
-
-// write notes in a set and in the zone what is bound.
+// write notes in a set, and in the zone when that is its target, what is bound.
 func (b *binding) write(ctx context.Context, x *tx, zone deputy.ZoneID, set deputy.ID, number int, version deputy.ID) error {
-	_, err := policySets.update(ctx, x, deputy.Scope{Zone: zone}, set, func(s *deputy.PolicySet) error {
+	s, err := policySets.update(ctx, x, deputy.Scope{Zone: zone}, set, func(s *deputy.PolicySet) error {
 		b.note(s, number, version)
 		return nil
 	})
-	if err != nil {
+	if err != nil || s.TargetType != deputy.ZoneTarget {
 		return err
 	}
 	_, err = x.exec(ctx, "UPDATE zones SET "+b.column+" = $1 WHERE id = $2", string(version), string(zone))

@@ -184,8 +184,8 @@ func (x *tx) Account(_ context.Context, clientID string) (*deputy.Account, error
 	return account(x.ctx, x, clientID)
 }
 
-func (x *tx) Memberships(_ context.Context, field, value string) ([]*deputy.OrganizationUser, error) {
-	return memberships(x.ctx, x, field, value)
+func (x *tx) AccountsOf(_ context.Context, field, value string) ([]*deputy.OrganizationUser, error) {
+	return accountsOf(x.ctx, x, field, value)
 }
 
 func (x *tx) Invitation(_ context.Context, token deputy.SecretHash) (*deputy.Invitation, *deputy.Organization, error) {
@@ -196,8 +196,12 @@ func (x *tx) SessionChain(_ context.Context, zone deputy.ZoneID, id deputy.Sessi
 	return sessionChain(x.ctx, x, zone, id)
 }
 
-func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, app deputy.ApplicationID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
-	return consent(x.ctx, x, zone, user, app, resource)
+func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
+	return consent(x.ctx, x, zone, user, client, resource)
+}
+
+func (x *tx) Affiliations(_ context.Context, zone deputy.ZoneID, user deputy.UserID) (*deputy.Affiliations, error) {
+	return affiliations(x.ctx, x, zone, user)
 }
 
 func (x *tx) Organizations() deputy.Writes[deputy.Organization] { return writing(x, organizations) }
@@ -229,9 +233,17 @@ func (x *tx) Passkeys() deputy.Writes[deputy.Passkey]         { return writing(x
 func (x *tx) ZoneInvitations() deputy.Writes[deputy.ZoneInvitation] {
 	return writing(x, zoneInvitations)
 }
-func (x *tx) Sessions() deputy.Writes[deputy.Session] { return writing(x, sessions) }
-func (x *tx) Grants() deputy.Writes[deputy.Grant]     { return writing(x, grants) }
-func (x *tx) Policies() deputy.Writes[deputy.Policy]  { return writing(x, policies) }
+func (x *tx) Sessions() deputy.Writes[deputy.Session]     { return writing(x, sessions) }
+func (x *tx) Grants() deputy.Writes[deputy.Grant]         { return writing(x, grants) }
+func (x *tx) UserAgents() deputy.Writes[deputy.UserAgent] { return writing(x, userAgents) }
+func (x *tx) Secrets() deputy.Writes[deputy.VaultSecret]  { return writing(x, secrets) }
+func (x *tx) Roles() deputy.Writes[deputy.Role]           { return writing(x, roles) }
+func (x *tx) RoleAssignments() deputy.Writes[deputy.RoleAssignment] {
+	return writing(x, roleAssignments)
+}
+func (x *tx) Groups() deputy.Writes[deputy.Group]           { return writing(x, groups) }
+func (x *tx) Memberships() deputy.Writes[deputy.Membership] { return writing(x, memberships) }
+func (x *tx) Policies() deputy.Writes[deputy.Policy]        { return writing(x, policies) }
 func (x *tx) PolicyVersions() deputy.Archives[deputy.PolicyVersion] {
 	return archives[deputy.PolicyVersion]{writing(x, policyVersions), func(v *deputy.PolicyVersion) (**time.Time, *string) {
 		return &v.ArchivedAt, &v.ArchivedBy
@@ -242,6 +254,12 @@ func (x *tx) PolicySetVersions() deputy.Archives[deputy.PolicySetVersion] {
 	return archives[deputy.PolicySetVersion]{writing(x, policySetVersions), func(v *deputy.PolicySetVersion) (**time.Time, *string) {
 		return &v.ArchivedAt, &v.ArchivedBy
 	}}
+}
+
+func (x *tx) PolicySchemas() deputy.Writes[deputy.PolicySchema] { return writing(x, policySchemas) }
+func (x *tx) PolicyDrafts() deputy.Writes[deputy.PolicyDraft]   { return writing(x, policyDrafts) }
+func (x *tx) PolicySetDrafts() deputy.Writes[deputy.PolicySetDraft] {
+	return writing(x, policySetDrafts)
 }
 
 func (x *tx) Activate(_ context.Context, zone deputy.ZoneID, set, version deputy.ID) (deputy.ID, error) {
@@ -256,8 +274,21 @@ func (x *tx) Unshadow(_ context.Context, zone deputy.ZoneID, set deputy.ID) (dep
 	return unshadow(x.ctx, x, zone, set)
 }
 
+func (x *tx) Reattest(ctx context.Context, v *deputy.PolicySetVersion) error {
+	_, err := policySetVersions.update(ctx, x, deputy.Scope{Zone: v.ZoneID}, v.ID, func(old *deputy.PolicySetVersion) error {
+		old.Attestation = v.Attestation
+		return nil
+	})
+	return err
+}
+
 func (x *tx) PutConsent(_ context.Context, c *deputy.ConsentRecord) error {
 	return consents.insert(x.ctx, x, c)
+}
+
+func (x *tx) DeleteConsents(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID) error {
+	_, err := x.exec(x.ctx, "DELETE FROM consents WHERE zone_id = $1 AND user_id = $2 AND client_id = $3", string(zone), string(user), string(client))
+	return err
 }
 
 func (x *tx) Touch(s *deputy.Session) { x.touches.sessions = append(x.touches.sessions, s) }

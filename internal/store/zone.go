@@ -31,6 +31,7 @@ var zones = declare(table[deputy.Zone]{
 			{"issuer_form", &z.IssuerForm},
 			{"key_id", &z.KeyID},
 			{"active_policy_set_version_id", &z.ActivePolicySetVersionID},
+			{"policy_schema", &z.PolicySchema},
 			{"shadow_policy_set_version_id", &z.ShadowPolicySetVersionID},
 			{"revision", &z.Revision},
 			{"deleted_at", optionalMicros{&z.DeletedAt}},

@@ -27,6 +27,7 @@ var collections = map[string]func(*world){
 	"an edge is replaced":                          replaceEdge,
 	"versions are numbered":                        versions,
 	"versions are archived once":                   archivedVersions,
+	"drafts":                                       drafts,
 	"consents":                                     consentRecords,
 	"keys":                                         keys,
 }
@@ -71,7 +72,7 @@ func roundTrip(w *world) {
 	z.DefaultGatewayApplicationID, z.DefaultResourceID = ref(deputy.ApplicationID("a")), ref(deputy.ResourceID("r"))
 	z.UserIdentityProviderID, z.EncryptionKey = ref(deputy.ProviderID("p")), &deputy.EncryptionKey{Type: "aws", ARN: "arn"}
 	z.CIMDEnabled, z.CIMDClientIDs = true, []string{"https://*.example.com", `with "quotes"`}
-	z.ActivePolicySetVersionID, z.ShadowPolicySetVersionID = "v", "s"
+	z.ActivePolicySetVersionID, z.ShadowPolicySetVersionID, z.PolicySchema = "v", "s", "2026-01-01"
 	trip(w, asInserts(deputy.Tx.Zones), w.Zones(), w.owned(), deputy.ID(z.ID), z)
 
 	a := w.application("app")
@@ -114,6 +115,44 @@ func roundTrip(w *world) {
 	setVersion := w.setVersion(set, deputy.ManifestEntry{PolicyID: "p", PolicyVersionID: "v", SHA: "s"}, deputy.ManifestEntry{PolicyID: "a"})
 	setVersion.ArchivedAt, setVersion.ArchivedBy = at(), "you"
 	trip(w, func(t deputy.Tx) deputy.Inserts[deputy.PolicySetVersion] { return t.PolicySetVersions() }, w.PolicySetVersions(), w.below(set.ID), setVersion.ID, setVersion)
+	schema := &deputy.PolicySchema{Version: "2025-01-01", Status: deputy.SchemaArchived, CreatedAt: now, UpdatedAt: now, DeprecatedAt: at(), ArchivedAt: at()}
+	trip(w, asInserts(deputy.Tx.PolicySchemas), w.PolicySchemas(), deputy.Scope{}, deputy.ID(schema.Version), schema)
+	trip(w, asInserts(deputy.Tx.PolicyDrafts), w.PolicyDrafts(), w.in, policy.ID, w.policyDraft(policy))
+	draft := w.policySetDraft(set)
+	draft.Name, draft.Description, draft.BaseVersionID = ref("n"), ref(""), setVersion.ID
+	trip(w, asInserts(deputy.Tx.PolicySetDrafts), w.PolicySetDrafts(), w.in, set.ID, draft)
+}
+
+// drafts checks that there is one of each, that its revision goes on from where
+// it began, and that it goes with what it is a draft of.
+func drafts(w *world) {
+	p, s := w.policy("p"), w.policySet("s")
+	pd, sd := w.policyDraft(p), w.policySetDraft(s)
+	w.insert(
+		func(t deputy.Tx) error { return t.Policies().Insert(w.ctx, p) },
+		func(t deputy.Tx) error { return t.PolicySets().Insert(w.ctx, s) },
+		func(t deputy.Tx) error { return t.PolicyDrafts().Insert(w.ctx, pd) },
+		func(t deputy.Tx) error { return t.PolicySetDrafts().Insert(w.ctx, sd) },
+	)
+	w.is(w.write(func(t deputy.Tx) error { return t.PolicyDrafts().Insert(w.ctx, w.policyDraft(p)) }), deputy.Conflict)
+	w.is(w.write(func(t deputy.Tx) error { return t.PolicySetDrafts().Insert(w.ctx, w.policySetDraft(s)) }), deputy.Conflict)
+	since := w.revision()
+	first := pd.Revision
+	w.must(w.write(func(t deputy.Tx) error {
+		d, err := t.PolicyDrafts().Update(w.ctx, w.in, p.ID, func(d *deputy.PolicyDraft) error { d.Text = "other"; return nil })
+		if err == nil && d.Revision != first+1 {
+			w.Errorf("revision %d after %d", d.Revision, first)
+		}
+		return err
+	}))
+	w.same(since, w.revision()) // no snapshot holds a draft
+	w.must(w.write(func(t deputy.Tx) error {
+		return errors.Join(t.Policies().Delete(w.ctx, w.in, p.ID), t.PolicySets().Delete(w.ctx, w.in, s.ID))
+	}))
+	_, err := w.PolicyDrafts().Get(w.ctx, w.in, p.ID)
+	w.is(err, deputy.NotFound)
+	_, err = w.PolicySetDrafts().Get(w.ctx, w.in, s.ID)
+	w.is(err, deputy.NotFound)
 }
 
 func scopes(w *world) {
@@ -598,10 +637,19 @@ func archivedVersions(w *world) {
 	}))
 	w.same(v, sure(w.PolicyVersions().Get(w.ctx, w.below(p.ID), v.ID)))
 	w.same(m, sure(w.PolicySetVersions().Get(w.ctx, w.below(s.ID), m.ID)))
+	// The attestation is the one thing that is made again.
+	since, again := w.revision(), *m
+	again.Attestation, again.ManifestSHA = []byte(`{"payload":"y"}`), "other"
+	w.must(w.write(func(t deputy.Tx) error { return t.Reattest(w.ctx, &again) }))
+	m.Attestation = again.Attestation
+	w.same(m, sure(w.PolicySetVersions().Get(w.ctx, w.below(s.ID), m.ID)))
+	w.same(since, w.revision())
+	again.ID = w.newID()
+	w.is(w.write(func(t deputy.Tx) error { return t.Reattest(w.ctx, &again) }), deputy.NotFound)
 }
 
 func consentRecords(w *world) {
-	c := &deputy.ConsentRecord{ZoneID: w.zone.ID, UserID: "u", ApplicationID: "a", ResourceID: "r", Scopes: []string{"read"}, CreatedAt: w.tick()}
+	c := &deputy.ConsentRecord{ZoneID: w.zone.ID, UserID: "u", ClientID: "a", ResourceID: "r", Scopes: []string{"read"}, CreatedAt: w.tick()}
 	_, err := w.Consent(w.ctx, c.ZoneID, "u", "a", "r")
 	w.is(err, deputy.NotFound)
 	for _, scopes := range [][]string{{"read"}, {"read", "write"}} {

@@ -42,7 +42,7 @@ type Fresh func(t testing.TB, s Settings) (node func() Store)
 
 // Run runs the suite.
 func Run(t *testing.T, fresh Fresh) {
-	for _, group := range []map[string]func(*world){collections, lists, people, signIns, commits, tickets, zones, log, background, nodes} {
+	for _, group := range []map[string]func(*world){collections, organizations, people, signIns, lists, commits, tickets, zones, log, background, nodes} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -295,5 +295,21 @@ func (w *world) setVersion(s *deputy.PolicySet, manifest ...deputy.ManifestEntry
 	return &deputy.PolicySetVersion{
 		ID: w.newID(), ZoneID: w.zone.ID, PolicySetID: s.ID, Owner: s.Owner, SchemaVersion: "2026-01-01", Manifest: manifest,
 		ManifestSHA: "cd", Attestation: []byte(`{"payload":"x"}`), CreatedBy: "me", CreatedAt: w.tick(),
+	}
+}
+
+func (w *world) policyDraft(p *deputy.Policy) *deputy.PolicyDraft {
+	now := w.tick()
+	return &deputy.PolicyDraft{
+		ZoneID: w.zone.ID, PolicyID: p.ID, SchemaVersion: "2026-01-01", Text: "permit (principal, action, resource);", JSON: []byte(`{"effect":"permit"}`),
+		BaseVersionID: "v", UpdatedBy: "me", CreatedAt: now, UpdatedAt: now, Revision: now.UnixMicro(),
+	}
+}
+
+func (w *world) policySetDraft(s *deputy.PolicySet) *deputy.PolicySetDraft {
+	now := w.tick()
+	return &deputy.PolicySetDraft{
+		ZoneID: w.zone.ID, PolicySetID: s.ID, SchemaVersion: "2026-01-01", Manifest: []deputy.ManifestEntry{{PolicyID: "p", PolicyVersionID: "v", SHA: "s"}},
+		UpdatedBy: "me", CreatedAt: now, UpdatedAt: now, Revision: now.UnixMicro(),
 	}
 }

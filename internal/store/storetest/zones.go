@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 
 	"deputy/internal/deputy"
@@ -11,6 +12,7 @@ var zones = map[string]func(*world){
 	"too many applications to name":       manyApplications,
 	"a delta that cannot be told is full": fullDeltas,
 	"the policy that decides":             active,
+	"a person's policy set":               bindings,
 	"a revision is known at once":         revisions,
 	"a deleted zone is gone at once":      deletedZone,
 	"the client behind a client id":       clients,
@@ -172,6 +174,40 @@ func active(w *world) {
 	w.must(w.write(func(t deputy.Tx) error { return t.PolicySets().Delete(w.ctx, w.in, s.ID) }))
 }
 
+// bindings binds sets at people: each has one at most, and none of them
+// decides in the zone.
+func bindings(w *world) {
+	bind := func(target string) (*deputy.PolicySet, *deputy.PolicySetVersion, deputy.ID) {
+		s := w.policySet(string(w.newID()))
+		s.TargetType, s.TargetID = deputy.UserTarget, target
+		v := w.setVersion(s)
+		var previous deputy.ID
+		w.must(w.write(func(t deputy.Tx) (err error) {
+			if err := errors.Join(t.PolicySets().Insert(w.ctx, s), t.PolicySetVersions().Insert(w.ctx, v)); err != nil {
+				return err
+			}
+			previous, err = t.Activate(w.ctx, w.zone.ID, s.ID, v.ID)
+			return err
+		}))
+		return s, v, previous
+	}
+	bound := func(s *deputy.PolicySet, v *deputy.PolicySetVersion) bool {
+		set, version := sure(w.PolicySets().Get(w.ctx, w.in, s.ID)), sure(w.PolicySetVersions().Get(w.ctx, w.in, v.ID))
+		if (set.ActiveVersionID == v.ID) != version.Active {
+			w.Errorf("the set is bound at %q, its version active: %t", set.ActiveVersionID, version.Active)
+		}
+		return version.Active
+	}
+	s1, v1, _ := bind("ada")
+	s2, v2, _ := bind("Ada")
+	s3, v3, previous := bind("ada")
+	if previous != v1.ID || bound(s1, v1) || !bound(s2, v2) || !bound(s3, v3) {
+		t := []bool{bound(s1, v1), bound(s2, v2), bound(s3, v3)}
+		w.Errorf("bound: %v, in place of %q", t, previous)
+	}
+	w.same(deputy.ID(""), sure(w.Zones().Get(w.ctx, w.owned(), deputy.ID(w.zone.ID))).ActivePolicySetVersionID)
+}
+
 // shadowed binds versions as shadow beside the active one, of which other is
 // the set.
 func shadowed(w *world, s *deputy.PolicySet, v *deputy.PolicySetVersion, other *deputy.PolicySet, ov *deputy.PolicySetVersion) {
@@ -245,7 +281,7 @@ func deletedZone(w *world) {
 		},
 		func(t deputy.Tx) error { return t.Policies().Insert(w.ctx, w.policy("p")) },
 		func(t deputy.Tx) error {
-			return t.ZoneMembers().Insert(w.ctx, w.member(w.organizationUser("x@example.com")))
+			return t.ZoneMembers().Insert(w.ctx, w.zoneMember(w.organizationUser("x@example.com")))
 		},
 		func(t deputy.Tx) error {
 			return t.Mails().Insert(w.ctx, &deputy.Mail{ID: w.newID(), OrganizationID: w.org.ID, ZoneID: w.zone.ID, Sealed: []byte{1}, CreatedAt: w.tick()})
