@@ -81,33 +81,44 @@ const publicURL = "http://deputy.test:8080"
 
 func newServer(t testing.TB) *server {
 	t.Helper()
+	return newServerOn(t, store.Config{Path: filepath.Join(t.TempDir(), "deputy.db")})
+}
+
+// newServerOn is newServer over another database.
+func newServerOn(t testing.TB, database store.Config) *server {
+	t.Helper()
 	s := &server{
 		t: t, vars: map[string]string{}, seen: map[deputy.OrganizationID]int{}, log: &bytes.Buffer{},
 		clock: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC),
 	}
-	opened, err := store.Open(t.Context(), store.Config{
-		Path: filepath.Join(t.TempDir(), "deputy.db"), CursorKey: make([]byte, 32), Now: s.now, Sealing: openSealing{}, Migrate: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { opened.Close() })
-	s.store = opened
-	s.vault = vault.New(vault.NewRoot([32]byte{1}), opened)
-	addresses, err := deputy.NewAddresses(publicURL, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.api, err = api.New(api.Config{
-		Store: interrupted{opened, s}, Addresses: addresses, Authenticate: s.authenticate, IssueBearer: s.issueBearer, Vault: s.vault, Pool: pool,
-		Sealing: openSealing{}, Now: s.now, Version: "test", Log: slog.New(slog.NewTextHandler(s.log, nil)),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.api, s.store, s.vault = s.node(database)
 	s.vars["org"] = string(s.organization("Own", "own", "admin"))
 	s.vars["foreign"] = string(s.organization("Foreign", "foreign", "stranger"))
 	return s
+}
+
+// node returns one more API over a database, with a store of its own.
+func (s *server) node(database store.Config) (*api.API, deputy.Store, *vault.Vault) {
+	s.t.Helper()
+	database.CursorKey, database.Now, database.Sealing, database.Migrate = make([]byte, 32), s.now, openSealing{}, true
+	opened, err := store.Open(s.t.Context(), database)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { opened.Close() })
+	keys := vault.New(vault.NewRoot([32]byte{1}), opened)
+	addresses, err := deputy.NewAddresses(publicURL, "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	node, err := api.New(api.Config{
+		Store: interrupted{opened, s}, Addresses: addresses, Authenticate: s.authenticate, IssueBearer: s.issueBearer, Vault: keys, Pool: pool,
+		Sealing: openSealing{}, Now: s.now, Version: "test", Log: slog.New(slog.NewTextHandler(s.log, nil)),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return node, opened, keys
 }
 
 // now moves on with every look, so that nothing happens at the same time.

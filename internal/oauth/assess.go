@@ -17,6 +17,7 @@ import (
 type assessment struct {
 	client   *relyingParty
 	user     *deputy.User      // nil: nobody has signed in
+	person   *person           // the same, as policies see them
 	sessions []*deputy.Session // the web session
 	standing deputy.Standing
 	grounds  grounds
@@ -78,6 +79,9 @@ func (s *Server) assess(ctx context.Context, l *login) (*assessment, error) {
 		return a, nil // signed out meanwhile: once more
 	}
 	a.user, a.sessions, a.standing = user, chain, standing
+	if a.person, err = l.snap.person(ctx, s.store, user); err != nil {
+		return nil, err
+	}
 	if l.Request.ClientID == "" {
 		return a, nil
 	}
@@ -137,10 +141,9 @@ func (r *authorizationRequest) first() []string { return r.Resources[:min(1, len
 
 // question asks whether the person may use a resource through an application.
 func (a *assessment) question(r *resource, principal *policy.Application, from *policy.Resource, scopes []string) policy.Request {
-	user := policy.NewUser(policy.UserFacts{ID: a.user.ID, Identifier: a.user.Identifier, Email: a.user.Email})
 	return policy.Request{
-		Legs:     []policy.Leg{{Principal: user, OnBehalf: true}, {Principal: principal, OnBehalf: true}},
-		Resource: r.entity, From: from, Subject: user, Scopes: scopes, Narrowable: true,
+		Legs:     []policy.Leg{{Principal: a.person.User, OnBehalf: true}, {Principal: principal, OnBehalf: true}},
+		Resource: r.entity, From: from, Subject: a.person.User, Scopes: scopes, Narrowable: true,
 	}
 }
 
@@ -165,7 +168,11 @@ func (s *Server) owner(ctx context.Context, l *login, c *relyingParty, r *resour
 	for i, d := range edges.Items {
 		list[i] = *d
 	}
-	o.principal = newPrincipal(app, "", list, l.snap.signIn())
+	roles, err := s.rolesOf(ctx, l.zone.id, *id)
+	if err != nil {
+		return nil, err
+	}
+	o.principal = newPrincipal(app, "", list, roles, l.snap.signIn())
 	return o, nil
 }
 

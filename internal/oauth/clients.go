@@ -32,7 +32,7 @@ type client struct {
 // memory, instead of each in one that a row was read into.
 func newClient(read *deputy.Client, signIn deputy.ResourceID) *client {
 	by := read.Credential
-	c := &client{consent: shared(read.Application.Consent), application: *newPrincipal(read.Application, by.Type, read.Dependencies, signIn)}
+	c := &client{consent: shared(read.Application.Consent), application: *newPrincipal(read.Application, by.Type, read.Dependencies, read.Roles, signIn)}
 	c.revision, c.credential, c.id = read.Revision, by.ID, by.Identifier
 	if by.Type == deputy.TokenCredential {
 		c.id = string(by.ID)
@@ -46,7 +46,7 @@ func newClient(read *deputy.Client, signIn deputy.ResourceID) *client {
 // made to depend on, every application depends on the zone's sign-in resource:
 // a client that names no resource gets a token for that one, which says who it
 // is and opens nothing else.
-func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency, signIn deputy.ResourceID) *policy.Application {
+func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency, roles []deputy.HeldRole, signIn deputy.ResourceID) *policy.Application {
 	dependencies := make([]policy.Dependency, 0, len(edges)+1)
 	for _, d := range edges {
 		dependencies = append(dependencies, policy.Dependency{ResourceID: shared(d.ResourceID), WhenAccessing: d.WhenAccessing})
@@ -56,7 +56,7 @@ func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deput
 	}
 	return policy.NewApplication(policy.ApplicationFacts{
 		ID: a.ID, Identifier: a.Identifier, Name: a.Name, RegistrationMethod: "managed",
-		CredentialType: shared(by), Dependencies: dependencies, Traits: a.Traits,
+		CredentialType: shared(by), Dependencies: dependencies, Traits: a.Traits, Roles: roles,
 	})
 }
 
@@ -278,7 +278,11 @@ func (s *Server) application(ctx context.Context, z *zone, snap *snapshot, ident
 	if err != nil {
 		return nil, err
 	}
-	// Two reads see one state only if the application has not changed since.
+	roles, err := s.rolesOf(ctx, z.id, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	// Several reads see one state only if the application has not changed since.
 	delta, err := s.store.Zone(ctx, z.id, snap.revision)
 	if err != nil {
 		return nil, err
@@ -290,7 +294,7 @@ func (s *Server) application(ctx context.Context, z *zone, snap *snapshot, ident
 	for i, d := range edges.Items {
 		list[i] = *d
 	}
-	c := &client{revision: delta.Revision, consent: a.Consent, application: *newPrincipal(a, "", list, snap.signIn())}
+	c := &client{revision: delta.Revision, consent: a.Consent, application: *newPrincipal(a, "", list, roles, snap.signIn())}
 	s.keep(z, c)
 	return c, nil
 }

@@ -263,6 +263,9 @@ func (a *assessment) reread(ctx context.Context, tx deputy.Tx, l *login) error {
 	if user.Revision != a.user.Revision {
 		return errMoved
 	}
+	if err := a.person.unchanged(ctx, tx, l.zone.id, user.ID); err != nil {
+		return err
+	}
 	for _, wish := range a.wishes {
 		for _, p := range wish.pacts {
 			if p.mode != deputy.RequiredConsent {

@@ -66,7 +66,7 @@ func (s *Server) relyingParty(ctx context.Context, z *zone, snap *snapshot, id s
 	}
 	return &relyingParty{
 		clientID: id, name: read.Application.Name, redirectURIs: read.Application.RedirectURIs, trust: trustRegistered,
-		principal:   newPrincipal(read.Application, read.Credential.Type, read.Dependencies, snap.signIn()),
+		principal:   newPrincipal(read.Application, read.Credential.Type, read.Dependencies, read.Roles, snap.signIn()),
 		application: read.Application, credential: read.Credential, dependencies: read.Dependencies,
 	}, nil
 }

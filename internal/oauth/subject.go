@@ -108,6 +108,7 @@ type subject struct {
 	application *policy.Application
 	principal   policy.Principal
 	user        *deputy.User
+	person      *person
 	sessions    []*deputy.Session
 }
 
@@ -140,9 +141,11 @@ func (s *Server) presentUser(ctx context.Context, i *issuance) error {
 		return nil // Standing refuses
 	}
 	i.event.UserID, i.event.UserKey, i.event.SessionID = user.ID, user.KeyID, sub.Session
-	principal := policy.NewUser(policy.UserFacts{ID: user.ID, Identifier: user.Identifier, Email: user.Email})
-	sub.principal = principal
-	i.question.Subject = principal
+	if sub.person, err = i.snap.person(ctx, s.store, user); err != nil {
+		return err
+	}
+	sub.principal = sub.person.User
+	i.question.Subject = sub.person.User
 	return nil
 }
 
@@ -165,6 +168,9 @@ func (i *issuance) rereadPerson(ctx context.Context, tx deputy.Tx, now *deputy.S
 		return errMoved
 	}
 	now.Sessions, now.User = chain, user
+	if err := decided.person.unchanged(ctx, tx, i.zone.id, user.ID); err != nil {
+		return err
+	}
 	var withdrawn *refusal
 	if err = i.checkConsent(ctx, tx); errors.As(err, &withdrawn) {
 		return errMoved

@@ -96,6 +96,22 @@ func (t *table[T]) ways(s *Store, in deputy.Scope, f deputy.Filter) (out []condi
 	return out
 }
 
+// from names the table, and the index that serves the filters best where the
+// engine must be told.
+func (t *table[T]) from(d *dialect, filters []deputy.Filter) string {
+	if !d.told {
+		return t.name
+	}
+	for _, s := range t.indexes {
+		for _, f := range filters {
+			if f.Op == s.op && len(f.Fields) == 1 && f.Fields[0] == s.field && len(f.Values) > 0 {
+				return t.name + " INDEXED BY " + s.index
+			}
+		}
+	}
+	return t.name
+}
+
 // filter writes the condition of one filter.
 func (t *table[T]) filter(b *statement, d *dialect, f deputy.Filter) error {
 	alternatives := 0

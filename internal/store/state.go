@@ -43,7 +43,7 @@ func (t *table[T]) state(in deputy.Scope, state deputy.Status, now int64) []cond
 		}}
 	case deputy.Expired:
 		return []condition{is(state), func(b *statement) {
-			b.WriteString("id IN (SELECT id FROM " + t.name + " WHERE zone_id = " + b.arg(string(in.Zone)) + " AND ")
+			b.WriteString("status = 'active' AND id IN (SELECT id FROM " + t.name + " WHERE zone_id = " + b.arg(string(in.Zone)) + " AND ")
 			t.lapses.before(b, now)
 			b.WriteString(")")
 		}}

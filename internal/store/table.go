@@ -42,6 +42,8 @@ type table[T any] struct {
 	// stretches are the columns whose values each are a stretch of an index, in
 	// the order of ids: a filter with several of them is read stretch by stretch.
 	stretches []string
+	// indexes serve filters, the most telling first.
+	indexes []served
 	// lapses says when an active row has expired; nil where none does.
 	lapses  *runsOut
 	uniques []unique[T]
@@ -67,6 +69,13 @@ type table[T any] struct {
 	kinds    map[string]string // Go kind of a column's values
 	selected string
 	inserted string
+}
+
+// served is a filter, by comparison and field, and the index that serves it.
+type served struct {
+	op    deputy.FilterOp
+	field string
+	index string
 }
 
 // scope is whose entities a table holds.
