@@ -25,6 +25,7 @@ const (
 	PartSubject           Part = "subject application"
 	PartUser              Part = "user"
 	PartSession           Part = "session"
+	PartUserAgent         Part = "user agent"
 )
 
 // Use is a way in which access is used or handed out.
@@ -44,6 +45,12 @@ const (
 	UseSignIn              Use = "sign-in"
 	UseWebSession          Use = "web session"
 	UseAuthorize           Use = "authorization for an application"
+	UseAuthorizeAgent      Use = "authorization for a user agent"
+	UseCode                Use = "authorization code of an application"
+	UseCodeAgent           Use = "authorization code of a user agent"
+	UseRefresh             Use = "refresh by an application"
+	UseRefreshAgent        Use = "refresh by a user agent"
+	UseToken               Use = "token of a user"
 )
 
 var (
@@ -52,6 +59,7 @@ var (
 	client  = []Part{PartZone, PartApplication, PartCredential}
 	target  = []Part{PartResource, PartProvider, PartKey}
 	person  = []Part{PartUser, PartSession}
+	agent   = []Part{PartZone, PartUserAgent}
 	needs   = map[Use][]Part{ // in the order in which they are named
 		UseManagement:          account,
 		UseServiceToken:        slices.Concat(account, []Part{PartKey}),
@@ -64,6 +72,12 @@ var (
 		UseSignIn:              {PartZone, PartUser},
 		UseWebSession:          slices.Concat([]Part{PartZone}, person),
 		UseAuthorize:           slices.Concat(client, person, []Part{PartResource, PartProvider}),
+		UseAuthorizeAgent:      slices.Concat(agent, person, []Part{PartResource, PartProvider}),
+		UseCode:                slices.Concat(client, person, target),
+		UseCodeAgent:           slices.Concat(agent, person, target),
+		UseRefresh:             slices.Concat(client, person, target),
+		UseRefreshAgent:        slices.Concat(agent, person, target),
+		UseToken:               slices.Concat([]Part{PartZone}, person),
 	}
 )
 
@@ -86,6 +100,7 @@ type Standing struct {
 	Resource          *Resource
 	Provider          *Provider
 	Subject           ApplicationID
+	UserAgent         ID
 	User              *User
 	// Sessions is the session and its parents, innermost first. The last has no
 	// parent; a missing parent is a nil element.
@@ -176,6 +191,8 @@ func (s *Standing) state(part Part, now time.Time) string {
 		return exists(s.Provider != nil)
 	case PartSubject:
 		return exists(s.Subject != "")
+	case PartUserAgent:
+		return exists(s.UserAgent != "")
 	case PartUser:
 		if s.User != nil && s.User.Status != UserActive {
 			return "disabled"

@@ -20,7 +20,7 @@ func inForce() *deputy.Standing {
 		OrganizationUser: &deputy.OrganizationUser{Status: deputy.UserActive},
 		Invitation:       &deputy.Invitation{Status: deputy.InvitationPending, ExpiresAt: later},
 		Zone:             &deputy.Zone{}, Key: &deputy.SigningKey{State: deputy.KeyActive}, Application: "application",
-		Credential: "credential", Resource: &deputy.Resource{}, Provider: &deputy.Provider{}, Subject: "subject",
+		Credential: "credential", Resource: &deputy.Resource{}, Provider: &deputy.Provider{}, Subject: "subject", UserAgent: "ua",
 		User: &deputy.User{Status: deputy.UserActive},
 		Sessions: []*deputy.Session{
 			{Status: deputy.Active, ExpiresAt: later, ParentID: &parent},
@@ -61,6 +61,7 @@ var states = map[deputy.Part]map[string]func(*deputy.Standing){
 	deputy.PartResource:    {"deleted": func(s *deputy.Standing) { s.Resource = nil }},
 	deputy.PartProvider:    {"deleted": func(s *deputy.Standing) { s.Provider = nil }},
 	deputy.PartSubject:     {"deleted": func(s *deputy.Standing) { s.Subject = "" }},
+	deputy.PartUserAgent:   {"deleted": func(s *deputy.Standing) { s.UserAgent = "" }},
 	deputy.PartUser: {
 		"deleted":  func(s *deputy.Standing) { s.User = nil },
 		"disabled": func(s *deputy.Standing) { s.User.Status = deputy.UserDisabled },

@@ -46,8 +46,8 @@ type Store interface {
 	PutTicket(ctx context.Context, t *Ticket, was SecretHash) error
 	// DropTicket removes a ticket, if there is one. No event tells of it.
 	DropTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) error
-	// Sweep removes up to limit rows of what is over and reports whether there
-	// may be more.
+	// Sweep removes up to limit tickets and families of refresh tokens that are
+	// over and reports whether there may be more.
 	Sweep(ctx context.Context, limit int) (more bool, err error)
 
 	// Ready returns nil when the database can be reached and its schema is the
@@ -95,6 +95,7 @@ type View interface {
 	Groups() Reads[Group]
 	// Memberships: the scope's Parent is the group, the id the user's.
 	Memberships() Reads[Membership]
+	RefreshFamilies() Reads[RefreshFamily]
 	Policies() Reads[Policy]
 	PolicyVersions() Reads[PolicyVersion]
 	PolicySets() Reads[PolicySet]
@@ -213,6 +214,7 @@ type Tx interface {
 	Groups() Writes[Group]
 	// Memberships: Insert keeps one that exists.
 	Memberships() Writes[Membership]
+	RefreshFamilies() Writes[RefreshFamily]
 	// Policies, PolicySets: Delete also removes the draft.
 	Policies() Writes[Policy]
 	// PolicyVersions: Insert gives the version its number and updates the

@@ -255,13 +255,13 @@ func (s *Server) change(m *member, kind string, apply func(context.Context, depu
 	return s.store.Write(ctx, event, func(tx deputy.Tx) error { return apply(ctx, tx, event) })
 }
 
-// endSession ends one of the person's sessions, with those below it.
-func (s *Server) endSession(v *visitor) {
+// endOneSession ends one of the person's sessions, with those below it.
+func (s *Server) endOneSession(v *visitor) {
 	m, ok := s.member(v, false)
 	if !ok {
 		return
 	}
-	err := s.change(m, eventEndSession, func(ctx context.Context, tx deputy.Tx, e *deputy.Event) error {
+	err := s.change(m, eventSessionEnd, func(ctx context.Context, tx deputy.Tx, e *deputy.Event) error {
 		x, err := tx.Sessions().Get(ctx, m.in(), deputy.ID(v.text("id")))
 		if err != nil {
 			return err
@@ -276,8 +276,8 @@ func (s *Server) endSession(v *visitor) {
 	s.done(m, "removed", err)
 }
 
-// signOut ends the web session of the browser.
-func (s *Server) signOut(v *visitor) {
+// signOutHere ends the web session of the browser.
+func (s *Server) signOutHere(v *visitor) {
 	m, ok := s.member(v, false)
 	if !ok {
 		return

@@ -25,7 +25,10 @@ type client struct {
 	secret      [sha256.Size]byte   // the hash of it, of a password credential
 	application policy.Application
 	consent     deputy.Consent
-	touched     atomic.Int64 // when its session was last written, in Unix seconds
+	// agent is set where the client is a user agent, to its id: then application
+	// is what policies see in place of one.
+	agent   deputy.ID
+	touched atomic.Int64 // when its session was last written, in Unix seconds
 }
 
 // newClient returns the client that was read. Its texts lie in one piece of
@@ -79,6 +82,45 @@ func pack(texts ...*string) {
 	for _, t := range texts {
 		*t, rest = rest[:len(*t)], rest[len(*t):]
 	}
+}
+
+// isPublic reports whether the client has nothing to prove itself with.
+func (c *client) isPublic() bool {
+	return c.agent != "" || c.application.CredentialType == deputy.PublicCredential || c.application.CredentialType == deputy.URLCredential
+}
+
+// consenter returns what agreements name the client by.
+func (c *client) consenter() deputy.ID {
+	if c.agent != "" {
+		return c.agent
+	}
+	return deputy.ID(c.application.ID)
+}
+
+// stand notes the client in what a use rests on.
+func (c *client) stand(in *deputy.Standing, on *grounds) {
+	if c.agent != "" {
+		in.UserAgent = c.agent
+		return
+	}
+	in.Application, in.Credential = c.application.ID, c.credential
+	on.application(c.application.ID)
+}
+
+// use returns the one of two uses that is the client's.
+func (c *client) use(application, agent deputy.Use) deputy.Use {
+	if c.agent != "" {
+		return agent
+	}
+	return application
+}
+
+// actor returns the client as events name it.
+func (c *client) actor() deputy.Actor {
+	if c.agent != "" {
+		return deputy.Actor{Type: "user_agent", ID: string(c.agent), Identifier: c.id}
+	}
+	return deputy.Actor{Type: "application", ID: string(c.application.ID), Identifier: c.application.Identifier}
 }
 
 // key returns what the client is cached under.

@@ -35,7 +35,7 @@ func (s *Server) consent(l *login, a *assessment) pages.Consent {
 	for _, w := range l.pending(a) {
 		asked := pages.Asked{Name: w.Name, Identifier: w.identifier, New: w.isNew}
 		if len(w.pacts) > 1 && a.owner != nil {
-			asked.Through = a.owner.Name
+			asked.Through = a.owner.application.Name
 		}
 		for _, scope := range w.scopes {
 			asked.Scopes = append(asked.Scopes, pages.AskedScope{Name: scope, New: !w.isNew && !slices.Contains(w.known, scope)})
@@ -89,7 +89,7 @@ func (s *Server) beginAuthorize(v *visitor) {
 		s.fail(v, refuse(codeInvalidRequest, "The parameters client_id and resource are needed."))
 		return
 	}
-	c, err := s.relyingParty(ctx, v.zone, v.snap, clientID)
+	c, err := s.relyingParty(ctx, v.zone, v.snap, clientID, v.from)
 	if err == nil && c == nil {
 		err = refuse(codeInvalidClient, "The application is not known.")
 	}

@@ -27,6 +27,10 @@ type stage struct {
 	account *account
 	browser *browser
 
+	clientID, refresh string // of a client that the person has signed in to
+	codes             []string
+	agentID           deputy.ID
+
 	personToken, bearer string
 
 	user       *deputy.OrganizationUser // of the account's organization
@@ -116,8 +120,24 @@ var uses = map[deputy.Use]func(*stage) *answer{
 	deputy.UseInvitation: func(s *stage) *answer {
 		return kind(map[deputy.Kind]int{deputy.NotFound: 404, deputy.Conflict: 409}, s.accept())
 	},
-	deputy.UseWebSession: func(s *stage) *answer { return s.silently(s.front) },
-	deputy.UseAuthorize:  func(s *stage) *answer { return s.silently(s.api) },
+	deputy.UseAuthorizeAgent: func(s *stage) *answer {
+		s.meet(true)
+		return s.ask("prompt", "none").answer()
+	},
+	deputy.UseToken: func(s *stage) *answer {
+		s.meet(false)
+		if s.refresh == "" {
+			s.refreshAgain()
+			s.bearer = s.asClient("grant_type", "refresh_token", "refresh_token", s.refresh).text("access_token")
+		}
+		return s.introspect(s.server, s.bearer)
+	},
+	deputy.UseCode:         func(s *stage) *answer { s.meet(false); return s.redeem() },
+	deputy.UseCodeAgent:    func(s *stage) *answer { s.meet(true); return s.redeem() },
+	deputy.UseRefresh:      func(s *stage) *answer { s.meet(false); return s.refreshAgain() },
+	deputy.UseRefreshAgent: func(s *stage) *answer { s.meet(true); return s.refreshAgain() },
+	deputy.UseWebSession:   func(s *stage) *answer { return s.silently(s.front) },
+	deputy.UseAuthorize:    func(s *stage) *answer { return s.silently(s.api) },
 	deputy.UseSignIn: func(s *stage) *answer {
 		b := s.newBrowser()
 		p := b.open(asking(s.server.credential.Identifier))
@@ -141,6 +161,66 @@ func (s *stage) silently(r *deputy.Resource) *answer {
 	return s.browser.open(asking(s.server.credential.Identifier, "prompt", "none", "resource", r.Identifier)).answer()
 }
 
+// meet signs the person in to the client, or to a user agent, once, and gets two
+// codes for the API's resource.
+func (s *stage) meet(agent bool) {
+	if s.browser != nil {
+		return
+	}
+	s.browser, s.clientID = s.newBrowser(), s.server.credential.Identifier
+	if agent {
+		s.clientID, s.server = s.registerAgent(), nil
+	}
+	s.ask()
+	if p := s.browser.act("sign in", s.person.User); p.query("code") == "" {
+		s.browser.answered(s.browser.act("approve", nil))
+	}
+	for range 2 {
+		s.codes = append(s.codes, s.browser.answered(s.ask()))
+	}
+	s.person.web = s.newestSession(s.person)
+	s.person.child = s.person.web
+	if agent {
+		page, err := s.store.UserAgents().List(context.Background(), s.in(), deputy.Query{})
+		if err != nil || len(page.Items) != 1 {
+			s.Fatal(page, err)
+		}
+		s.agentID = page.Items[0].ID
+	}
+}
+
+func (s *stage) ask(more ...string) *page {
+	return s.browser.open(asking(s.clientID, append(more, "resource", s.api.Identifier)...))
+}
+
+// asClient sends a token request as the client or the user agent.
+func (s *stage) asClient(pairs ...string) *answer {
+	if s.server == nil {
+		pairs = append(pairs, "client_id", s.clientID)
+	}
+	return s.post(s.server, form(pairs...))
+}
+
+// redeem redeems one of the codes.
+func (s *stage) redeem() *answer {
+	code := s.codes[0]
+	s.codes = s.codes[1:]
+	return s.asClient("grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier)
+}
+
+// refreshAgain refreshes, after having redeemed a code if need be.
+func (s *stage) refreshAgain() *answer {
+	if s.refresh == "" {
+		s.refresh = s.must(s.redeem(), 200, "").text("refresh_token")
+		s.person.child = s.newest(func(x *deputy.Session) bool { return x.ParentID != nil && *x.ParentID == s.person.web.ID })
+	}
+	a := s.asClient("grant_type", "refresh_token", "refresh_token", s.refresh)
+	if a.status == 200 {
+		s.refresh = a.text("refresh_token")
+	}
+	return a
+}
+
 // answer returns what the client learns from where its person is sent.
 func (p *page) answer() *answer {
 	a := &answer{status: p.status, header: p.header, body: p.body, json: map[string]any{}}
@@ -156,15 +236,31 @@ func (p *page) answer() *answer {
 	return a
 }
 
+// introspect asks about a token; an inactive one is told as a refusal.
+func (w *world) introspect(a *app, token string) *answer {
+	w.Helper()
+	got := w.postTo("/oauth/2/introspect", a, form("token", token))
+	if got.status == 200 && got.json["active"] != true {
+		return &answer{status: 400, json: map[string]any{"error": "inactive"}}
+	}
+	return got
+}
+
 // newestSession returns the web session of a person that began last.
 func (w *world) newestSession(p *person) *deputy.Session {
+	w.Helper()
+	return w.newest(func(x *deputy.Session) bool { return x.UserID != nil && *x.UserID == p.User.ID && x.ParentID == nil })
+}
+
+// newest returns the newest session that is as wanted.
+func (w *world) newest(wanted func(*deputy.Session) bool) *deputy.Session {
 	w.Helper()
 	page, err := w.store.Sessions().List(context.Background(), w.in(), deputy.Query{})
 	if err != nil {
 		w.Fatal(err)
 	}
 	for _, x := range page.Items {
-		if x.UserID != nil && *x.UserID == p.User.ID && x.ParentID == nil {
+		if wanted(x) {
 			return x
 		}
 	}
@@ -187,6 +283,17 @@ var elsewhere = map[deputy.Use]map[deputy.Part]off{
 		deputy.PartSession:     {status: 302, code: "login_required"},
 		deputy.PartResource:    {status: 302, code: "invalid_target"},
 		deputy.PartProvider:    {status: 302, code: "invalid_target"},
+	},
+	deputy.UseToken: {
+		deputy.PartUser:    {status: 400, code: "inactive"},
+		deputy.PartSession: {status: 400, code: "inactive"},
+	},
+	deputy.UseAuthorizeAgent: {
+		deputy.PartUserAgent: {status: 400, code: "invalid_client"},
+		deputy.PartUser:      {status: 302, code: "login_required"},
+		deputy.PartSession:   {status: 302, code: "login_required"},
+		deputy.PartResource:  {status: 302, code: "invalid_target"},
+		deputy.PartProvider:  {status: 302, code: "invalid_target"},
 	},
 	deputy.UseManagement: {
 		deputy.PartOrganization:      {status: 401, code: "unauthenticated"},
@@ -309,6 +416,9 @@ var ways = map[deputy.Part]map[string]off{
 	deputy.PartSubject: {
 		"deleted":            {remove(deputy.Tx.Applications, func(s *stage) deputy.ID { return deputy.ID(s.agent.ID) }), 400, "invalid_grant"},
 		"credential deleted": {remove(deputy.Tx.Credentials, func(s *stage) deputy.ID { return deputy.ID(s.agent.credential.ID) }), 400, "invalid_grant"},
+	},
+	deputy.PartUserAgent: {
+		"deleted": {remove(deputy.Tx.UserAgents, func(s *stage) deputy.ID { return s.agentID }), 401, "invalid_client"},
 	},
 	deputy.PartUser: {
 		"deleted": {remove(deputy.Tx.Users, func(s *stage) deputy.ID { return deputy.ID(s.person.User.ID) }), 400, "invalid_grant"},

@@ -21,8 +21,15 @@ type decided struct {
 	// reread brings those parts of standing up to date that no zone revision
 	// covers, in the committing transaction; nil when there are none.
 	reread func(context.Context, deputy.Tx, *deputy.Standing) error
+	// effect is what happens with the credential, in the same transaction; nil
+	// when that is nothing.
+	effect func(context.Context, deputy.Tx) error
 	// note writes what the use leaves behind; nil when there is nothing.
 	note func(deputy.Tx)
+
+	identity *identityClaims // of the ID token that comes along; nil for none
+	witness  *signer         // signs that
+	refresh  *refresh        // the refresh token that comes along; nil for none
 }
 
 // credential is what the caller gets.
@@ -30,6 +37,9 @@ type credential struct {
 	token     string
 	expiresIn int64 // seconds, at least 1
 	scopes    []string
+
+	idToken      string
+	refreshToken deputy.Secret
 }
 
 // mint is the one way for a credential to leave: it checks once more that all
@@ -73,13 +83,22 @@ func (d *decided) sign() (*credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &credential{token: token, expiresIn: in, scopes: c.scopes}, nil
+	minted := &credential{token: token, expiresIn: in, scopes: c.scopes}
+	if d.identity != nil {
+		if minted.idToken, err = d.witness.Sign(idTokenTyp, d.identity.append(c, token)); err != nil {
+			return nil, err
+		}
+	}
+	if d.refresh != nil {
+		minted.refreshToken = d.refresh.next
+	}
+	return minted, nil
 }
 
 // apply returns what the transaction does beside recording the event; nil for
 // nothing, which is cheapest.
 func (d *decided) apply(ctx context.Context) func(deputy.Tx) error {
-	if d.reread == nil && d.note == nil {
+	if d.reread == nil && d.effect == nil && d.note == nil {
 		return nil
 	}
 	return func(tx deputy.Tx) error {
@@ -94,6 +113,9 @@ func (d *decided) apply(ctx context.Context) func(deputy.Tx) error {
 		}
 		if d.note != nil {
 			d.note(tx)
+		}
+		if d.effect != nil {
+			return d.effect(ctx, tx)
 		}
 		return nil
 	}

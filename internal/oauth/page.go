@@ -62,12 +62,12 @@ var sitePages = map[string]page{
 	pathRedirect:       {get: (*Server).returned, post: (*Server).returned, free: true},
 
 	pageAccount:               {get: (*Server).accountPage, free: true},
-	pageAccount + "/sessions": {post: (*Server).endSession, free: true},
+	pageAccount + "/sessions": {post: (*Server).endOneSession, free: true},
 	pageAccount + "/consents": {post: (*Server).withdrawConsent, free: true},
 	pageAccount + "/grants":   {post: (*Server).revokeGrant, free: true},
 	pageAccount + "/password": {get: (*Server).changePasswordPage, post: (*Server).changePassword, free: true},
 	pageAccount + "/passkeys": {get: (*Server).addPasskeyPage, post: (*Server).changePasskeys, free: true},
-	pageAccount + "/sign-out": {post: (*Server).signOut, free: true},
+	pageAccount + "/sign-out": {post: (*Server).signOutHere, free: true},
 }
 
 // isPage reports whether a path below an issuer is one of a page, or of what

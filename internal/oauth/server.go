@@ -27,13 +27,13 @@ type Config struct {
 	Addresses deputy.Addresses
 	// Platform owns the keys that sign the bearers of the management API.
 	Platform deputy.ID
-	// Fetcher reaches what zones name: their identity provider above all.
-	Fetcher *upstream.Fetcher
-	Now     func() time.Time
-	Logger  *slog.Logger
+	Now      func() time.Time
+	Logger   *slog.Logger
 	// ClientAddress returns the address that a request came from, for events
 	// and the counting of failures; nil means the peer's.
 	ClientAddress func(*http.Request) string
+	// Fetcher gets what tenants' URLs name; nil where none is followed.
+	Fetcher *upstream.Fetcher
 }
 
 // Server answers for the authorization servers of all zones and of the
@@ -111,7 +111,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case to == notFound:
 		s.refuse(w, s.origin(r), id, errNoEndpoint, "")
-	case r.Method == http.MethodOptions && to != authorizeEndpoint && to != pageEndpoint: // only people go there
+	case r.Method == http.MethodOptions && to != authorizeEndpoint && to != logoutEndpoint && to != pageEndpoint: // only people go there
 		preflight(w, to)
 	case r.Method != allowed[0] && r.Method != allowed[len(allowed)-1]:
 		w.Header()["Allow"] = []string{strings.Join(allowed, ", ") + ", OPTIONS"}
@@ -125,6 +125,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.token(w, r, id, s.origin(r))
 	case to == pageEndpoint:
 		s.page(w, r, id)
+	case to == pushEndpoint:
+		s.push(w, r, id, s.origin(r))
+	case to == introspectEndpoint:
+		s.introspect(w, r, id, s.origin(r))
+	case to == revokeEndpoint:
+		s.revoke(w, r, id, s.origin(r))
+	case to == userInfoEndpoint:
+		s.userInfo(w, r, id, s.origin(r))
+	case to == logoutEndpoint:
+		s.logout(w, r, id, s.origin(r))
+	case to == registrationEndpoint:
+		s.register(w, r, id, s.origin(r))
 	case to == authorizeEndpoint:
 		s.authorize(w, r, id, s.origin(r))
 	case to == serviceTokenEndpoint:

@@ -50,7 +50,7 @@ func (s *Server) clientName(v *visitor) string {
 	if v.login.Request.ClientID == "" {
 		return ""
 	}
-	c, err := s.relyingParty(v.r.Context(), v.zone, v.snap, v.login.Request.ClientID)
+	c, err := s.relyingParty(v.r.Context(), v.zone, v.snap, v.login.Request.ClientID, v.from)
 	if err != nil || c == nil {
 		return ""
 	}

@@ -20,6 +20,9 @@ const maxAttempts = 12
 // function may be nil. They run in the order written here, so that a grant
 // cannot leave out a shared check or come before it.
 type grant struct {
+	// public is set where clients that cannot prove who they are may use it:
+	// what they present is bound to them otherwise.
+	public bool
 	// present checks what the request presents beside its client, and says who
 	// the credential is about. The client is authenticated.
 	present func(*Server, context.Context, *issuance) error
@@ -30,11 +33,12 @@ type grant struct {
 	agree func(*Server, context.Context, *issuance) error
 }
 
-// grants holds every grant type of the token endpoint. All of them are for
-// clients that can prove who they are.
+// grants holds every grant type of the token endpoint.
 var grants = map[string]grant{
 	clientCredentials: clientCredentialsGrant,
 	tokenExchange:     exchangeGrant,
+	authorizationCode: codeGrant,
+	refreshToken:      refreshGrant,
 }
 
 // issuance is one attempt to answer a token request, against one snapshot.
@@ -45,19 +49,22 @@ type issuance struct {
 	snap   *snapshot
 	client *client
 
-	grant    grant
-	use      deputy.Use
-	wanted   []string // identifiers of resources, as requested
-	scopes   []string // as requested
-	target   target
-	provider *deputy.Provider
-	standing deputy.Standing
-	question policy.Request
-	outcome  policy.Outcome
-	subject  *subject // nil: the client itself
-	claims   claims
-	grounds  grounds
-	event    deputy.Event
+	grant     grant
+	use       deputy.Use
+	wanted    []string // identifiers of resources, as requested
+	scopes    []string // as requested
+	target    target
+	provider  *deputy.Provider
+	standing  deputy.Standing
+	question  policy.Request
+	outcome   policy.Outcome
+	subject   *subject   // of an exchange
+	delegator *delegator // who is behind it, if anybody
+	agreed    *agreed    // what that person has agreed to, of a code or a refresh token
+	refresh   *refresh   // what follows of refresh tokens, if anything
+	claims    claims
+	grounds   grounds
+	event     deputy.Event
 }
 
 // token answers at a zone's token endpoint: one answer and, once the client is
@@ -114,6 +121,9 @@ func readTokenRequest(r *http.Request) (*tokenRequest, *claimant, error) {
 // attempt decides the request against the snapshot and commits the answer,
 // with a credential or without. It is Stale when the zone has moved on.
 func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*credential, error) {
+	if err := s.nameClient(ctx, i, claimed); err != nil {
+		return nil, err
+	}
 	c, err := s.authenticate(ctx, i, claimed)
 	if err != nil {
 		return nil, err
@@ -153,12 +163,18 @@ func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claiman
 			}
 		}
 		c, err := s.readClient(ctx, i.zone, who.clientID)
+		if err == nil && c == nil {
+			c, err = s.agentClient(ctx, i.zone, i.snap, who.clientID)
+		}
 		switch {
 		case err != nil:
 			return nil, err
 		case claimed.proven && c.proves(who.secret):
 			return c, nil
-		case !claimed.proven && c != nil && c.application.CredentialType == deputy.PublicCredential:
+		case claimed.proven || c == nil || !c.isPublic():
+		case grants[i.form.grantType].public:
+			return c, nil
+		case c.application.CredentialType != deputy.URLCredential: // which could have keys
 			return nil, refuse(codeUnauthorizedClient, "A public client may not use this grant.")
 		}
 	}
@@ -183,21 +199,21 @@ var nobody [32]byte
 // begin takes up an authenticated client's request.
 func (i *issuance) begin(c *client) {
 	i.client = c
-	a := &c.application
 	i.event = deputy.Event{
 		ID: i.from.id, Time: i.from.at, Type: eventIssue,
 		OrganizationID: i.snap.zone.OrganizationID, ZoneID: i.zone.id,
 		RequestID: i.from.requestID, IP: i.from.address, UserAgent: i.from.userAgent,
-		Actor:    deputy.Actor{Type: "application", ID: string(a.ID), Identifier: a.Identifier},
+		Actor:    c.actor(),
 		ClientID: c.id, CredentialID: c.credential,
 		GrantType: clip(i.form.grantType),
 		Basis:     &deputy.Basis{Zone: i.zone.id, Revision: i.snap.revision, Relies: i.grounds.rely},
 	}
-	i.grounds.application(a.ID)
-	i.claims = claims{
-		issuer: i.snap.issuer, clientID: c.id, application: a.Identifier,
+	i.claims = claims{issuer: i.snap.issuer, clientID: c.id}
+	if c.agent == "" {
+		i.claims.application = c.application.Identifier
 	}
-	i.standing = deputy.Standing{Zone: i.snap.zone, Application: a.ID, Credential: c.credential}
+	i.standing = deputy.Standing{Zone: i.snap.zone}
+	c.stand(&i.standing, &i.grounds)
 	i.question.Narrowable = true
 }
 
@@ -335,18 +351,27 @@ func (i *issuance) handOut() (*decided, error) {
 		return nil, refuse(codeInvalidTarget, "Resource %q has no secret attached.", i.target.identifier)
 	default:
 		if i.standing.User != nil {
-			return nil, errConsent
+			return nil, i.askConsent()
 		}
 		return nil, refuse(codeInvalidTarget, "Resource %q offers no credential to an application.", i.target.identifier)
 	}
 	i.claims.audience = i.target.audience()
 	i.claims.scopes = i.outcome.Scopes
+	if i.agreed != nil {
+		i.complete()
+	}
 	d := &decided{
 		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(),
 		use: i.use, standing: &i.standing, event: &i.event,
 	}
-	if i.standing.User != nil {
-		d.reread = i.rereadPerson
+	if i.delegator != nil || i.subject != nil {
+		d.reread = i.reread
+	}
+	if i.agreed != nil {
+		d.effect, d.refresh = i.settle, i.refresh
+		if err := i.identify(d); err != nil {
+			return nil, err
+		}
 	}
 	if i.use == deputy.UseClientCredentials && i.from.at.Unix()-i.client.touched.Load() >= touchEvery {
 		d.note = i.touch
@@ -390,6 +415,8 @@ func writeCredential(w http.ResponseWriter, i *issuance, c *credential) {
 	if len(c.scopes) > 0 {
 		b = appendScopes(appendName(b, "scope"), c.scopes)
 	}
+	b = appendMember(b, "refresh_token", c.refreshToken.Reveal())
+	b = appendMember(b, "id_token", c.idToken)
 	b = appendMember(b, "user_id", string(i.event.UserID))
 	b = append(b, '}')
 	_, _ = w.Write(b) // a client that has gone needs no answer

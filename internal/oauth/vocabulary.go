@@ -1,7 +1,9 @@
 package oauth
 
-// Grant types (RFC 6749 §4.4, RFC 8693 §2.1).
+// Grant types (RFC 6749 §4.1, §4.4, §6, RFC 8693 §2.1).
 const (
+	authorizationCode = "authorization_code"
+	refreshToken      = "refresh_token"
 	clientCredentials = "client_credentials"
 	tokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
@@ -53,14 +55,17 @@ const (
 	eventLogin        = "users:login"
 	eventAuthorize    = "users:authorize"
 	eventConsent      = "consents:create"
-	eventWithdraw     = "consents:delete"
 	eventLogout       = "users:logout"
+	eventRegister     = "clients:register"
+	eventClientChange = "clients:change"
+	eventSessionEnd   = "sessions:revoke"
+	eventRevoke       = "credentials:revoke"
+	eventWithdraw     = "consents:delete"
 	eventCode         = "users:challenge" // a code was mailed, or tried
 	eventVerify       = "users:verify"    // an address was shown to be a person's
 	eventPassword     = "users:reset_password"
 	eventPasskey      = "users:change_passkeys"
 	eventUserCreate   = "users:create"
-	eventEndSession   = "sessions:revoke"
 	eventRevokeGrant  = "delegated_grants:revoke"
 )
 
@@ -83,4 +88,12 @@ const (
 	codeInteractionRequired     = "interaction_required"
 	codeRequestNotSupported     = "request_not_supported"
 	codeInvalidRequestURI       = "invalid_request_uri"
+)
+
+// Error codes of registrations (RFC 7591 §3.2.2) and of bearers (RFC 6750 §3.1).
+const (
+	codeInvalidRedirect   = "invalid_redirect_uri"
+	codeInvalidMetadata   = "invalid_client_metadata"
+	codeInvalidToken      = "invalid_token"
+	codeInsufficientScope = "insufficient_scope"
 )

@@ -41,7 +41,7 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	if err != nil {
 		return nil, err
 	}
-	l := &listing[T]{t: t, s: s, r: r, in: in, from: t.from(s.d, q.Where), orders: orders, bind: []any{t.name, in, q.Where, q.Sort}}
+	l := &listing[T]{t: t, s: s, r: r, in: in, from: t.from(s.d, q.Where, q.Sort), orders: orders, bind: []any{t.name, in, q.Where, q.Sort}}
 	t.within(&l.where, in)
 	if err := l.filter(q.Where); err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 // filter writes the conditions of filters: those that are several stretches
 // of an index beside the others.
 func (l *listing[T]) filter(filters []deputy.Filter) error {
-	l.stretches = []condition{nil}
+	l.stretches = []condition{{}}
 	for _, f := range filters {
 		ways := l.t.ways(l.s, l.in, f)
 		if ways == nil {
@@ -100,10 +100,14 @@ func (l *listing[T]) count(ctx context.Context, total *int) error {
 // selecting begins a SELECT of the rows of one stretch.
 func (l *listing[T]) selecting(what string, stretch condition) *statement {
 	b := &statement{args: slices.Clone(l.where.args)}
-	b.WriteString("SELECT " + what + " FROM " + l.from + " WHERE " + l.where.String())
-	if stretch != nil {
+	from := l.from
+	if stretch.named {
+		from = l.t.name
+	}
+	b.WriteString("SELECT " + what + " FROM " + from + " WHERE " + l.where.String())
+	if stretch.write != nil {
 		b.WriteString(" AND ")
-		stretch(b)
+		stretch.write(b)
 	}
 	return b
 }
@@ -114,7 +118,7 @@ func (t *table[T]) tally(ctx context.Context, s *Store, r querier, in deputy.Sco
 	counts := map[string]int{}
 	b := &statement{}
 	where = append([]deputy.Filter{{Fields: []string{field}, Values: values}}, where...)
-	b.WriteString("SELECT " + field + ", COUNT(*) FROM " + t.from(s.d, where) + " WHERE ")
+	b.WriteString("SELECT " + field + ", COUNT(*) FROM " + t.from(s.d, where, nil) + " WHERE ")
 	t.within(b, in)
 	for _, f := range where {
 		if err := t.filter(b, s.d, f); err != nil {

@@ -23,7 +23,7 @@ func crowded(t testing.TB, c store.Config, n int) (*store.Store, *deputy.Zone) {
 	write(t, s, z.ID, func(x deputy.Tx) error { return x.Zones().Insert(t.Context(), z) })
 	numbers, id := "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $n)", "printf('%026d', i)"
 	if c.URL != "" {
-		numbers, id = "WITH n(i) AS (SELECT generate_series(1, $n))", "lpad(i::text, 26, '0')"
+		numbers, id = "WITH n(i) AS (SELECT generate_series(1::bigint, $n))", "lpad(i::text, 26, '0')"
 	}
 	fill := strings.NewReplacer("$numbers", strings.ReplaceAll(numbers, "$n", strconv.Itoa(n)), "$id", id, "$zone", string(z.ID),
 		"$organization", string(z.OrganizationID), "$email", "('user' || (i * 7919 % 1000003) || '@example.test')",
@@ -79,13 +79,13 @@ var questions = map[string]map[string]deputy.Query{
 // there is, whatever it is asked.
 func TestListsGoByIndex(t *testing.T) {
 	s, z := crowded(t, engines["SQLite"](t), 300)
-	in := deputy.Scope{Zone: z.ID}
+	in := deputy.Scope{Organization: z.OrganizationID, Zone: z.ID}
 	for noun, list := range map[string]func(deputy.Query) ([]string, error){
 		"sessions": func(q deputy.Query) ([]string, error) { return s.ListSessions(t.Context(), in, q) },
 		"users":    func(q deputy.Query) ([]string, error) { return s.ListUsers(t.Context(), in, q) },
 	} {
 		for name, q := range questions[noun] {
-			q.Limit = 10
+			q.Limit = 100
 			plans, err := list(q)
 			if err != nil || len(plans) == 0 {
 				t.Fatal(plans, err)
@@ -94,7 +94,8 @@ func TestListsGoByIndex(t *testing.T) {
 				// What one person has is little to sort, and so is what has run out and
 				// is not written down.
 				sorts := strings.Contains(p, "TEMP B-TREE FOR ORDER BY") && !slices.Contains([]string{"of a user", "active, a user", "of an email, by authentication", "expired"}, name)
-				whole := strings.Contains(p, "PRIMARY KEY (zone_id=?)") && len(q.Where) > 0
+				whole := strings.Contains(p, "PRIMARY KEY (zone_id=?)") && len(q.Where) > 0 ||
+					name == "expired" && strings.Contains(p, "status=?") && !strings.Contains(strings.Join(plans, " "), "PRIMARY KEY (zone_id=? AND id=?)")
 				if strings.HasPrefix(p, "SCAN") || whole || sorts {
 					t.Errorf("%s, %s: %q", noun, name, plans)
 				}

@@ -42,8 +42,10 @@ type table[T any] struct {
 	// stretches are the columns whose values each are a stretch of an index, in
 	// the order of ids: a filter with several of them is read stretch by stretch.
 	stretches []string
-	// indexes serve filters, the most telling first.
+	// indexes serve filters, the most telling first; sorted, by what a list
+	// without filters is sorted by first.
 	indexes []served
+	sorted  map[string]string
 	// lapses says when an active row has expired; nil where none does.
 	lapses  *runsOut
 	uniques []unique[T]

@@ -243,7 +243,10 @@ func (x *tx) RoleAssignments() deputy.Writes[deputy.RoleAssignment] {
 }
 func (x *tx) Groups() deputy.Writes[deputy.Group]           { return writing(x, groups) }
 func (x *tx) Memberships() deputy.Writes[deputy.Membership] { return writing(x, memberships) }
-func (x *tx) Policies() deputy.Writes[deputy.Policy]        { return writing(x, policies) }
+func (x *tx) RefreshFamilies() deputy.Writes[deputy.RefreshFamily] {
+	return writing(x, refreshFamilies)
+}
+func (x *tx) Policies() deputy.Writes[deputy.Policy] { return writing(x, policies) }
 func (x *tx) PolicyVersions() deputy.Archives[deputy.PolicyVersion] {
 	return archives[deputy.PolicyVersion]{writing(x, policyVersions), func(v *deputy.PolicyVersion) (**time.Time, *string) {
 		return &v.ArchivedAt, &v.ArchivedBy

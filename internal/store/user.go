@@ -45,6 +45,7 @@ var users = declare(table[deputy.User]{
 	},
 	sorts:   map[string]string{"email": "email", "authenticated_at": "COALESCE(authenticated_at, 0)"},
 	indexes: []served{{deputy.Equals, "email", "users_email"}},
+	sorted:  map[string]string{"email": "users_email", "authenticated_at": "users_authenticated"},
 	uniques: []unique[deputy.User]{
 		{field: "identifier", column: "identifier_key", within: zoned},
 		{

@@ -137,7 +137,10 @@ func (s *Store) RoleAssignments() deputy.Reads[deputy.RoleAssignment] {
 }
 func (s *Store) Groups() deputy.Reads[deputy.Group]           { return reading(s, groups) }
 func (s *Store) Memberships() deputy.Reads[deputy.Membership] { return reading(s, memberships) }
-func (s *Store) Policies() deputy.Reads[deputy.Policy]        { return reading(s, policies) }
+func (s *Store) RefreshFamilies() deputy.Reads[deputy.RefreshFamily] {
+	return reading(s, refreshFamilies)
+}
+func (s *Store) Policies() deputy.Reads[deputy.Policy] { return reading(s, policies) }
 func (s *Store) PolicyVersions() deputy.Reads[deputy.PolicyVersion] {
 	return reading(s, policyVersions)
 }
