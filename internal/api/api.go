@@ -34,6 +34,9 @@ type Config struct {
 	Sealing deputy.Sealing
 	// ClientIP returns the address that events name; the peer's unless set.
 	ClientIP func(*http.Request) string
+	// Limit returns how long a principal must wait before another call; 0: not
+	// at all. Nil is no limit.
+	Limit func(principal string) time.Duration
 	// Version is the program's, for the document.
 	Version string
 	Now     func() time.Time
@@ -51,6 +54,7 @@ type API struct {
 	pool      *keys.Pool
 	sealing   deputy.Sealing
 	clientIP  func(*http.Request) string
+	limit     func(principal string) time.Duration
 	now       func() time.Time
 	log       *slog.Logger
 
@@ -76,6 +80,9 @@ func New(c Config) (*API, error) {
 	a := &API{
 		store: c.Store, addresses: c.Addresses, verify: c.Authenticate, issue: c.IssueBearer, vault: c.Vault, pool: c.Pool, sealing: c.Sealing,
 		clientIP: c.ClientIP, now: c.Now, log: c.Log, mux: http.NewServeMux(),
+	}
+	if a.limit = c.Limit; a.limit == nil {
+		a.limit = func(string) time.Duration { return 0 }
 	}
 	if a.clientIP == nil {
 		a.clientIP = peerAddress

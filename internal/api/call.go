@@ -150,7 +150,14 @@ func (a *API) callerOf(hc huma.Context, c *call, r *http.Request) (*deputy.Calle
 	if !strings.EqualFold(scheme, "Bearer") || bearer == "" {
 		return nil, deputy.Errorf(deputy.Unauthenticated, "a bearer token is needed: POST /service-account-token gives one")
 	}
-	return a.verify(hc.Context(), bearer, c.ip)
+	caller, err := a.verify(hc.Context(), bearer, c.ip)
+	if err != nil {
+		return nil, err
+	}
+	if wait := a.limit(string(caller.Organization) + " " + string(caller.Account)); wait > 0 {
+		return nil, &deputy.Error{Kind: deputy.TooMany, Message: "too many calls, try again later", After: wait}
+	}
+	return caller, nil
 }
 
 // event returns the event of the call with the given outcome.

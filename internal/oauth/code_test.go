@@ -337,7 +337,10 @@ func TestRegistration(t *testing.T) {
 	if claims := f.payload(tokens.text("access_token")); claims["client_id"] != id || claims["keycard_app_id"] != nil {
 		t.Errorf("the token is %v", claims)
 	}
-	tokens = f.must(f.post(nil, form("grant_type", "refresh_token", "refresh_token", tokens.text("refresh_token"), "client_id", id)), 200, "")
+	refreshed := f.must(f.post(nil, form("grant_type", "refresh_token", "refresh_token", tokens.text("refresh_token"), "client_id", id)), 200, "")
+	if next := refreshed.text("refresh_token"); next == "" || next == tokens.text("refresh_token") {
+		t.Errorf("the successor of a refresh token is %q", next)
+	}
 	f.must(f.post(nil, form("grant_type", "client_credentials", "client_id", id)), 400, "unauthorized_client")
 	// Signed in and agreed.
 	if p := f.browser.open(q); p.query("code") == "" {

@@ -88,6 +88,9 @@ func (s *Server) issueServiceToken(ctx context.Context, form *tokenRequest, clai
 		}
 		return nil, s.failures.count(r, by)
 	}
+	if err := s.limited(from, s.platform.owner, clientID); err != nil {
+		return nil, err
+	}
 	d := s.serviceIssuance(a, form, from)
 	if form.grantType == clientCredentials {
 		var held *snapshot

@@ -20,7 +20,8 @@ import (
 	"deputy/internal/vault"
 )
 
-// Config is what a Server needs. Every field but ClientAddress is required.
+// Config is what a Server needs. Every field but ClientAddress, Limit and
+// Fetcher is required.
 type Config struct {
 	Store     deputy.Store
 	Vault     *vault.Vault // opens the signing keys
@@ -32,6 +33,9 @@ type Config struct {
 	// ClientAddress returns the address that a request came from, for events
 	// and the counting of failures; nil means the peer's.
 	ClientAddress func(*http.Request) string
+	// Limit returns how long a client must wait before another token; 0: not at
+	// all. Nil is no limit.
+	Limit func(principal string) time.Duration
 	// Fetcher gets what tenants' URLs name; nil where none is followed.
 	Fetcher *upstream.Fetcher
 }
@@ -45,6 +49,7 @@ type Server struct {
 	now           func() time.Time
 	log           *slog.Logger
 	clientAddress func(*http.Request) string
+	limit         func(principal string) time.Duration
 
 	builder  builder
 	zones    zones
@@ -66,7 +71,7 @@ const maxWaiting = 64
 // New returns a Server. Close ends it.
 func New(c Config) *Server {
 	s := &Server{
-		store: c.Store, addresses: c.Addresses, now: c.Now, log: c.Logger, clientAddress: c.ClientAddress,
+		store: c.Store, addresses: c.Addresses, now: c.Now, log: c.Logger, clientAddress: c.ClientAddress, limit: c.Limit,
 		builder: builder{vault: c.Vault, addresses: c.Addresses, log: c.Logger},
 		clients: newClients(),
 		zones:   zones{limit: maxWeight},
@@ -191,6 +196,7 @@ type origin struct {
 	requestID string
 	address   string
 	userAgent string
+	counted   bool // towards the client's limit
 }
 
 // maxUserAgent is how much of a User-Agent is kept.
@@ -213,6 +219,22 @@ func (s *Server) origin(r *http.Request) *origin {
 func (o *origin) decides(now time.Time) {
 	o.at = deputy.Time(now)
 	o.id = deputy.EventID(deputy.NewID(o.at))
+}
+
+// limited refuses a client that has proven who it is and asks too often. A
+// request counts once, however often it is decided.
+func (s *Server) limited(from *origin, owner deputy.ID, clientID string) error {
+	if s.limit == nil || from.counted {
+		return nil
+	}
+	from.counted = true
+	if wait := s.limit(string(owner) + " " + clientID); wait > 0 {
+		return &refusal{
+			code: codeUnavailable, description: "Too many requests. Try again later.", status: http.StatusTooManyRequests,
+			retryAfter: wait.Truncate(time.Second) + time.Second,
+		}
+	}
+	return nil
 }
 
 // peer returns the address of the connection's other end.

@@ -128,6 +128,13 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 	if err != nil {
 		return nil, err
 	}
+	who := c.id
+	if !claimed.proven { // whoever names a public client must not use up its limit for all
+		who += " " + i.from.address
+	}
+	if err := s.limited(i.from, deputy.ID(i.snap.zone.ID), who); err != nil {
+		return nil, err
+	}
 	i.begin(c)
 	d, err := s.decide(ctx, i)
 	var minted *credential

@@ -22,6 +22,7 @@ type Config struct {
 	SMTPURL        string
 	OutgoingAllow  string
 	TrustedProxies string
+	RateLimit      string
 	Dev            bool
 	MetricsListen  string
 	LogFormat      string
@@ -68,6 +69,8 @@ var Settings = []Setting{
 		Text: func(c *Config) *string { return &c.OutgoingAllow }},
 	{Flag: "trusted-proxies", Env: "DEPUTY_TRUSTED_PROXIES", Help: "CIDR,… whose X-Forwarded-For is believed, for limits and events",
 		Text: func(c *Config) *string { return &c.TrustedProxies }},
+	{Flag: "rate-limit", Env: "DEPUTY_RATE_LIMIT", Help: "requests a second that a node answers each principal of the management API and each client of a token endpoint (default: no limit)",
+		Text: func(c *Config) *string { return &c.RateLimit }},
 	{Flag: "dev", Env: "DEPUTY_DEV", Help: "let outgoing requests reach private addresses and plain http; not for production",
 		Switch: func(c *Config) *bool { return &c.Dev }},
 	{Flag: "metrics-listen", Env: "DEPUTY_METRICS_LISTEN", Help: "address for /metrics and /debug/pprof (default: off)",

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"deputy/internal/deputy"
 	"deputy/internal/mail"
@@ -69,3 +70,12 @@ func (s *Server) Mails(ctx context.Context, o deputy.OrganizationID) (waiting in
 	}
 	return len(page.Items), outcomes, nil
 }
+
+// Limiter returns the wait of a rate limit.
+func Limiter(setting string, now func() time.Time) (func(principal string) time.Duration, error) {
+	l, err := newLimiter(setting, now)
+	return l.wait, err
+}
+
+// Bounded bounds how many requests a handler has at once.
+func Bounded(n int, next http.Handler) http.Handler { return bounded(make(chan struct{}, n), next) }

@@ -71,6 +71,10 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 		return nil, fmt.Errorf("--outgoing-allow: %w", err)
 	}
 	s := &Server{cfg: cfg, log: log}
+	limits, err := newLimiter(cfg.RateLimit, s.cfg.now)
+	if err != nil {
+		return nil, err
+	}
 	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", cfg.Listen, err)
 	}
@@ -94,11 +98,11 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	s.fetcher = upstream.New(upstream.Config{Now: s.cfg.now, Allow: allow, Dev: cfg.Dev})
 	s.oauth = oauth.New(oauth.Config{
 		Fetcher: s.fetcher, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
-		ClientAddress: address, Now: s.cfg.now, Logger: log,
+		ClientAddress: address, Limit: limits.wait, Now: s.cfg.now, Logger: log,
 	})
 	management, err := api.New(api.Config{
 		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
-		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log,
+		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, Limit: limits.wait, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -123,7 +127,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 		s.log.Warn("--dev: outgoing requests may reach private addresses and plain http; not for production")
 	}
 	web := &http.Server{
-		Handler:           s.handler(),
+		Handler:           bounded(make(chan struct{}, maxRunning), s.handler()),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,
