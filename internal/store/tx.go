@@ -200,6 +200,10 @@ func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, 
 	return consent(x.ctx, x, zone, user, client, resource)
 }
 
+func (x *tx) Secret(_ context.Context, zone deputy.ZoneID, entity deputy.ID) (*deputy.VaultSecret, error) {
+	return secretOf(x.ctx, x, zone, entity)
+}
+
 func (x *tx) Affiliations(_ context.Context, zone deputy.ZoneID, user deputy.UserID) (*deputy.Affiliations, error) {
 	return affiliations(x.ctx, x, zone, user)
 }

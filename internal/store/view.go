@@ -224,6 +224,14 @@ func (s *Store) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.Use
 	return c, s.fault(err)
 }
 
+func (s *Store) Secret(ctx context.Context, zone deputy.ZoneID, entity deputy.ID) (found *deputy.VaultSecret, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		found, err = secretOf(ctx, q, zone, entity)
+		return err
+	})
+	return found, s.fault(err)
+}
+
 func (s *Store) Consents(ctx context.Context, zone deputy.ZoneID, user deputy.UserID) (all []*deputy.ConsentRecord, err error) {
 	err = s.readers.with(ctx, func(q querier) (err error) {
 		all, err = consents.many(ctx, q, "zone_id = $1 AND user_id = $2 ORDER BY client_id, resource_id", string(zone), string(user))
