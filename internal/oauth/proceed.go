@@ -23,6 +23,10 @@ const (
 // What is next follows from what the transaction holds and what is true now, so
 // it may be called at any time.
 func (s *Server) proceed(w http.ResponseWriter, r *http.Request, l *login) {
+	if l.zone.manages() {
+		s.proceedPlane(w, r, l)
+		return
+	}
 	ctx := r.Context()
 	for range maxAttempts {
 		a, err := s.assess(ctx, l)
@@ -118,6 +122,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, l *login, answer
 // shown is the digest that it carried. Where that is not what is asked any
 // more, nothing is recorded and the page is next again.
 func (s *Server) approve(w http.ResponseWriter, r *http.Request, l *login, shown string) {
+	if l.zone.manages() {
+		s.approvePlane(w, r, l, shown)
+		return
+	}
 	ctx := r.Context()
 	a, err := s.assess(ctx, l)
 	if err != nil && deputy.KindOf(err) != deputy.Stale {
@@ -335,14 +343,27 @@ const (
 
 // recordAuthorization writes down that a known person's request was refused.
 func (s *Server) recordAuthorization(ctx context.Context, l *login, r *refusal) error {
-	_, user, err := s.store.SessionChain(ctx, l.zone.id, l.Session)
+	user, err := s.signedIn(ctx, l)
 	if err != nil || user == nil {
-		return unlessAbsent(err)
+		return err
 	}
 	event := s.personalEvent(l, eventAuthorize, user)
 	event.SessionID = l.Session
 	event.ScopesRequested = append(slices.Clone(l.Request.OpenID), l.Request.Scopes...)
 	return s.record(ctx, event, r)
+}
+
+// signedIn returns who has signed in, in whatever state they are by now.
+func (s *Server) signedIn(ctx context.Context, l *login) (*deputy.User, error) {
+	if l.zone.manages() {
+		all, err := s.memberships(ctx, deputy.ID(l.User))
+		if err != nil || len(all) == 0 {
+			return nil, err
+		}
+		return all[0].person(), nil
+	}
+	_, user, err := s.store.SessionChain(ctx, l.zone.id, l.Session)
+	return user, unlessAbsent(err)
 }
 
 // authorized is what a code stands for.

@@ -53,6 +53,7 @@ type Server struct {
 
 	builder  builder
 	zones    zones
+	plane    *zone // the management plane
 	clients  *clients
 	verified *otter.Cache[[32]byte, *verified]
 	platform platform
@@ -79,6 +80,7 @@ func New(c Config) *Server {
 			MaximumSize: maxRemembered, Executor: func(f func()) { f() },
 		}),
 		platform: platform{owner: c.Platform},
+		plane:    newPlane(c.Addresses),
 		fetcher:  c.Fetcher,
 		// One processor is left to everything else, where there are several.
 		passwords: password.New(max(1, runtime.GOMAXPROCS(0)-1), maxWaiting),
@@ -126,6 +128,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.refuse(w, s.origin(r), id, refused, "")
+	case to == tokenEndpoint && id == "":
+		s.serviceToken(w, r, s.origin(r), true)
 	case to == tokenEndpoint:
 		s.token(w, r, id, s.origin(r))
 	case to == pageEndpoint:
@@ -145,7 +149,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case to == authorizeEndpoint:
 		s.authorize(w, r, id, s.origin(r))
 	case to == serviceTokenEndpoint:
-		s.serviceToken(w, r, s.origin(r))
+		s.serviceToken(w, r, s.origin(r), false)
+	case id == "":
+		s.planeDocument(w, r, to)
 	default:
 		s.document(w, r, id, to)
 	}
