@@ -21,6 +21,9 @@ type decided struct {
 	standing *deputy.Standing
 	event    *deputy.Event
 
+	// spend uses up what the request was authenticated with, in the committing
+	// transaction; nil when that is good more often.
+	spend func(deputy.Tx) error
 	// reread brings those parts of standing up to date that no zone revision
 	// covers, in the committing transaction; nil when there are none.
 	reread func(context.Context, deputy.Tx, *deputy.Standing) error
@@ -122,10 +125,15 @@ func (d *decided) issue(ctx context.Context) (*credential, error) {
 // apply returns what the transaction does beside recording the event; nil for
 // nothing, which is cheapest.
 func (d *decided) apply(ctx context.Context) func(deputy.Tx) error {
-	if d.reread == nil && d.effect == nil && d.note == nil {
+	if d.spend == nil && d.reread == nil && d.effect == nil && d.note == nil {
 		return nil
 	}
 	return func(tx deputy.Tx) error {
+		if d.spend != nil {
+			if err := d.spend(tx); err != nil {
+				return err
+			}
+		}
 		if d.reread != nil {
 			now := *d.standing // apply may run again
 			if err := d.reread(ctx, tx, &now); err != nil {
@@ -158,10 +166,15 @@ func moved(err error) error {
 // record writes down that a request of a known client was refused, on the same
 // proof that nothing has moved.
 func (s *Server) record(ctx context.Context, e *deputy.Event, r *refusal) error {
+	return s.recordWith(ctx, e, r, nil)
+}
+
+// recordWith is record with something else in the same transaction.
+func (s *Server) recordWith(ctx context.Context, e *deputy.Event, r *refusal, apply func(deputy.Tx) error) error {
 	e.Outcome = deputy.Failure
 	e.Error, e.ErrorDetail = r.code, r.description
 	if r.cause != nil {
 		e.ErrorDetail += " (" + r.cause.Error() + ")"
 	}
-	return moved(s.store.Write(ctx, e, nil))
+	return moved(s.store.Write(ctx, e, apply))
 }

@@ -38,6 +38,9 @@ type Config struct {
 	Limit func(principal string) time.Duration
 	// Fetcher gets what tenants' URLs name; nil where none is followed.
 	Fetcher *upstream.Fetcher
+	// StrictAudience refuses client assertions that are addressed to the client
+	// itself.
+	StrictAudience bool
 }
 
 // Server answers for the authorization servers of all zones and of the
@@ -64,6 +67,9 @@ type Server struct {
 	throttle  *throttle
 	late      sync.WaitGroup // counts work after answers
 	lateSlots chan struct{}
+
+	keysets        keysets
+	strictAudience bool
 }
 
 // maxWaiting is how many people may wait for their password to be checked.
@@ -81,7 +87,7 @@ func New(c Config) *Server {
 		}),
 		platform: platform{owner: c.Platform},
 		plane:    newPlane(c.Addresses),
-		fetcher:  c.Fetcher,
+		fetcher:  c.Fetcher, keysets: newKeysets(), strictAudience: c.StrictAudience,
 		// One processor is left to everything else, where there are several.
 		passwords: password.New(max(1, runtime.GOMAXPROCS(0)-1), maxWaiting),
 		throttle:  newThrottle(c.Now),

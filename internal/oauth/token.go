@@ -48,6 +48,7 @@ type issuance struct {
 	zone   *zone
 	snap   *snapshot
 	client *client
+	spent  *deputy.Ticket // of what the client proved itself with, where that is good once only
 
 	grant     grant
 	use       deputy.Use
@@ -140,6 +141,7 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 	d, err := s.decide(ctx, i)
 	var minted *credential
 	if err == nil {
+		d.spend = i.spending(ctx)
 		minted, err = s.mint(ctx, d)
 	}
 	if err == nil {
@@ -149,13 +151,15 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 		return minted, nil
 	}
 	r, ok := asDecision(err)
-	if !ok {
-		return nil, err
+	if ok && !errors.Is(err, errReplayed) {
+		if err = s.recordWith(ctx, &i.event, r, i.spending(ctx)); err == nil {
+			return nil, r
+		}
 	}
-	if err := s.record(ctx, &i.event, r); err != nil {
-		return nil, err
+	if errors.Is(err, errReplayed) { // so it was not the client that asked
+		i.client = nil
 	}
-	return nil, r
+	return nil, err
 }
 
 // authenticate returns the client if it proves who it is. A cached client can
@@ -163,6 +167,9 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 // the store is asked before there is one. So every refusal costs one look-up
 // and one comparison, whether there is such a client or not.
 func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claimant) (*client, error) {
+	if claimed.assertion != nil {
+		return s.assert(ctx, i, claimed.assertion)
+	}
 	for _, who := range claimed.identities {
 		if claimed.proven {
 			c := s.clients.get(clientKey{zone: i.zone.serial, id: who.clientID})
@@ -181,7 +188,7 @@ func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claiman
 			return c, nil
 		case claimed.proven || c == nil || !c.isPublic():
 		case grants[i.form.grantType].public:
-			return c, nil
+			return c, s.keyless(ctx, i.zone.id, c)
 		case c.application.CredentialType != deputy.URLCredential: // which could have keys
 			return nil, refuse(codeUnauthorizedClient, "A public client may not use this grant.")
 		}
@@ -234,6 +241,9 @@ func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
 			return nil, refuse(codeInvalidRequest, "The parameter grant_type is missing.")
 		}
 		return nil, refuse(codeUnsupportedGrantType, "The grant type is not supported.")
+	}
+	if i.client.agent != "" && !i.grant.public {
+		return nil, refuse(codeUnauthorizedClient, "A client that registered itself may not use this grant.")
 	}
 	var err error
 	if i.scopes, err = scopes(i.form.scope); err != nil {

@@ -154,6 +154,16 @@ func (s *Store) PolicySetDrafts() deputy.Reads[deputy.PolicySetDraft] {
 	return reading(s, policySetDrafts)
 }
 
+func (s *Store) Packages() deputy.Reads[deputy.Package] { return reading(s, packages) }
+func (s *Store) PackageVersions() deputy.Reads[deputy.PackageVersion] {
+	return reading(s, packageVersions)
+}
+func (s *Store) Installs() deputy.Reads[deputy.Install] { return reading(s, installs) }
+func (s *Store) InstalledEntities() deputy.Reads[deputy.InstalledEntity] {
+	return reading(s, installedEntities)
+}
+func (s *Store) CatalogTasks() deputy.Reads[deputy.CatalogTask] { return reading(s, catalogTasks) }
+
 func (s *Store) Account(ctx context.Context, clientID string) (a *deputy.Account, err error) {
 	err = s.readers.consistent(ctx, func(q querier) (err error) {
 		a, err = account(ctx, q, clientID)
