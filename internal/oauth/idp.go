@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
-	"github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -382,8 +381,8 @@ func (s *Server) redeem(ctx context.Context, v *visitor, to *relay, verifier, no
 	if err != nil {
 		return nil, nil, err
 	}
-	check := oidc.NewVerifier(to.issuer, &outsideKeys{s.fetcher, v.zone.id, to.jwks}, &oidc.Config{
-		ClientID: to.clientID, Now: s.now, SupportedSigningAlgs: outsideAlgorithms,
+	check := oidc.NewVerifier(to.issuer, &outsideKeys{s, keySource{zone: v.zone.id, address: to.jwks}}, &oidc.Config{
+		ClientID: to.clientID, Now: s.now, SupportedSigningAlgs: outsideNames,
 	})
 	token, err := check.Verify(ctx, raw)
 	if err != nil {
@@ -419,9 +418,6 @@ func (c *rawClaims) UnmarshalJSON(b []byte) error {
 	*c.to = slices.Clone(jsontext.Value(b))
 	return nil
 }
-
-// skew is how far the clocks of others may be off.
-const skew = time.Minute
 
 // recent reports whether the person proved to the provider who they are no
 // longer ago than the client wants.
@@ -550,60 +546,20 @@ func (s *Server) refreshEmail(ctx context.Context, v *visitor, user *deputy.User
 	})
 }
 
-// outsideAlgorithms are those that tokens of others may be signed with.
-var outsideAlgorithms = []string{"RS256", "ES256", "PS256", "EdDSA"}
-
 // outsideKeys verifies with the keys that another issuer publishes.
 type outsideKeys struct {
-	fetcher *upstream.Fetcher
-	zone    deputy.ZoneID
-	address string
+	server *Server
+	from   keySource
 }
 
 // VerifySignature returns the payload of a token that one of the keys signed.
-// A key that is not known yet is asked for once more, which the fetcher allows
-// now and then.
 func (k *outsideKeys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	algorithms := make([]jose.SignatureAlgorithm, len(outsideAlgorithms))
-	for i, a := range outsideAlgorithms {
-		algorithms[i] = jose.SignatureAlgorithm(a)
+	t, err := readOutside(token, outsideAlgorithms)
+	if err == nil {
+		err = k.server.trusts(ctx, k.from, t)
 	}
-	parsed, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil {
 		return nil, err
 	}
-	source := upstream.Source{Zone: k.zone, URL: k.address}
-	for _, fetch := range []func(context.Context, upstream.Source) (*upstream.Document, error){k.fetcher.Get, k.fetcher.Refresh} {
-		d, err := fetch(ctx, source)
-		if err != nil {
-			return nil, err
-		}
-		for _, key := range outsideSet(d.Body) {
-			if id := parsed.Signatures[0].Header.KeyID; id != "" && key.KeyID != "" && id != key.KeyID {
-				continue
-			}
-			if payload, err := parsed.Verify(key); err == nil {
-				return payload, nil
-			}
-		}
-	}
-	return nil, errors.New("none of the issuer's keys has signed it")
-}
-
-// outsideSet reads the keys of a JWK set that can verify. One that cannot be
-// read is passed over (RFC 7517 §5).
-func outsideSet(body []byte) (out []jose.JSONWebKey) {
-	var set struct {
-		Keys []jsontext.Value `json:"keys"`
-	}
-	if json.Unmarshal(body, &set) != nil {
-		return nil
-	}
-	for _, raw := range set.Keys {
-		var k jose.JSONWebKey
-		if k.UnmarshalJSON(raw) == nil && k.Valid() && k.IsPublic() && k.Use != "enc" {
-			out = append(out, k)
-		}
-	}
-	return out
+	return t.payload, nil
 }

@@ -37,9 +37,9 @@ func newPlane(addresses deputy.Addresses) *zone {
 // planeEndpointAt returns what a path below the public URL is for. ours is false
 // where the path is not the authorization server's.
 func planeEndpointAt(path string) (to endpoint, ours bool) {
-	switch to := endpoints[path]; to {
-	case tokenEndpoint, jwksEndpoint, metadataEndpoint, authorizeEndpoint, logoutEndpoint:
-		return to, path != "/oauth2/token" && path != "/oauth2/authorize" // which no client of it falls back to
+	switch path {
+	case pathToken, pathJWKS, pathAuthorize, pathLogout, "/.well-known/" + wellKnown[0]: // not OpenID Connect's: it issues no ID tokens
+		return endpoints[path], true
 	}
 	if _, ok := pageAt("", path); ok || strings.HasPrefix(path, pages.AssetPath) {
 		return pageEndpoint, true

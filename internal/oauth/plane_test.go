@@ -311,18 +311,15 @@ func TestPlaneRequestsThatAreRefused(t *testing.T) {
 func TestPlaneDocuments(t *testing.T) {
 	w := newWorld(t)
 	b, _ := w.newManager()
-	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"} {
-		p := b.get(path)
-		b.says(p, 200, `"issuer":"`+publicURL+`"`)
-		b.says(p, 200, `"authorization_endpoint":"`+publicURL+`/oauth/2/authorize"`)
-	}
+	p := b.says(b.get("/.well-known/oauth-authorization-server"), 200, `"issuer":"`+publicURL+`"`)
+	b.says(p, 200, `"authorization_endpoint":"`+publicURL+`/oauth/2/authorize"`)
 	b.says(b.get("/openidconnect/jwks"), 200, `"kid"`)
 	for _, path := range []string{"/login/signup", "/login/verify-email", "/login/passkey", "/oauth/2/registration", "/oauth/2/par", "/login/invitations/", "/login/invitations/a/b"} {
 		if p := b.get(path); p.status != 404 {
 			t.Errorf("%s: %d %s", path, p.status, p.body)
 		}
 	}
-	for _, path := range []string{"/account", "/zones", "/oauth2/token", "/"} {
+	for _, path := range []string{"/account", "/.well-known/openid-configuration", "/zones", "/oauth2/token", "/"} {
 		if w.server.Handles(httptest.NewRequest("GET", path, nil)) {
 			t.Errorf("%s is taken", path)
 		}

@@ -304,7 +304,13 @@ func (a *assessment) reread(ctx context.Context, tx deputy.Tx, l *login) error {
 // putGrants notes the person's authorization of each resource whose credential
 // comes from this zone, so that it can be listed and revoked.
 func (a *assessment) putGrants(ctx context.Context, tx deputy.Tx, l *login) error {
-	now := tx.Now()
+	now, in := tx.Now(), deputy.Scope{Zone: l.zone.id}
+	// Authorizations of one person wait for each other here, so that two at once
+	// do not both find that there is no grant yet.
+	same := func(*deputy.User) error { return nil }
+	if _, err := tx.Users().Update(ctx, in, deputy.ID(a.user.ID), same); err != nil {
+		return err
+	}
 	for _, wish := range a.wishes {
 		if l.snap.providers[*wish.CredentialProviderID].Type == deputy.ExternalProvider {
 			continue
@@ -313,7 +319,6 @@ func (a *assessment) putGrants(ctx context.Context, tx deputy.Tx, l *login) erro
 		if err != nil {
 			return err
 		}
-		in := deputy.Scope{Zone: l.zone.id}
 		if g != nil {
 			_, err = tx.Grants().Update(ctx, in, g.ID, func(g *deputy.Grant) error {
 				g.Scopes = union(g.Scopes, wish.scopes)

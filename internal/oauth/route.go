@@ -108,9 +108,9 @@ func (s *Server) route(r *http.Request) (zone deputy.ZoneID, to endpoint, ours b
 			}
 			return deputy.ZoneID(id), metadataEndpoint, true
 		}
-		if rest == name+s.basePath {
-			return "", metadataEndpoint, true
-		}
+	}
+	if rest == wellKnown[0]+s.basePath {
+		return "", metadataEndpoint, true
 	}
 	return "", notFound, false
 }
