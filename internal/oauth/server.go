@@ -59,8 +59,10 @@ type Server struct {
 	plane    *zone // the management plane
 	clients  *clients
 	verified *otter.Cache[[32]byte, *verified]
+	people   people
 	platform platform
 	failures failures
+	shadows  shadows
 
 	fetcher   *upstream.Fetcher
 	passwords *password.Hasher
@@ -85,6 +87,7 @@ func New(c Config) *Server {
 		verified: otter.Must(&otter.Options[[32]byte, *verified]{
 			MaximumSize: maxRemembered, Executor: func(f func()) { f() },
 		}),
+		people:   newPeople(),
 		platform: platform{owner: c.Platform},
 		plane:    newPlane(c.Addresses),
 		fetcher:  c.Fetcher, keysets: newKeysets(), strictAudience: c.StrictAudience,
@@ -100,13 +103,16 @@ func New(c Config) *Server {
 		s.basePath = u.Path
 	}
 	s.failures.init(s)
+	s.shadows.init(s)
 	return s
 }
 
-// Close writes down the failures counted so far and waits for work in the
-// background. Requests must have ended.
+// Close writes down the failures counted so far, lets the shadows answer what
+// they were asked, and waits for work in the background. Requests must have
+// ended.
 func (s *Server) Close() {
 	s.late.Wait()
+	s.shadows.close()
 	s.failures.close()
 }
 
