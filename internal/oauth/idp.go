@@ -345,7 +345,7 @@ func (s *Server) notSignedIn(v *visitor, err error) {
 	if v.zone.manages() {
 		event.OrganizationID = v.login.Through
 	}
-	if err := s.record(v.r.Context(), event, refused); err != nil {
+	if err := s.record(v.r.Context(), event, nil, refused); err != nil {
 		s.fail(v, err)
 		return
 	}
