@@ -107,6 +107,8 @@ func offRefusal(off *deputy.Off) *refusal {
 		return refuse(codeNotFound, "There is no such zone.").because(off)
 	case deputy.PartResource:
 		return refuse(codeInvalidTarget, "The resource is no longer there.").because(off)
+	case deputy.PartSecret:
+		return refuse(codeInvalidTarget, "The resource has no secret attached.").because(off)
 	case deputy.PartProvider:
 		return refuse(codeInvalidTarget, "The resource is missing a credential provider.").because(off)
 	}

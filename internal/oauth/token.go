@@ -62,6 +62,7 @@ type issuance struct {
 	delegator *delegator // who is behind it, if anybody
 	agreed    *agreed    // what that person has agreed to, of a code or a refresh token
 	refresh   *refresh   // what follows of refresh tokens, if anything
+	held      *held      // what is handed out, if the zone does not sign for the target
 	claims    claims
 	grounds   grounds
 	event     deputy.Event
@@ -259,7 +260,7 @@ func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
 	if err := run(i.grant.agree, s, ctx, i); err != nil {
 		return nil, err
 	}
-	return i.handOut()
+	return s.handOut(ctx, i)
 }
 
 // aboutSubject reports whether err says that the subject is off: that comes
@@ -351,16 +352,20 @@ func eventPolicy(o *policy.Outcome) *deputy.EventPolicy {
 }
 
 // handOut says what the mint is to make for the target's provider.
-func (i *issuance) handOut() (*decided, error) {
+func (s *Server) handOut(ctx context.Context, i *issuance) (*decided, error) {
+	var err error
 	switch i.provider.Type {
 	case deputy.STSProvider:
 	case deputy.VaultProvider:
-		return nil, refuse(codeInvalidTarget, "Resource %q has no secret attached.", i.target.identifier)
+		err = s.vaulted(ctx, i)
 	default:
 		if i.standing.User != nil {
 			return nil, i.askConsent()
 		}
-		return nil, refuse(codeInvalidTarget, "Resource %q offers no credential to an application.", i.target.identifier)
+		err = refuse(codeInvalidTarget, "Resource %q offers no credential to an application.", i.target.identifier)
+	}
+	if err != nil {
+		return nil, err
 	}
 	i.claims.audience = i.target.audience()
 	i.claims.scopes = i.outcome.Scopes
@@ -368,10 +373,10 @@ func (i *issuance) handOut() (*decided, error) {
 		i.complete()
 	}
 	d := &decided{
-		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(),
+		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(), held: i.held,
 		use: i.use, standing: &i.standing, event: &i.event,
 	}
-	if i.delegator != nil || i.subject != nil {
+	if i.delegator != nil || i.subject != nil || i.held != nil {
 		d.reread = i.reread
 	}
 	if i.agreed != nil {
@@ -413,7 +418,15 @@ func writeCredential(w http.ResponseWriter, i *issuance, c *credential) {
 	h["Access-Control-Allow-Origin"] = anyone
 	memory := answers.Get().(*[]byte)
 	b := append((*memory)[:0], '{')
-	b = appendToken(b, c.token)
+	if i.held == nil {
+		b = appendToken(b, c.token)
+	} else {
+		b = appendQuoted(appendName(b, "access_token"), c.token)
+	}
+	if c.kind != "" {
+		b = appendQuoted(appendName(b, "username"), c.username)
+		b = appendMember(b, "secret_type", string(c.kind))
+	}
 	if i.subject != nil {
 		b = appendMember(b, "issued_token_type", typeAccessToken)
 	}
