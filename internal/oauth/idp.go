@@ -328,7 +328,7 @@ func (s *Server) notSignedIn(v *visitor, err error) {
 	if id := v.snap.zone.UserIdentityProviderID; id != nil {
 		event.ProviderID = *id
 	}
-	if err := s.record(v.r.Context(), event, refused); err != nil {
+	if err := s.record(v.r.Context(), event, nil, refused); err != nil {
 		s.fail(v, err)
 		return
 	}
@@ -364,8 +364,12 @@ func (s *Server) redeem(ctx context.Context, v *visitor, to *relay, verifier, no
 	if err != nil {
 		return nil, nil, err
 	}
+	var algorithms []string
+	for _, a := range outsideAlgorithms {
+		algorithms = append(algorithms, string(a))
+	}
 	check := oidc.NewVerifier(to.issuer, &outsideKeys{s.fetcher, v.zone.id, to.jwks}, &oidc.Config{
-		ClientID: to.clientID, Now: s.now, SupportedSigningAlgs: outsideAlgorithms,
+		ClientID: to.clientID, Now: s.now, SupportedSigningAlgs: algorithms,
 	})
 	token, err := check.Verify(ctx, raw)
 	if err != nil {
@@ -401,9 +405,6 @@ func (c *rawClaims) UnmarshalJSON(b []byte) error {
 	*c.to = slices.Clone(jsontext.Value(b))
 	return nil
 }
-
-// skew is how far the clocks of others may be off.
-const skew = time.Minute
 
 // recent reports whether the person proved to the provider who they are no
 // longer ago than the client wants.
@@ -533,9 +534,6 @@ func (s *Server) refreshEmail(ctx context.Context, v *visitor, user *deputy.User
 	})
 }
 
-// outsideAlgorithms are those that tokens of others may be signed with.
-var outsideAlgorithms = []string{"RS256", "ES256", "PS256", "EdDSA"}
-
 // outsideKeys verifies with the keys that another issuer publishes.
 type outsideKeys struct {
 	fetcher *upstream.Fetcher
@@ -547,11 +545,7 @@ type outsideKeys struct {
 // A key that is not known yet is asked for once more, which the fetcher allows
 // now and then.
 func (k *outsideKeys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	algorithms := make([]jose.SignatureAlgorithm, len(outsideAlgorithms))
-	for i, a := range outsideAlgorithms {
-		algorithms[i] = jose.SignatureAlgorithm(a)
-	}
-	parsed, err := jose.ParseSignedCompact(token, algorithms)
+	parsed, err := jose.ParseSignedCompact(token, outsideAlgorithms)
 	if err != nil {
 		return nil, err
 	}
@@ -571,22 +565,4 @@ func (k *outsideKeys) VerifySignature(ctx context.Context, token string) ([]byte
 		}
 	}
 	return nil, errors.New("none of the issuer's keys has signed it")
-}
-
-// outsideSet reads the keys of a JWK set that can verify. One that cannot be
-// read is passed over (RFC 7517 §5).
-func outsideSet(body []byte) (out []jose.JSONWebKey) {
-	var set struct {
-		Keys []jsontext.Value `json:"keys"`
-	}
-	if json.Unmarshal(body, &set) != nil {
-		return nil
-	}
-	for _, raw := range set.Keys {
-		var k jose.JSONWebKey
-		if k.UnmarshalJSON(raw) == nil && k.Valid() && k.IsPublic() && k.Use != "enc" {
-			out = append(out, k)
-		}
-	}
-	return out
 }

@@ -38,6 +38,9 @@ type Config struct {
 	Limit func(principal string) time.Duration
 	// Fetcher gets what tenants' URLs name; nil where none is followed.
 	Fetcher *upstream.Fetcher
+	// StrictAudience refuses client assertions that are addressed to the client
+	// itself.
+	StrictAudience bool
 }
 
 // Server answers for the authorization servers of all zones and of the
@@ -55,14 +58,18 @@ type Server struct {
 	zones    zones
 	clients  *clients
 	verified *otter.Cache[[32]byte, *verified]
+	people   people
 	platform platform
 	failures failures
+	shadows  shadows
 
-	fetcher   *upstream.Fetcher
-	passwords *password.Hasher
-	throttle  *throttle
-	late      sync.WaitGroup // counts work after answers
-	lateSlots chan struct{}
+	fetcher        *upstream.Fetcher
+	keysets        keysets
+	strictAudience bool
+	passwords      *password.Hasher
+	throttle       *throttle
+	late           sync.WaitGroup // counts work after answers
+	lateSlots      chan struct{}
 }
 
 // maxWaiting is how many people may wait for their password to be checked.
@@ -78,8 +85,9 @@ func New(c Config) *Server {
 		verified: otter.Must(&otter.Options[[32]byte, *verified]{
 			MaximumSize: maxRemembered, Executor: func(f func()) { f() },
 		}),
+		people:   newPeople(),
 		platform: platform{owner: c.Platform},
-		fetcher:  c.Fetcher,
+		fetcher:  c.Fetcher, keysets: newKeysets(), strictAudience: c.StrictAudience,
 		// One processor is left to everything else, where there are several.
 		passwords: password.New(max(1, runtime.GOMAXPROCS(0)-1), maxWaiting),
 		throttle:  newThrottle(c.Now),
@@ -92,13 +100,16 @@ func New(c Config) *Server {
 		s.basePath = u.Path
 	}
 	s.failures.init(s)
+	s.shadows.init(s)
 	return s
 }
 
-// Close writes down the failures counted so far and waits for work in the
-// background. Requests must have ended.
+// Close writes down the failures counted so far, lets the shadows answer what
+// they were asked, and waits for work in the background. Requests must have
+// ended.
 func (s *Server) Close() {
 	s.late.Wait()
+	s.shadows.close()
 	s.failures.close()
 }
 

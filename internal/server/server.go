@@ -104,12 +104,13 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	s.woken = make(chan struct{}, 1)
 	s.fetcher = upstream.New(upstream.Config{Now: s.cfg.now, Allow: allow, Dev: cfg.Dev})
 	s.oauth = oauth.New(oauth.Config{
-		Fetcher: s.fetcher, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
+		Fetcher: s.fetcher, StrictAudience: cfg.StrictAudience, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
 		ClientAddress: address, Limit: limits.wait, Now: s.cfg.now, Logger: log,
 	})
 	management, err := api.New(api.Config{
 		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
-		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, Limit: limits.wait, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log, Wake: s.wakeUp,
+		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, Limit: limits.wait, ClientIP: address,
+		EvaluationRetention: s.cfg.retention(), Version: cfg.Version, Now: s.cfg.now, Log: log, Wake: s.wakeUp,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
