@@ -371,7 +371,7 @@ func (i *issuance) handOut() (*decided, error) {
 		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(),
 		use: i.use, standing: &i.standing, event: &i.event,
 	}
-	if i.delegator != nil || i.subject != nil {
+	if i.delegator != nil || i.client.agent != "" {
 		d.reread = i.reread
 	}
 	if i.agreed != nil {
