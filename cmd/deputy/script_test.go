@@ -1,7 +1,9 @@
 package main_test
 
 import (
+	"context"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"deputy/internal/api"
+	"deputy/internal/client"
+	"deputy/internal/deputy"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -20,6 +26,8 @@ import (
 //	status N PROGRAM ARGS…  runs a program that must exit with status N
 //	serve FOLDER            runs a server on a free port until the script ends
 //	account FOLDER          puts the account of a data folder into the environment
+//	zone                    makes a zone as that account and calls it ZONE
+//	installed               calls the install that was just made INSTALL
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	path, err := binary()
@@ -66,6 +74,22 @@ func TestScripts(t *testing.T) {
 				ts.Setenv("DEPUTY_CLIENT_SECRET", a.ClientSecret)
 				ts.Setenv("DEPUTY_ORGANIZATION", a.OrganizationID)
 			},
+			"zone": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 0 {
+					ts.Fatalf("usage: zone")
+				}
+				manage := client.New(ts.Getenv("DEPUTY_URL"), ts.Getenv("DEPUTY_CLIENT_ID"), deputy.Conceal(ts.Getenv("DEPUTY_CLIENT_SECRET")), nil)
+				var z api.Zone
+				ts.Check(manage.Do(context.Background(), http.MethodPost, "/zones", api.ZoneCreate{Name: "Test"}, &z))
+				ts.Setenv("ZONE", z.ID)
+			},
+			"installed": func(ts *testscript.TestScript, neg bool, args []string) {
+				m := regexp.MustCompile(`(?m)^install ([a-z0-9]+): active$`).FindStringSubmatch(ts.ReadFile("stdout"))
+				if neg || len(args) != 0 || m == nil {
+					ts.Fatalf("usage: installed, after an install")
+				}
+				ts.Setenv("INSTALL", m[1])
+			},
 		},
 	})
 }
@@ -101,7 +125,8 @@ func TestHelpOfEveryCommand(t *testing.T) {
 	visit(nil)
 	visit([]string{"floor"}) // hidden
 	want := []string{
-		"deputy", "deputy audit", "deputy audit export", "deputy bench", "deputy demo", "deputy migrate",
+		"deputy", "deputy audit", "deputy audit export", "deputy audit verify", "deputy bench", "deputy catalog", "deputy catalog install", "deputy catalog list", "deputy catalog release",
+		"deputy catalog show", "deputy catalog uninstall", "deputy demo", "deputy migrate",
 		"deputy organization", "deputy organization create", "deputy serve", "deputy version", "deputy floor",
 	}
 	if !slices.Equal(seen, want) {

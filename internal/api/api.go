@@ -11,7 +11,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/maypok86/otter/v2"
 
+	"deputy/internal/catalog"
 	"deputy/internal/deputy"
 	"deputy/internal/keys"
 	"deputy/internal/vault"
@@ -34,6 +36,10 @@ type Config struct {
 	Sealing deputy.Sealing
 	// ClientIP returns the address that events name; the peer's unless set.
 	ClientIP func(*http.Request) string
+	// Catalog has the kinds of packages; the built-in one unless set.
+	Catalog func() *catalog.Catalog
+	// Wake tells that there is background work to do at once; nil: it is found.
+	Wake func()
 	// Limit returns how long a principal must wait before another call; 0: not
 	// at all. Nil is no limit.
 	Limit func(principal string) time.Duration
@@ -58,12 +64,19 @@ type API struct {
 	now       func() time.Time
 	log       *slog.Logger
 
+	catalog  func() *catalog.Catalog
+	releases *otter.Cache[[32]byte, *catalog.Release]
+	wake     func()
+
 	lanes [64]sync.Mutex
 
 	mux        *http.ServeMux
 	huma       huma.API
 	operations []operation
 }
+
+// maxReleases is how many packages are kept ready for use.
+const maxReleases = 200
 
 // lane is what those hold who make versions of one set, in this process.
 func (a *API) lane(set deputy.ID) *sync.Mutex {
@@ -81,6 +94,13 @@ func New(c Config) (*API, error) {
 		store: c.Store, addresses: c.Addresses, verify: c.Authenticate, issue: c.IssueBearer, vault: c.Vault, pool: c.Pool, sealing: c.Sealing,
 		clientIP: c.ClientIP, now: c.Now, log: c.Log, mux: http.NewServeMux(),
 	}
+	if a.catalog = c.Catalog; a.catalog == nil {
+		a.catalog = catalog.Builtin
+	}
+	if a.wake = c.Wake; a.wake == nil {
+		a.wake = func() {}
+	}
+	a.releases = otter.Must(&otter.Options[[32]byte, *catalog.Release]{MaximumSize: maxReleases, Executor: func(f func()) { f() }})
 	if a.limit = c.Limit; a.limit == nil {
 		a.limit = func(string) time.Duration { return 0 }
 	}

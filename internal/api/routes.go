@@ -81,6 +81,9 @@ func (a *API) routes() {
 	a.mountAttestation()
 	a.mountPolicySetDrafts()
 
+	a.mountPackages()
+	a.mountInstalls()
+
 	a.mountAudit()
 }
 

@@ -26,6 +26,7 @@ const (
 	PartUser              Part = "user"
 	PartSession           Part = "session"
 	PartUserAgent         Part = "user agent"
+	PartSecret            Part = "secret"
 )
 
 // Use is a way in which access is used or handed out.
@@ -51,6 +52,7 @@ const (
 	UseRefresh             Use = "refresh by an application"
 	UseRefreshAgent        Use = "refresh by a user agent"
 	UseToken               Use = "token of a user"
+	UseSecret              Use = "vaulted secret" // beside what it is asked for with
 )
 
 var (
@@ -78,6 +80,7 @@ var (
 		UseRefresh:             slices.Concat(client, person, target),
 		UseRefreshAgent:        slices.Concat(agent, person, target),
 		UseToken:               slices.Concat([]Part{PartZone}, person),
+		UseSecret:              {PartResource, PartProvider, PartSecret},
 	}
 )
 
@@ -101,6 +104,7 @@ type Standing struct {
 	Provider          *Provider
 	Subject           ApplicationID
 	UserAgent         ID
+	Secret            ID // of the vault
 	User              *User
 	// Sessions is the session and its parents, innermost first. The last has no
 	// parent; a missing parent is a nil element.
@@ -193,6 +197,8 @@ func (s *Standing) state(part Part, now time.Time) string {
 		return exists(s.Subject != "")
 	case PartUserAgent:
 		return exists(s.UserAgent != "")
+	case PartSecret:
+		return exists(s.Secret != "")
 	case PartUser:
 		if s.User != nil && s.User.Status != UserActive {
 			return "disabled"

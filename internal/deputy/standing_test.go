@@ -21,7 +21,8 @@ func inForce() *deputy.Standing {
 		Invitation:       &deputy.Invitation{Status: deputy.InvitationPending, ExpiresAt: later},
 		Zone:             &deputy.Zone{}, Key: &deputy.SigningKey{State: deputy.KeyActive}, Application: "application",
 		Credential: "credential", Resource: &deputy.Resource{}, Provider: &deputy.Provider{}, Subject: "subject", UserAgent: "ua",
-		User: &deputy.User{Status: deputy.UserActive},
+		Secret: "secret",
+		User:   &deputy.User{Status: deputy.UserActive},
 		Sessions: []*deputy.Session{
 			{Status: deputy.Active, ExpiresAt: later, ParentID: &parent},
 			{Status: deputy.Active, ExpiresAt: later},
@@ -62,6 +63,7 @@ var states = map[deputy.Part]map[string]func(*deputy.Standing){
 	deputy.PartProvider:    {"deleted": func(s *deputy.Standing) { s.Provider = nil }},
 	deputy.PartSubject:     {"deleted": func(s *deputy.Standing) { s.Subject = "" }},
 	deputy.PartUserAgent:   {"deleted": func(s *deputy.Standing) { s.UserAgent = "" }},
+	deputy.PartSecret:      {"deleted": func(s *deputy.Standing) { s.Secret = "" }},
 	deputy.PartUser: {
 		"deleted":  func(s *deputy.Standing) { s.User = nil },
 		"disabled": func(s *deputy.Standing) { s.User.Status = deputy.UserDisabled },

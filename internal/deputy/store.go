@@ -46,6 +46,8 @@ type Store interface {
 	PutTicket(ctx context.Context, t *Ticket, was SecretHash) error
 	// DropTicket removes a ticket, if there is one. No event tells of it.
 	DropTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) error
+	// SpendTicket is Tx.SpendTicket without anything else. No event tells of it.
+	SpendTicket(ctx context.Context, t *Ticket) error
 	// Sweep removes up to limit tickets and families of refresh tokens that are
 	// over and reports whether there may be more.
 	Sweep(ctx context.Context, limit int) (more bool, err error)
@@ -92,6 +94,14 @@ type View interface {
 	PolicyVersions() Reads[PolicyVersion]
 	PolicySets() Reads[PolicySet]
 	PolicySetVersions() Reads[PolicySetVersion]
+	// Packages and their versions lie in catalogs: of the zone of the scope, or
+	// of its organization, or of a scope with both in these two and the global one.
+	Packages() Reads[Package]
+	PackageVersions() Reads[PackageVersion]
+	Installs() Reads[Install]
+	// InstalledEntities: the scope's Parent is the install, the id the name.
+	InstalledEntities() Reads[InstalledEntity]
+	CatalogTasks() Reads[CatalogTask]
 	// PolicySchemas are of no zone: their scope is empty, their ids are versions.
 	PolicySchemas() Reads[PolicySchema]
 	// PolicyDrafts are named by their policies, PolicySetDrafts by their sets.
@@ -123,6 +133,8 @@ type View interface {
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	// Consent returns the record of a person, client and resource, or NotFound.
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	// Secret returns the newest secret that is kept for an entity, or NotFound.
+	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	// Consents returns all records of a person, in the order of clients.
 	Consents(ctx context.Context, zone ZoneID, user UserID) ([]*ConsentRecord, error)
 	// Affiliations returns the groups and roles of a person, in the order of
@@ -139,6 +151,14 @@ type View interface {
 	Events(ctx context.Context, q EventQuery) (*Page[Record], error)
 	// Event returns one event by its id, or NotFound.
 	Event(ctx context.Context, organization OrganizationID, zone ZoneID, id EventID) (*Record, error)
+	// ProveEvent returns it with the hashes that prove that it is in the log.
+	ProveEvent(ctx context.Context, organization OrganizationID, zone ZoneID, id EventID) (*Record, LogState, error)
+	// LogState returns the size and root of a log, and the hashes that prove that
+	// it continues what it was at an earlier size, none when since is 0. A size
+	// that it has not had yet is Invalid.
+	LogState(ctx context.Context, organization OrganizationID, since int64) (LogState, error)
+	// LogEntries returns events of a log in its order.
+	LogEntries(ctx context.Context, q LogQuery) ([]LogEntry, error)
 }
 
 // Tx reads and changes inside one Write.
@@ -150,6 +170,7 @@ type Tx interface {
 	Invitation(ctx context.Context, token SecretHash) (*Invitation, *Organization, error)
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	Affiliations(ctx context.Context, zone ZoneID, user UserID) (*Affiliations, error)
 
 	Organizations() Writes[Organization]
@@ -211,6 +232,13 @@ type Tx interface {
 	// PolicySetVersions: Insert gives the version its number and updates the
 	// set's latest members. The scope's Parent is the set.
 	PolicySetVersions() Archives[PolicySetVersion]
+	Packages() Writes[Package]
+	// PackageVersions: Insert gives the version its number and counts it in the
+	// package. The scope's Parent is the package.
+	PackageVersions() Archives[PackageVersion]
+	Installs() Writes[Install]
+	InstalledEntities() Writes[InstalledEntity]
+	CatalogTasks() Writes[CatalogTask]
 	PolicySchemas() Writes[PolicySchema]
 	PolicyDrafts() Writes[PolicyDraft]
 	PolicySetDrafts() Writes[PolicySetDraft]
@@ -242,6 +270,10 @@ type Tx interface {
 	// TakeTicket removes a ticket that is not over and returns it. Of those who
 	// take the same one, on any node, one succeeds; for the others it is NotFound.
 	TakeTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) (*Ticket, error)
+	// SpendTicket adds a ticket where there is none with its key, or one that is
+	// over. Of those who spend the same one, on any node, one succeeds; for the
+	// others it is a Conflict.
+	SpendTicket(ctx context.Context, t *Ticket) error
 	// Once reports whether this is the first transaction ever to name the key, on
 	// any node; a later one that asks at the same time waits for this one's end.
 	Once(ctx context.Context, key string) (first bool, err error)
@@ -432,6 +464,30 @@ type Basis struct {
 	// kind, of what has the id; nil means after any. It is asked about what
 	// changed since Revision while other writes wait, and may be asked again.
 	Relies func(kind ChangeKind, id string) bool
+}
+
+// LogState is what a log is at a moment: the tree of RFC 6962 §2.1 over the leaf
+// hashes of its events, and hashes that prove something about it.
+type LogState struct {
+	Size  int64
+	Root  [32]byte
+	Proof [][32]byte
+}
+
+// LogQuery selects a stretch of a log.
+type LogQuery struct {
+	Organization OrganizationID
+	Zone         ZoneID    // not empty: events of others are not shown
+	Since        time.Time // events before are not shown
+	From         int64     // the first sequence number; they begin at 1
+	Limit        int
+}
+
+// LogEntry is an event of a log, or where it is and its hash alone.
+type LogEntry struct {
+	Seq    int64
+	Leaf   [32]byte
+	Record []byte // as Record.Bytes; nil: it is not shown
 }
 
 // EventQuery selects a page of a log, newest first unless Ascending.

@@ -23,6 +23,9 @@ type client struct {
 	id          string              // client_id; empty, as is all of the credential, where only the application is known
 	credential  deputy.CredentialID // that proves it
 	secret      [sha256.Size]byte   // the hash of it, of a password credential
+	jwksURI     string              // where the client's own keys are
+	jwks        []byte              // those keys, of a user agent that registered them
+	keyed       bool                // it has keys, and so must prove who it is
 	application policy.Application
 	consent     deputy.Consent
 	// agent is set where the client is a user agent, to its id: then application
@@ -40,8 +43,9 @@ func newClient(read *deputy.Client, signIn deputy.ResourceID) *client {
 	if by.Type == deputy.TokenCredential {
 		c.id = string(by.ID)
 	}
+	c.jwksURI = by.JWKSURI
 	copy(c.secret[:], by.SecretHash)
-	pack(&c.id, (*string)(&c.credential), (*string)(&c.application.ID), &c.application.Identifier, &c.application.Name)
+	pack(&c.id, &c.jwksURI, (*string)(&c.credential), (*string)(&c.application.ID), &c.application.Identifier, &c.application.Name)
 	return c
 }
 
@@ -86,7 +90,8 @@ func pack(texts ...*string) {
 
 // isPublic reports whether the client has nothing to prove itself with.
 func (c *client) isPublic() bool {
-	return c.agent != "" || c.application.CredentialType == deputy.PublicCredential || c.application.CredentialType == deputy.URLCredential
+	kind := c.application.CredentialType
+	return !c.keyed && (c.agent != "" || kind == deputy.PublicCredential || kind == deputy.URLCredential)
 }
 
 // consenter returns what agreements name the client by.

@@ -26,6 +26,7 @@ type stage struct {
 	person  *person
 	account *account
 	browser *browser
+	vaulted *vaulted
 
 	clientID, refresh string // of a client that the person has signed in to
 	codes             []string
@@ -44,6 +45,8 @@ func newStage(t testing.TB) *stage {
 	s.depend(s.server, s.api)
 	s.person = s.newPerson("zoe@example.test")
 	s.change(s.server, func(a *deputy.Application) { a.RedirectURIs = []string{callback} })
+	s.vaulted = s.newVaulted("urn:vaulted", map[string]string{"type": "token", "token": "kept"})
+	s.depend(s.server, s.vaulted.Resource)
 	s.account = s.newAccount()
 	s.user = s.newOrganizationUser(s.account.organization, "ann@example.test")
 	s.invited = deputy.NewSecret()
@@ -136,6 +139,7 @@ var uses = map[deputy.Use]func(*stage) *answer{
 	deputy.UseCodeAgent:    func(s *stage) *answer { s.meet(true); return s.redeem() },
 	deputy.UseRefresh:      func(s *stage) *answer { s.meet(false); return s.refreshAgain() },
 	deputy.UseRefreshAgent: func(s *stage) *answer { s.meet(true); return s.refreshAgain() },
+	deputy.UseSecret:       func(s *stage) *answer { return s.credentialsFor(s.server, "urn:vaulted") },
 	deputy.UseWebSession:   func(s *stage) *answer { return s.silently(s.front) },
 	deputy.UseAuthorize:    func(s *stage) *answer { return s.silently(s.api) },
 	deputy.UseSignIn: func(s *stage) *answer {
@@ -269,7 +273,8 @@ func (w *world) newest(wanted func(*deputy.Session) bool) *deputy.Session {
 }
 
 // elsewhere lists the outcomes that are others where people sign in: a client
-// that is gone cannot be told, and who is signed out is asked to sign in.
+// that is gone cannot be told, and who is signed out is asked to sign in. Where
+// a use rests on something of another kind, it says how that is turned off.
 var elsewhere = map[deputy.Use]map[deputy.Part]off{
 	deputy.UseSignIn: {deputy.PartUser: {status: 303, code: "access_denied"}},
 	deputy.UseWebSession: {
@@ -294,6 +299,10 @@ var elsewhere = map[deputy.Use]map[deputy.Part]off{
 		deputy.PartSession:   {status: 302, code: "login_required"},
 		deputy.PartResource:  {status: 302, code: "invalid_target"},
 		deputy.PartProvider:  {status: 302, code: "invalid_target"},
+	},
+	deputy.UseSecret: {
+		deputy.PartResource: {turn: func(s *stage) { s.vaulted.delete(s.world) }, status: 400, code: "invalid_target"},
+		deputy.PartProvider: {turn: remove(deputy.Tx.Providers, func(s *stage) deputy.ID { return deputy.ID(s.world.vaulted.ID) }), status: 400, code: "invalid_target"},
 	},
 	deputy.UseManagement: {
 		deputy.PartOrganization:      {status: 401, code: "unauthenticated"},
@@ -420,6 +429,9 @@ var ways = map[deputy.Part]map[string]off{
 	deputy.PartUserAgent: {
 		"deleted": {remove(deputy.Tx.UserAgents, func(s *stage) deputy.ID { return s.agentID }), 401, "invalid_client"},
 	},
+	deputy.PartSecret: {
+		"deleted": {remove(deputy.Tx.Secrets, func(s *stage) deputy.ID { return s.vaulted.secret.ID }), 400, "invalid_target"},
+	},
 	deputy.PartUser: {
 		"deleted": {remove(deputy.Tx.Users, func(s *stage) deputy.ID { return deputy.ID(s.person.User.ID) }), 400, "invalid_grant"},
 		"disabled": {func(s *stage) {
@@ -486,13 +498,15 @@ func TestOffMeansOffAtOnce(t *testing.T) {
 						t.Fatalf("with everything in force: %s", a)
 					}
 					s.clock.advance(time.Second)
-					way.turn(s)
-					status, code := way.status, way.code
 					if other, ok := elsewhere[use][part]; ok {
-						status, code = other.status, other.code
+						way.status, way.code = other.status, other.code
+						if other.turn != nil {
+							way.turn = other.turn
+						}
 					}
-					if a := send(s); a.status != status || a.text("error") != code {
-						t.Errorf("got %s, want %d %s", a, status, code)
+					way.turn(s)
+					if a := send(s); a.status != way.status || a.text("error") != way.code {
+						t.Errorf("got %s, want %d %s", a, way.status, way.code)
 					}
 				})
 			}

@@ -13,11 +13,17 @@ type decided struct {
 	claims   claims
 	lifetime time.Duration
 	signer   *signer
+	// held is handed out in place of a token that is signed here; nil where one
+	// is.
+	held *held
 
 	use      deputy.Use
 	standing *deputy.Standing
 	event    *deputy.Event
 
+	// spend uses up what the request was authenticated with, in the committing
+	// transaction; nil when that is good more often.
+	spend func(deputy.Tx) error
 	// reread brings those parts of standing up to date that no zone revision
 	// covers, in the committing transaction; nil when there are none.
 	reread func(context.Context, deputy.Tx, *deputy.Standing) error
@@ -35,7 +41,9 @@ type decided struct {
 // credential is what the caller gets.
 type credential struct {
 	token     string
-	expiresIn int64 // seconds, at least 1
+	username  string            // that goes with it; empty where it needs none
+	kind      deputy.SecretType // of what is not a token; else empty
+	expiresIn int64             // seconds, at least 1
 	scopes    []string
 
 	idToken      string
@@ -47,25 +55,35 @@ type credential struct {
 // proves that nothing has moved. The credential's id is the event's. It is
 // Stale when something has moved since the decision.
 func (s *Server) mint(ctx context.Context, d *decided) (*credential, error) {
-	if err := d.standing.Live(d.use, d.event.Time); err != nil {
+	if err := d.live(d.standing, d.event.Time); err != nil {
 		return nil, err
 	}
-	c, err := d.sign()
+	c, err := d.make(ctx)
 	if err != nil {
 		return nil, err
 	}
 	d.event.Outcome = deputy.Success
-	d.event.JTI = d.event.ID
-	d.event.ScopesGranted = c.scopes
+	d.event.ScopesGranted = d.claims.scopes
+	if d.held == nil {
+		d.event.JTI = d.event.ID
+	}
 	if err := s.store.Write(ctx, d.event, d.apply(ctx)); err != nil {
 		return nil, moved(err)
 	}
 	return c, nil
 }
 
-// sign makes the token. Its lifetime ends with that of the shortest session it
-// rests on.
-func (d *decided) sign() (*credential, error) {
+// live asks whether all that the credential rests on is in force.
+func (d *decided) live(on *deputy.Standing, now time.Time) error {
+	if err := on.Live(d.use, now); err != nil || d.held == nil {
+		return err
+	}
+	return on.Live(d.held.use, now)
+}
+
+// make makes the credential: a token is signed, what is held is opened. Its
+// lifetime ends with that of the shortest session it rests on.
+func (d *decided) make(ctx context.Context) (*credential, error) {
 	c := &d.claims
 	c.id = d.event.ID
 	c.issuedAt = d.event.Time.Truncate(time.Second)
@@ -79,13 +97,13 @@ func (d *decided) sign() (*credential, error) {
 	if in < 1 {
 		return nil, errGone
 	}
-	token, err := d.signer.Sign(accessTokenTyp, c.append(make([]byte, 0, 768)))
+	minted, err := d.issue(ctx)
 	if err != nil {
 		return nil, err
 	}
-	minted := &credential{token: token, expiresIn: in, scopes: c.scopes}
+	minted.expiresIn = in
 	if d.identity != nil {
-		if minted.idToken, err = d.witness.Sign(idTokenTyp, d.identity.append(c, token)); err != nil {
+		if minted.idToken, err = d.witness.Sign(idTokenTyp, d.identity.append(c, minted.token)); err != nil {
 			return nil, err
 		}
 	}
@@ -95,19 +113,33 @@ func (d *decided) sign() (*credential, error) {
 	return minted, nil
 }
 
+// issue signs the token, or opens what is held in its place.
+func (d *decided) issue(ctx context.Context) (*credential, error) {
+	if d.held != nil {
+		return d.held.open(ctx)
+	}
+	token, err := d.signer.Sign(accessTokenTyp, d.claims.append(make([]byte, 0, 768)))
+	return &credential{token: token, scopes: d.claims.scopes}, err
+}
+
 // apply returns what the transaction does beside recording the event; nil for
 // nothing, which is cheapest.
 func (d *decided) apply(ctx context.Context) func(deputy.Tx) error {
-	if d.reread == nil && d.effect == nil && d.note == nil {
+	if d.spend == nil && d.reread == nil && d.effect == nil && d.note == nil {
 		return nil
 	}
 	return func(tx deputy.Tx) error {
+		if d.spend != nil {
+			if err := d.spend(tx); err != nil {
+				return err
+			}
+		}
 		if d.reread != nil {
 			now := *d.standing // apply may run again
 			if err := d.reread(ctx, tx, &now); err != nil {
 				return err
 			}
-			if err := now.Live(d.use, tx.Now()); err != nil {
+			if err := d.live(&now, tx.Now()); err != nil {
 				return err
 			}
 		}
@@ -134,10 +166,15 @@ func moved(err error) error {
 // record writes down that a request of a known client was refused, on the same
 // proof that nothing has moved.
 func (s *Server) record(ctx context.Context, e *deputy.Event, r *refusal) error {
+	return s.recordWith(ctx, e, r, nil)
+}
+
+// recordWith is record with something else in the same transaction.
+func (s *Server) recordWith(ctx context.Context, e *deputy.Event, r *refusal, apply func(deputy.Tx) error) error {
 	e.Outcome = deputy.Failure
 	e.Error, e.ErrorDetail = r.code, r.description
 	if r.cause != nil {
 		e.ErrorDetail += " (" + r.cause.Error() + ")"
 	}
-	return moved(s.store.Write(ctx, e, nil))
+	return moved(s.store.Write(ctx, e, apply))
 }

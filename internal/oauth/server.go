@@ -35,6 +35,9 @@ type Config struct {
 	Limit func(principal string) time.Duration
 	// Fetcher gets what tenants' URLs name; nil where none is followed.
 	Fetcher *upstream.Fetcher
+	// StrictAudience refuses client assertions that are addressed to the client
+	// itself.
+	StrictAudience bool
 }
 
 // Server answers for the authorization servers of all zones and of the
@@ -54,7 +57,10 @@ type Server struct {
 	verified *otter.Cache[[32]byte, *verified]
 	platform platform
 	failures failures
-	fetcher  *upstream.Fetcher
+
+	fetcher        *upstream.Fetcher
+	keysets        keysets
+	strictAudience bool
 }
 
 // New returns a Server. Close ends it.
@@ -68,7 +74,7 @@ func New(c Config) *Server {
 			MaximumSize: maxRemembered, Executor: func(f func()) { f() },
 		}),
 		platform: platform{owner: c.Platform},
-		fetcher:  c.Fetcher,
+		fetcher:  c.Fetcher, keysets: newKeysets(), strictAudience: c.StrictAudience,
 	}
 	if s.clientAddress == nil {
 		s.clientAddress = peer

@@ -182,6 +182,11 @@ func (i *issuance) reread(ctx context.Context, tx deputy.Tx, now *deputy.Standin
 	if err := i.client.rereadAgent(ctx, tx, i.zone.id, now); err != nil {
 		return err
 	}
+	if i.held != nil {
+		if err := i.held.reread(ctx, tx, now); err != nil {
+			return err
+		}
+	}
 	if i.delegator == nil {
 		return nil
 	}

@@ -48,6 +48,7 @@ type issuance struct {
 	zone   *zone
 	snap   *snapshot
 	client *client
+	spent  *deputy.Ticket // of what the client proved itself with, where that is good once only
 
 	grant     grant
 	use       deputy.Use
@@ -62,6 +63,7 @@ type issuance struct {
 	delegator *delegator // who is behind it, if anybody
 	agreed    *agreed    // what that person has agreed to, of a code or a refresh token
 	refresh   *refresh   // what follows of refresh tokens, if anything
+	held      *held      // what is handed out, if the zone does not sign for the target
 	claims    claims
 	grounds   grounds
 	event     deputy.Event
@@ -139,6 +141,7 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 	d, err := s.decide(ctx, i)
 	var minted *credential
 	if err == nil {
+		d.spend = i.spending(ctx)
 		minted, err = s.mint(ctx, d)
 	}
 	if err == nil {
@@ -148,13 +151,15 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 		return minted, nil
 	}
 	r, ok := asDecision(err)
-	if !ok {
-		return nil, err
+	if ok && !errors.Is(err, errReplayed) {
+		if err = s.recordWith(ctx, &i.event, r, i.spending(ctx)); err == nil {
+			return nil, r
+		}
 	}
-	if err := s.record(ctx, &i.event, r); err != nil {
-		return nil, err
+	if errors.Is(err, errReplayed) { // so it was not the client that asked
+		i.client = nil
 	}
-	return nil, r
+	return nil, err
 }
 
 // authenticate returns the client if it proves who it is. A cached client can
@@ -162,6 +167,9 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 // the store is asked before there is one. So every refusal costs one look-up
 // and one comparison, whether there is such a client or not.
 func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claimant) (*client, error) {
+	if claimed.assertion != nil {
+		return s.assert(ctx, i, claimed.assertion)
+	}
 	for _, who := range claimed.identities {
 		if claimed.proven {
 			c := s.clients.get(clientKey{zone: i.zone.serial, id: who.clientID})
@@ -180,7 +188,7 @@ func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claiman
 			return c, nil
 		case claimed.proven || c == nil || !c.isPublic():
 		case grants[i.form.grantType].public:
-			return c, nil
+			return c, s.keyless(ctx, i.zone.id, c)
 		case c.application.CredentialType != deputy.URLCredential: // which could have keys
 			return nil, refuse(codeUnauthorizedClient, "A public client may not use this grant.")
 		}
@@ -234,6 +242,9 @@ func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
 		}
 		return nil, refuse(codeUnsupportedGrantType, "The grant type is not supported.")
 	}
+	if i.client.agent != "" && !i.grant.public {
+		return nil, refuse(codeUnauthorizedClient, "A client that registered itself may not use this grant.")
+	}
 	var err error
 	if i.scopes, err = scopes(i.form.scope); err != nil {
 		return nil, err
@@ -259,7 +270,7 @@ func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
 	if err := run(i.grant.agree, s, ctx, i); err != nil {
 		return nil, err
 	}
-	return i.handOut()
+	return s.handOut(ctx, i)
 }
 
 // aboutSubject reports whether err says that the subject is off: that comes
@@ -351,16 +362,20 @@ func eventPolicy(o *policy.Outcome) *deputy.EventPolicy {
 }
 
 // handOut says what the mint is to make for the target's provider.
-func (i *issuance) handOut() (*decided, error) {
+func (s *Server) handOut(ctx context.Context, i *issuance) (*decided, error) {
+	var err error
 	switch i.provider.Type {
 	case deputy.STSProvider:
 	case deputy.VaultProvider:
-		return nil, refuse(codeInvalidTarget, "Resource %q has no secret attached.", i.target.identifier)
+		err = s.vaulted(ctx, i)
 	default:
 		if i.standing.User != nil {
 			return nil, i.askConsent()
 		}
-		return nil, refuse(codeInvalidTarget, "Resource %q offers no credential to an application.", i.target.identifier)
+		err = refuse(codeInvalidTarget, "Resource %q offers no credential to an application.", i.target.identifier)
+	}
+	if err != nil {
+		return nil, err
 	}
 	i.claims.audience = i.target.audience()
 	i.claims.scopes = i.outcome.Scopes
@@ -368,10 +383,10 @@ func (i *issuance) handOut() (*decided, error) {
 		i.complete()
 	}
 	d := &decided{
-		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(),
+		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(), held: i.held,
 		use: i.use, standing: &i.standing, event: &i.event,
 	}
-	if i.delegator != nil || i.client.agent != "" {
+	if i.delegator != nil || i.client.agent != "" || i.held != nil {
 		d.reread = i.reread
 	}
 	if i.agreed != nil {
@@ -413,7 +428,15 @@ func writeCredential(w http.ResponseWriter, i *issuance, c *credential) {
 	h["Access-Control-Allow-Origin"] = anyone
 	memory := answers.Get().(*[]byte)
 	b := append((*memory)[:0], '{')
-	b = appendToken(b, c.token)
+	if i.held == nil {
+		b = appendToken(b, c.token)
+	} else {
+		b = appendQuoted(appendName(b, "access_token"), c.token)
+	}
+	if c.kind != "" {
+		b = appendQuoted(appendName(b, "username"), c.username)
+		b = appendMember(b, "secret_type", string(c.kind))
+	}
 	if i.subject != nil {
 		b = appendMember(b, "issued_token_type", typeAccessToken)
 	}

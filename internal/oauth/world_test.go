@@ -21,6 +21,7 @@ import (
 	"deputy/internal/oauth"
 	"deputy/internal/policy"
 	"deputy/internal/store"
+	"deputy/internal/upstream"
 	"deputy/internal/vault"
 )
 
@@ -111,7 +112,9 @@ func newWorld(t testing.TB, algs ...deputy.SigningAlgorithm) *world {
 	w.config = oauth.Config{
 		Store: w.store, Vault: w.vault, Addresses: addresses, Platform: w.platform,
 		Now: w.clock.Now, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Fetcher: upstream.New(upstream.Config{Now: w.clock.Now, Dev: true}),
 	}
+	t.Cleanup(w.config.Fetcher.Close)
 	w.server = oauth.New(w.config)
 	t.Cleanup(w.server.Close)
 	w.organization = w.newOrganization("Acme", "acme")

@@ -23,24 +23,40 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 		}
 	})
 	running.Go(func() {
-		s.repeat(ctx, "indexing the log", time.Second, func() (bool, error) { return s.store.IndexEvents(ctx, 4096) })
+		s.repeat(ctx, "indexing the log", time.Second, nil, func() (bool, error) { return s.store.IndexEvents(ctx, 4096) })
 	})
 	running.Go(func() {
-		s.repeat(ctx, "writing down what has run out", 10*time.Second, func() (bool, error) { return s.store.Expire(ctx, expireStep) })
+		s.repeat(ctx, "growing the log's tree", time.Second, nil, func() (bool, error) { return s.store.GrowTree(ctx, 64) })
 	})
 	running.Go(func() {
-		s.repeat(ctx, "removing what is over", time.Minute, func() (bool, error) { return s.store.Sweep(ctx, 1000) })
+		s.repeat(ctx, "writing down what has run out", 10*time.Second, nil, func() (bool, error) { return s.store.Expire(ctx, expireStep) })
+	})
+	running.Go(func() {
+		s.repeat(ctx, "removing what is over", time.Minute, nil, func() (bool, error) { return s.store.Sweep(ctx, 1000) })
+	})
+	running.Go(func() {
+		s.repeat(ctx, "tasks of the catalog", time.Second, s.woken, func() (bool, error) { return s.runTasks(ctx, catalogWorks) })
 	})
 	for _, group := range works {
 		running.Go(func() {
-			s.repeat(ctx, "background tasks", time.Second, func() (bool, error) { return s.runTasks(ctx, group) })
+			s.repeat(ctx, "background tasks", time.Second, nil, func() (bool, error) { return s.runTasks(ctx, group) })
 		})
 	}
 }
 
+// wakeUp has due tasks of the catalog done at once here. Other nodes find them
+// sooner or later.
+func (s *Server) wakeUp() {
+	select {
+	case s.woken <- struct{}{}:
+	default:
+	}
+}
+
 // repeat calls step until ctx ends: at once again while step reports that there
-// is more to do, else after pause. A failure is logged and tried again later.
-func (s *Server) repeat(ctx context.Context, name string, pause time.Duration, step func() (more bool, err error)) {
+// is more to do, else when woken, or after pause. A failure is logged and tried
+// again later.
+func (s *Server) repeat(ctx context.Context, name string, pause time.Duration, woken <-chan struct{}, step func() (more bool, err error)) {
 	for {
 		more, err := step()
 		if err != nil && ctx.Err() == nil {
@@ -54,6 +70,7 @@ func (s *Server) repeat(ctx context.Context, name string, pause time.Duration, s
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
+		case <-woken:
 		}
 	}
 }

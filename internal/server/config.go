@@ -23,6 +23,7 @@ type Config struct {
 	OutgoingAllow  string
 	TrustedProxies string
 	RateLimit      string
+	StrictAudience bool
 	Dev            bool
 	MetricsListen  string
 	LogFormat      string
@@ -71,6 +72,8 @@ var Settings = []Setting{
 		Text: func(c *Config) *string { return &c.TrustedProxies }},
 	{Flag: "rate-limit", Env: "DEPUTY_RATE_LIMIT", Help: "requests a second that a node answers each principal of the management API and each client of a token endpoint (default: no limit)",
 		Text: func(c *Config) *string { return &c.RateLimit }},
+	{Flag: "strict-audience", Env: "DEPUTY_STRICT_AUDIENCE", Help: "refuse client assertions that are addressed to the client itself, as one official SDK writes them",
+		Switch: func(c *Config) *bool { return &c.StrictAudience }},
 	{Flag: "dev", Env: "DEPUTY_DEV", Help: "let outgoing requests reach private addresses and plain http; not for production",
 		Switch: func(c *Config) *bool { return &c.Dev }},
 	{Flag: "metrics-listen", Env: "DEPUTY_METRICS_LISTEN", Help: "address for /metrics and /debug/pprof (default: off)",

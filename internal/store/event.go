@@ -111,17 +111,23 @@ func (e *entry) record(organization deputy.OrganizationID) (*deputy.Record, erro
 // Event returns one event by its id, or NotFound.
 func (s *Store) Event(ctx context.Context, organization deputy.OrganizationID, zone deputy.ZoneID, id deputy.EventID) (r *deputy.Record, err error) {
 	err = s.readers.consistent(ctx, func(q querier) error {
-		e, err := locate(ctx, q, organization, id)
-		if err != nil {
-			return missing(err, absent("event"))
-		}
-		if zone != "" && e.zone != zone {
-			return absent("event")
-		}
-		r, err = e.record(organization)
+		r, err = eventIn(ctx, q, organization, zone, id)
 		return err
 	})
 	return r, s.fault(err)
+}
+
+// eventIn returns one event of an organization's log, or when zone is not empty
+// of the zone's.
+func eventIn(ctx context.Context, q querier, organization deputy.OrganizationID, zone deputy.ZoneID, id deputy.EventID) (*deputy.Record, error) {
+	e, err := locate(ctx, q, organization, id)
+	if err != nil {
+		return nil, missing(err, absent("event"))
+	}
+	if zone != "" && e.zone != zone {
+		return nil, absent("event")
+	}
+	return e.record(organization)
 }
 
 // Events returns a page of an organization's log.

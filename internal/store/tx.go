@@ -200,6 +200,10 @@ func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, 
 	return consent(x.ctx, x, zone, user, client, resource)
 }
 
+func (x *tx) Secret(_ context.Context, zone deputy.ZoneID, entity deputy.ID) (*deputy.VaultSecret, error) {
+	return secretOf(x.ctx, x, zone, entity)
+}
+
 func (x *tx) Affiliations(_ context.Context, zone deputy.ZoneID, user deputy.UserID) (*deputy.Affiliations, error) {
 	return affiliations(x.ctx, x, zone, user)
 }
@@ -253,6 +257,17 @@ func (x *tx) PolicySetVersions() deputy.Archives[deputy.PolicySetVersion] {
 	}}
 }
 
+func (x *tx) Packages() deputy.Writes[deputy.Package] { return writing(x, packages) }
+func (x *tx) PackageVersions() deputy.Archives[deputy.PackageVersion] {
+	return archives[deputy.PackageVersion]{writing(x, packageVersions), func(v *deputy.PackageVersion) (**time.Time, *string) {
+		return &v.ArchivedAt, &v.ArchivedBy
+	}}
+}
+func (x *tx) Installs() deputy.Writes[deputy.Install] { return writing(x, installs) }
+func (x *tx) InstalledEntities() deputy.Writes[deputy.InstalledEntity] {
+	return writing(x, installedEntities)
+}
+func (x *tx) CatalogTasks() deputy.Writes[deputy.CatalogTask]   { return writing(x, catalogTasks) }
 func (x *tx) PolicySchemas() deputy.Writes[deputy.PolicySchema] { return writing(x, policySchemas) }
 func (x *tx) PolicyDrafts() deputy.Writes[deputy.PolicyDraft]   { return writing(x, policyDrafts) }
 func (x *tx) PolicySetDrafts() deputy.Writes[deputy.PolicySetDraft] {

@@ -148,6 +148,16 @@ func (s *Store) PolicySetDrafts() deputy.Reads[deputy.PolicySetDraft] {
 	return reading(s, policySetDrafts)
 }
 
+func (s *Store) Packages() deputy.Reads[deputy.Package] { return reading(s, packages) }
+func (s *Store) PackageVersions() deputy.Reads[deputy.PackageVersion] {
+	return reading(s, packageVersions)
+}
+func (s *Store) Installs() deputy.Reads[deputy.Install] { return reading(s, installs) }
+func (s *Store) InstalledEntities() deputy.Reads[deputy.InstalledEntity] {
+	return reading(s, installedEntities)
+}
+func (s *Store) CatalogTasks() deputy.Reads[deputy.CatalogTask] { return reading(s, catalogTasks) }
+
 func (s *Store) Account(ctx context.Context, clientID string) (a *deputy.Account, err error) {
 	err = s.readers.consistent(ctx, func(q querier) (err error) {
 		a, err = account(ctx, q, clientID)
@@ -216,6 +226,14 @@ func (s *Store) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.Use
 		return err
 	})
 	return c, s.fault(err)
+}
+
+func (s *Store) Secret(ctx context.Context, zone deputy.ZoneID, entity deputy.ID) (found *deputy.VaultSecret, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		found, err = secretOf(ctx, q, zone, entity)
+		return err
+	})
+	return found, s.fault(err)
 }
 
 func (s *Store) Consents(ctx context.Context, zone deputy.ZoneID, user deputy.UserID) (all []*deputy.ConsentRecord, err error) {
