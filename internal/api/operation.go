@@ -31,6 +31,8 @@ type operation struct {
 	Query   []*huma.Param
 	Headers []*huma.Param
 	ETag    bool // the answer carries one
+	// Location says that the answer says where to go on.
+	Location bool
 	// Public operations need no bearer: nobody asks who may do the action.
 	Public bool
 	// Records is the type of the event of success, where it is not the action's.
@@ -229,6 +231,9 @@ func document(doc *huma.OpenAPI, o operation) {
 	}
 	if o.ETag {
 		success.Headers["ETag"] = textHeader("State of the entity, for If-Match.")
+	}
+	if o.Location {
+		success.Headers["Location"] = textHeader("Where the task is, or what it made.")
 	}
 	if o.Also != 0 {
 		also := *success
