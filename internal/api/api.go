@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/fnv"
@@ -36,6 +37,9 @@ type Config struct {
 	Sealing deputy.Sealing
 	// ClientIP returns the address that events name; the peer's unless set.
 	ClientIP func(*http.Request) string
+	// EvaluationRetention is how long decisions of policy are shown and can be
+	// made again; 30 days unless set.
+	EvaluationRetention time.Duration
 	// Catalog has the kinds of packages; the built-in one unless set.
 	Catalog func() *catalog.Catalog
 	// Wake tells that there is background work to do at once; nil: it is found.
@@ -60,6 +64,7 @@ type API struct {
 	pool      *keys.Pool
 	sealing   deputy.Sealing
 	clientIP  func(*http.Request) string
+	retention time.Duration
 	limit     func(principal string) time.Duration
 	now       func() time.Time
 	log       *slog.Logger
@@ -69,6 +74,8 @@ type API struct {
 	wake     func()
 
 	lanes [64]sync.Mutex
+	// replaying has room for the one replay that runs.
+	replaying chan struct{}
 
 	mux        *http.ServeMux
 	huma       huma.API
@@ -92,7 +99,8 @@ func New(c Config) (*API, error) {
 	}
 	a := &API{
 		store: c.Store, addresses: c.Addresses, verify: c.Authenticate, issue: c.IssueBearer, vault: c.Vault, pool: c.Pool, sealing: c.Sealing,
-		clientIP: c.ClientIP, now: c.Now, log: c.Log, mux: http.NewServeMux(),
+		clientIP: c.ClientIP, retention: cmp.Or(c.EvaluationRetention, defaultRetention), now: c.Now, log: c.Log,
+		mux: http.NewServeMux(), replaying: make(chan struct{}, 1),
 	}
 	if a.catalog = c.Catalog; a.catalog == nil {
 		a.catalog = catalog.Builtin

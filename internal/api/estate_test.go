@@ -47,6 +47,7 @@ var births = []birth{
 	{"POST /zones/{zone_id}/policy-sets", "policy_set", `{"name":"S"}`},
 	{"POST /zones/{zone_id}/policy-sets/{policy_set_id}/versions", "policy_set_version",
 		`{"schema_version":"` + schema + `","manifest":{"entries":[{"policy_id":"{policy}","policy_version_id":"{policy_version}"}]}}`},
+	{"POST /zones/{zone_id}/policy-sets/{policy_set_id}/versions/{version_id}/test", "", `{"application_id":"{application}","resource_id":"{resource}"}`},
 	{"PUT /zones/{zone_id}/policies/{policy_id}/draft", "", version("permit (principal, action, resource);")},
 	{"PUT /zones/{zone_id}/policy-sets/{policy_set_id}/draft", "",
 		`{"schema_version":"` + schema + `","base_version_id":"{policy_set_version}","manifest":{"entries":[{"policy_id":"{policy}","policy_version_id":"{policy_version}"}]}}`},

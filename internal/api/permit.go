@@ -144,6 +144,8 @@ var rights = map[string]capacities{
 	"policy_set_versions:read":     zoneReaders,
 	"policy_set_versions:activate": zoneWriters,
 	"policy_set_versions:archive":  zoneWriters,
+	"policy_set_versions:test":     zoneReaders,
+	"policy_set_versions:replay":   zoneReaders,
 
 	"policy_schemas:list":   zoneReaders,
 	"policy_schemas:read":   zoneReaders,
@@ -158,6 +160,9 @@ var rights = map[string]capacities{
 	"policy_set_drafts:save":    zoneWriters,
 	"policy_set_drafts:delete":  zoneWriters,
 	"policy_set_drafts:publish": zoneWriters,
+	"policy_set_drafts:replay":  zoneReaders,
+
+	"policy_evaluations:list": zoneReaders,
 
 	"users:list":   zoneReaders,
 	"users:read":   zoneReaders,

@@ -81,6 +81,10 @@ func (a *API) routes() {
 	a.mountAttestation()
 	a.mountPolicySetDrafts()
 
+	a.mountTrials()
+	a.mountReplays()
+	a.mountEvaluations()
+
 	a.mountPackages()
 	a.mountInstalls()
 

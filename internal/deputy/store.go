@@ -32,6 +32,9 @@ type Store interface {
 	// FinishTask ends a claimed task: it removes it, or when again is not zero
 	// makes it due at that time. It is Stale when the lease was lost.
 	FinishTask(ctx context.Context, t Task, again time.Time) error
+	// PruneEntities removes up to limit entities that were last used before a
+	// time, and reports whether any are left.
+	PruneEntities(ctx context.Context, before time.Time, limit int) (more bool, err error)
 	// Expire writes down that the time of up to limit sessions and grants has run
 	// out, and reports whether there are more. Nobody needs to wait for that: the
 	// status of each counts at the time it is asked for.
@@ -147,6 +150,20 @@ type View interface {
 	SigningKeys(ctx context.Context, owner ID) ([]SigningKey, error)
 	DataKey(ctx context.Context, id ID) (DataKey, error)
 
+	// BoundPolicy returns a set version with all that it pins, bound or not; one
+	// without a set when version is empty. It is NotFound when there is none.
+	BoundPolicy(ctx context.Context, zone ZoneID, version ID) (*BoundPolicy, error)
+	// PinnedPolicies returns the policy versions that a manifest pins, in its
+	// order. It is NotFound when one is missing.
+	PinnedPolicies(ctx context.Context, zone ZoneID, manifest []ManifestEntry) ([]BoundPolicyEntry, error)
+	// Evaluations returns decisions of policy in a zone that were enforced,
+	// newest first, up to limit: those before a position of the log (0: from its
+	// end), made since and before until. Where the last of them lies is where to
+	// go on; none means that there are no more.
+	Evaluations(ctx context.Context, q EvaluationQuery) ([]StoredEvaluation, error)
+	// PolicyEntities returns those of the entities that are kept.
+	PolicyEntities(ctx context.Context, zone ZoneID, ids []EntityID) ([]PolicyEntity, error)
+
 	// Events returns a page of an organization's log.
 	Events(ctx context.Context, q EventQuery) (*Page[Record], error)
 	// Event returns one event by its id, or NotFound.
@@ -261,6 +278,9 @@ type Tx interface {
 	// Touch notes that a credential was used: its application session is written
 	// once for all touches of one transaction.
 	Touch(s *Session)
+	// KeepEntity keeps an entity, or notes the use of one that is kept: it is
+	// written once for all of one transaction.
+	KeepEntity(zone ZoneID, e PolicyEntity)
 	// TouchServiceCredential notes the last use of a management credential.
 	TouchServiceCredential(organization OrganizationID, id ID, at time.Time)
 
@@ -432,8 +452,8 @@ type RevokedTokens struct {
 	TooMany bool
 }
 
-// BoundPolicy is a set version bound to a zone, as the one that decides or as
-// its shadow.
+// BoundPolicy is a set version with what it pins, such as the one that decides
+// for a zone or its shadow.
 type BoundPolicy struct {
 	Set      *PolicySet // nil: none is bound
 	Version  *PolicySetVersion
@@ -492,12 +512,16 @@ type LogEntry struct {
 
 // EventQuery selects a page of a log, newest first unless Ascending.
 type EventQuery struct {
-	Organization  OrganizationID
-	Zone          ZoneID // empty: the whole organization
-	JTI           []EventID
-	RequestID     []string
-	Since, Until  time.Time // zero: open
-	Ascending     bool
+	Organization OrganizationID
+	Zone         ZoneID // empty: the whole organization
+	JTI          []EventID
+	RequestID    []string
+	Since, Until time.Time // zero: open
+	Ascending    bool
+	Evaluated    *EvaluationFilter // not nil: only decisions of policy
+	// Horizon hides what is older. It moves with the clock, so a cursor is not
+	// bound to it as it is to Since.
+	Horizon       time.Time
 	After, Before string
 	Limit         int
 	Count         bool

@@ -49,22 +49,14 @@ func newClient(read *deputy.Client, signIn deputy.ResourceID) *client {
 	return c
 }
 
-// newPrincipal returns an application as policies see it. Beside what it was
-// made to depend on, every application depends on the zone's sign-in resource:
-// a client that names no resource gets a token for that one, which says who it
-// is and opens nothing else.
+// newPrincipal returns an application as policies see it.
 func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency, roles []deputy.HeldRole, signIn deputy.ResourceID) *policy.Application {
-	dependencies := make([]policy.Dependency, 0, len(edges)+1)
-	for _, d := range edges {
-		dependencies = append(dependencies, policy.Dependency{ResourceID: shared(d.ResourceID), WhenAccessing: d.WhenAccessing})
+	facts := policy.DescribeApplication(a, shared(by), edges, roles, signIn)
+	for i := range facts.Dependencies {
+		d := &facts.Dependencies[i]
+		d.ResourceID = shared(d.ResourceID)
 	}
-	if signIn != "" {
-		dependencies = append(dependencies, policy.Dependency{ResourceID: shared(signIn)})
-	}
-	return policy.NewApplication(policy.ApplicationFacts{
-		ID: a.ID, Identifier: a.Identifier, Name: a.Name, RegistrationMethod: "managed",
-		CredentialType: shared(by), Dependencies: dependencies, Traits: a.Traits, Roles: roles,
-	})
+	return policy.NewApplication(facts)
 }
 
 // shared returns s in memory that all cached clients share, for what many of

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/policy"
 )
 
 // decided is a request that was answered with yes: all that the mint needs.
@@ -32,6 +33,8 @@ type decided struct {
 	effect func(context.Context, deputy.Tx) error
 	// note writes what the use leaves behind; nil when there is nothing.
 	note func(deputy.Tx)
+	// unkept must be kept with the event.
+	unkept []policy.Entity
 
 	identity *identityClaims // of the ID token that comes along; nil for none
 	witness  *signer         // signs that
@@ -67,7 +70,7 @@ func (s *Server) mint(ctx context.Context, d *decided) (*credential, error) {
 	if d.held == nil {
 		d.event.JTI = d.event.ID
 	}
-	if err := s.store.Write(ctx, d.event, d.apply(ctx)); err != nil {
+	if err := s.writeKeeping(ctx, d.event, d.unkept, d.apply(ctx)); err != nil {
 		return nil, moved(err)
 	}
 	return c, nil
@@ -165,16 +168,16 @@ func moved(err error) error {
 
 // record writes down that a request of a known client was refused, on the same
 // proof that nothing has moved.
-func (s *Server) record(ctx context.Context, e *deputy.Event, r *refusal) error {
-	return s.recordWith(ctx, e, r, nil)
+func (s *Server) record(ctx context.Context, e *deputy.Event, unkept []policy.Entity, r *refusal) error {
+	return s.recordWith(ctx, e, unkept, r, nil)
 }
 
 // recordWith is record with something else in the same transaction.
-func (s *Server) recordWith(ctx context.Context, e *deputy.Event, r *refusal, apply func(deputy.Tx) error) error {
+func (s *Server) recordWith(ctx context.Context, e *deputy.Event, unkept []policy.Entity, r *refusal, apply func(deputy.Tx) error) error {
 	e.Outcome = deputy.Failure
 	e.Error, e.ErrorDetail = r.code, r.description
 	if r.cause != nil {
 		e.ErrorDetail += " (" + r.cause.Error() + ")"
 	}
-	return moved(s.store.Write(ctx, e, apply))
+	return moved(s.writeKeeping(ctx, e, unkept, apply))
 }

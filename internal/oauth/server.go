@@ -55,8 +55,10 @@ type Server struct {
 	zones    zones
 	clients  *clients
 	verified *otter.Cache[[32]byte, *verified]
+	people   people
 	platform platform
 	failures failures
+	shadows  shadows
 
 	fetcher        *upstream.Fetcher
 	keysets        keysets
@@ -73,6 +75,7 @@ func New(c Config) *Server {
 		verified: otter.Must(&otter.Options[[32]byte, *verified]{
 			MaximumSize: maxRemembered, Executor: func(f func()) { f() },
 		}),
+		people:   newPeople(),
 		platform: platform{owner: c.Platform},
 		fetcher:  c.Fetcher, keysets: newKeysets(), strictAudience: c.StrictAudience,
 	}
@@ -83,12 +86,17 @@ func New(c Config) *Server {
 		s.basePath = u.Path
 	}
 	s.failures.init(s)
+	s.shadows.init(s)
 	return s
 }
 
-// Close writes down the failures counted so far and waits for work in the
-// background. Requests must have ended.
-func (s *Server) Close() { s.failures.close() }
+// Close writes down the failures counted so far, lets the shadows answer what
+// they were asked, and waits for work in the background. Requests must have
+// ended.
+func (s *Server) Close() {
+	s.shadows.close()
+	s.failures.close()
+}
 
 // Handles reports whether the request is for one of the authorization servers.
 // Whatever comes for a zone is, even if there is no such zone or path.

@@ -50,23 +50,28 @@ type issuance struct {
 	client *client
 	spent  *deputy.Ticket // of what the client proved itself with, where that is good once only
 
-	grant     grant
-	use       deputy.Use
-	wanted    []string // identifiers of resources, as requested
-	scopes    []string // as requested
-	target    target
-	provider  *deputy.Provider
-	standing  deputy.Standing
-	question  policy.Request
-	outcome   policy.Outcome
-	subject   *subject   // of an exchange
-	delegator *delegator // who is behind it, if anybody
-	agreed    *agreed    // what that person has agreed to, of a code or a refresh token
-	refresh   *refresh   // what follows of refresh tokens, if anything
-	held      *held      // what is handed out, if the zone does not sign for the target
-	claims    claims
-	grounds   grounds
-	event     deputy.Event
+	grant    grant
+	use      deputy.Use
+	wanted   []string // identifiers of resources, as requested
+	scopes   []string // as requested
+	target   target
+	provider *deputy.Provider
+	standing deputy.Standing
+	question policy.Request
+	outcome  policy.Outcome
+	// evaluation is what the event tells of the outcome, unkept what of it must
+	// be kept with the event.
+	evaluation deputy.Evaluation
+	legs       [2]deputy.EvaluatedLeg // the memory of evaluation's
+	unkept     []policy.Entity
+	subject    *subject   // of an exchange
+	delegator  *delegator // who is behind it, if anybody
+	agreed     *agreed    // what that person has agreed to, of a code or a refresh token
+	refresh    *refresh   // what follows of refresh tokens, if anything
+	held       *held      // what is handed out, if the zone does not sign for the target
+	claims     claims
+	grounds    grounds
+	event      deputy.Event
 }
 
 // token answers at a zone's token endpoint: one answer and, once the client is
@@ -90,12 +95,16 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, id deputy.ZoneID,
 		switch {
 		case err == nil:
 			writeCredential(w, i, c)
+			s.observe(i)
 			return
 		case deputy.KindOf(err) != deputy.Stale && i.client == nil:
 			s.refuseClaimant(w, from, snap, claimed, err)
 			return
 		case deputy.KindOf(err) != deputy.Stale:
 			s.refuse(w, from, id, asRefusal(err), realm(claimed, snap))
+			if _, recorded := asDecision(err); recorded {
+				s.observe(i)
+			}
 			return
 		}
 		if snap, err = s.advance(ctx, z, snap); err != nil {
@@ -152,7 +161,7 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 	}
 	r, ok := asDecision(err)
 	if ok && !errors.Is(err, errReplayed) {
-		if err = s.recordWith(ctx, &i.event, r, i.spending(ctx)); err == nil {
+		if err = s.recordWith(ctx, &i.event, i.unkept, r, i.spending(ctx)); err == nil {
 			return nil, r
 		}
 	}
@@ -337,6 +346,7 @@ func (s *Server) judge(i *issuance) error {
 	i.question.Scopes = i.scopes
 	i.outcome = i.snap.policies.Decide(i.question)
 	i.event.Policy = eventPolicy(&i.outcome)
+	i.evaluated()
 	for _, e := range i.outcome.Errors {
 		s.log.Error("a policy could not be evaluated, so the request was refused", "zone_id", string(i.zone.id),
 			"request_id", i.from.requestID, "policy", e.Policy.Label, "cause", e.Message)
@@ -384,7 +394,7 @@ func (s *Server) handOut(ctx context.Context, i *issuance) (*decided, error) {
 	}
 	d := &decided{
 		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(), held: i.held,
-		use: i.use, standing: &i.standing, event: &i.event,
+		use: i.use, standing: &i.standing, event: &i.event, unkept: i.unkept,
 	}
 	if i.delegator != nil || i.client.agent != "" || i.held != nil {
 		d.reread = i.reread

@@ -60,6 +60,7 @@ const formType = "application/x-www-form-urlencoded"
 const (
 	eventIssue        = "credentials:issue"
 	eventAuthenticate = "clients:authenticate"
+	eventEvaluate     = "policies:evaluate" // by a shadow
 	eventLogin        = "users:login"
 	eventAuthorize    = "users:authorize"
 	eventConsent      = "consents:create"

@@ -255,8 +255,15 @@ func (w *world) newZone(o *deputy.Organization, form deputy.IssuerForm) (z *depu
 	return z, sts, vaulted
 }
 
-// activate makes a policy set of the texts and binds it.
+// activate makes a policy set of the texts and makes it the one that decides.
 func (w *world) activate(z *deputy.Zone, name string, order []string, texts map[string]string, change ...func(*deputy.PolicySetVersion)) *deputy.PolicySet {
+	w.Helper()
+	return w.bind(deputy.Tx.Activate, z, name, order, texts, change...)
+}
+
+// bind makes a policy set of the texts and binds it.
+func (w *world) bind(how func(deputy.Tx, context.Context, deputy.ZoneID, deputy.ID, deputy.ID) (deputy.ID, error),
+	z *deputy.Zone, name string, order []string, texts map[string]string, change ...func(*deputy.PolicySetVersion)) *deputy.PolicySet {
 	w.Helper()
 	now := w.clock.Now()
 	set := &deputy.PolicySet{
@@ -310,7 +317,7 @@ func (w *world) activate(z *deputy.Zone, name string, order []string, texts map[
 		if err := tx.PolicySetVersions().Insert(ctx, version); err != nil {
 			return err
 		}
-		_, err := tx.Activate(ctx, z.ID, set.ID, version.ID)
+		_, err := how(tx, ctx, z.ID, set.ID, version.ID)
 		return err
 	})
 	return set

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"deputy/internal/deputy"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -27,6 +29,11 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 	})
 	running.Go(func() {
 		s.repeat(ctx, "growing the log's tree", time.Second, nil, func() (bool, error) { return s.store.GrowTree(ctx, 64) })
+	})
+	running.Go(func() {
+		s.repeat(ctx, "removing unused entities", time.Minute, nil, func() (bool, error) {
+			return s.store.PruneEntities(ctx, s.cfg.now().Add(-s.cfg.retention()-2*deputy.EntityUse), 1000)
+		})
 	})
 	running.Go(func() {
 		s.repeat(ctx, "writing down what has run out", 10*time.Second, nil, func() (bool, error) { return s.store.Expire(ctx, expireStep) })
@@ -86,7 +93,10 @@ func (s *Server) serveMetrics() (stop func(), err error) {
 		return nil, fmt.Errorf("cannot listen on --metrics-listen %s: %w", s.cfg.MetricsListen, err)
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "deputy_shadow_evaluations_dropped_total", Help: "Questions that shadow policies were not asked because too many waited.",
+		}, func() float64 { return float64(s.oauth.ShadowsDropped()) }))
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

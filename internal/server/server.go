@@ -109,7 +109,8 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	})
 	management, err := api.New(api.Config{
 		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
-		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, Limit: limits.wait, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log, Wake: s.wakeUp,
+		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, Limit: limits.wait, ClientIP: address,
+		EvaluationRetention: s.cfg.retention(), Version: cfg.Version, Now: s.cfg.now, Log: log, Wake: s.wakeUp,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

@@ -136,7 +136,10 @@ func (s *Store) Events(ctx context.Context, q deputy.EventQuery) (p *deputy.Page
 	if err != nil {
 		return nil, err
 	}
-	bind := []any{"events", q.Organization, q.Zone, q.JTI, q.RequestID, q.Since.UnixMicro(), q.Until.UnixMicro(), q.Ascending}
+	bind := []any{"events", q.Organization, q.Zone, q.JTI, q.RequestID, q.Since.UnixMicro(), q.Until.UnixMicro(), q.Ascending, q.Evaluated.String()}
+	if q.Horizon.After(q.Since) {
+		q.Since = q.Horizon
+	}
 	parameter, text, err := cursorOf(q.After, q.Before)
 	if err != nil {
 		return nil, err
@@ -151,12 +154,14 @@ func (s *Store) Events(ctx context.Context, q deputy.EventQuery) (p *deputy.Page
 			return nil, deputy.Bad(parameter, "is not a cursor of this list")
 		}
 	}
+	var paused int64
 	err = s.readers.consistent(ctx, func(r querier) error {
 		l, err := openLog(ctx, r, q)
 		if err != nil {
 			return err
 		}
-		if p, err = l.page(at, limit); err != nil || !q.Count {
+		l.most = s.looks
+		if p, paused, err = l.page(at, limit); err != nil || !q.Count {
 			return err
 		}
 		total, err := l.count()
@@ -170,6 +175,13 @@ func (s *Store) Events(ctx context.Context, q deputy.EventQuery) (p *deputy.Page
 		p.First = s.encodeCursor(cursor{keys: []any{p.Items[0].Seq}}, bind...)
 		p.Last = s.encodeCursor(cursor{keys: []any{p.Items[n-1].Seq}}, bind...)
 	}
+	if paused != 0 {
+		end := &p.Last
+		if q.Before != "" {
+			end = &p.First
+		}
+		*end = s.encodeCursor(cursor{keys: []any{paused}}, bind...)
+	}
 	return p, nil
 }
 
@@ -181,4 +193,36 @@ func (c *cursor) seq() (int64, error) {
 		}
 	}
 	return 0, errors.New("not a cursor of a log")
+}
+
+// Evaluations returns decisions of policy that were enforced in a zone.
+func (s *Store) Evaluations(ctx context.Context, q deputy.EvaluationQuery) (found []deputy.StoredEvaluation, err error) {
+	err = s.readers.consistent(ctx, func(r querier) error {
+		found = nil
+		l, err := openLog(ctx, r, deputy.EventQuery{Organization: q.Organization, Zone: q.Zone, Since: q.Since, Until: q.Until})
+		if err != nil {
+			return err
+		}
+		to := l.highest
+		if q.Before > 0 {
+			to = min(to, q.Before-1)
+		}
+		err = l.scan(l.lowest, to, false, func(e *entry) error {
+			if ok, err := l.covers(e); !ok || err != nil {
+				return err
+			}
+			if b := deputy.EvaluationBytes(e.bytes); b != nil && deputy.Enforced(b) {
+				found = append(found, deputy.StoredEvaluation{ID: e.id, Seq: e.seq, Bytes: b})
+			}
+			if len(found) == q.Limit {
+				return errEnough
+			}
+			return nil
+		})
+		if errors.Is(err, errEnough) {
+			err = nil
+		}
+		return err
+	})
+	return found, s.fault(err)
 }

@@ -305,6 +305,10 @@ func (x *tx) DeleteConsents(_ context.Context, zone deputy.ZoneID, user deputy.U
 
 func (x *tx) Touch(s *deputy.Session) { x.touches.sessions = append(x.touches.sessions, s) }
 
+func (x *tx) KeepEntity(zone deputy.ZoneID, e deputy.PolicyEntity) {
+	x.touches.entities = append(x.touches.entities, usedEntity{zone, e})
+}
+
 func (x *tx) TouchServiceCredential(organization deputy.OrganizationID, id deputy.ID, at time.Time) {
 	x.touches.accounts = append(x.touches.accounts, touchedAccount{organization, id, at})
 }

@@ -201,6 +201,22 @@ func (s *Store) Zone(ctx context.Context, zone deputy.ZoneID, since int64) (d *d
 	return d, s.fault(err)
 }
 
+func (s *Store) BoundPolicy(ctx context.Context, zone deputy.ZoneID, version deputy.ID) (b *deputy.BoundPolicy, err error) {
+	err = s.readers.consistent(ctx, func(q querier) (err error) {
+		b, err = boundPolicy(ctx, q, zone, version)
+		return err
+	})
+	return b, s.fault(err)
+}
+
+func (s *Store) PinnedPolicies(ctx context.Context, zone deputy.ZoneID, manifest []deputy.ManifestEntry) (pinned []deputy.BoundPolicyEntry, err error) {
+	err = s.readers.consistent(ctx, func(q querier) (err error) {
+		pinned, err = pinnedPolicies(ctx, q, zone, manifest)
+		return err
+	})
+	return pinned, s.fault(err)
+}
+
 func (s *Store) Client(ctx context.Context, zone deputy.ZoneID, clientID string) (c *deputy.Client, err error) {
 	err = s.readers.consistent(ctx, func(q querier) (err error) {
 		c, err = client(ctx, q, zone, clientID)
