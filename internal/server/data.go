@@ -55,7 +55,7 @@ func openData(ctx context.Context, cfg Config, log *slog.Logger) (*data, error) 
 	d.sealing.vault = d.vault
 	if cfg.Migrate == "off" {
 		if err := d.store.Ready(ctx); err != nil {
-			return nil, errors.Join(err, d.store.Close())
+			return nil, errors.Join(fmt.Errorf("%w: run deputy migrate, or leave --migrate at auto", err), d.store.Close())
 		}
 	}
 	known, err := d.store.Remember(ctx, store.MetaRootKey, root.Fingerprint())

@@ -175,7 +175,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	}
 	lacks, err := lacking(had)
 	if lacks {
-		return deputy.Errorf(deputy.Unavailable, "the database has schema %d and this program needs %d: run deputy migrate, or leave --migrate at auto",
+		return deputy.Errorf(deputy.Unavailable, "the database has schema %d and this program needs %d: run deputy migrate",
 			slices.Max(append(had, 0)), SchemaVersion())
 	}
 	return err
