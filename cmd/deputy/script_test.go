@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -11,6 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"deputy/internal/client"
+	"deputy/internal/deputy"
+
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -20,6 +24,7 @@ import (
 //	status N PROGRAM ARGS…  runs a program that must exit with status N
 //	serve FOLDER            runs a server on a free port until the script ends
 //	account FOLDER          puts the account of a data folder into the environment
+//	zone                    makes a zone there, whose id is then $ZONE
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	path, err := binary()
@@ -66,6 +71,17 @@ func TestScripts(t *testing.T) {
 				ts.Setenv("DEPUTY_CLIENT_SECRET", a.ClientSecret)
 				ts.Setenv("DEPUTY_ORGANIZATION", a.OrganizationID)
 			},
+			"zone": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 0 {
+					ts.Fatalf("usage: zone")
+				}
+				var zone struct {
+					ID string `json:"id"`
+				}
+				manage := client.New(ts.Getenv("DEPUTY_URL"), ts.Getenv("DEPUTY_CLIENT_ID"), deputy.Conceal(ts.Getenv("DEPUTY_CLIENT_SECRET")), nil)
+				ts.Check(manage.Do(context.Background(), "POST", "/zones", map[string]string{"name": "Scripted"}, &zone))
+				ts.Setenv("ZONE", zone.ID)
+			},
 		},
 	})
 }
@@ -102,7 +118,7 @@ func TestHelpOfEveryCommand(t *testing.T) {
 	visit([]string{"floor"}) // hidden
 	want := []string{
 		"deputy", "deputy audit", "deputy audit export", "deputy bench", "deputy demo", "deputy migrate",
-		"deputy organization", "deputy organization create", "deputy serve", "deputy version", "deputy floor",
+		"deputy organization", "deputy organization create", "deputy policy", "deputy policy pull", "deputy policy push", "deputy serve", "deputy version", "deputy floor",
 	}
 	if !slices.Equal(seen, want) {
 		t.Errorf("the commands are\n%q, and not\n%q", seen, want)

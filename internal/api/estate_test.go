@@ -37,6 +37,7 @@ var births = []birth{
 // sameAs are path parameters that name what lies elsewhere.
 var sameAs = map[string]string{
 	"/zones/{zone_id}/applications/{id}/dependencies/{dependency_id}": "/zones/{zone_id}/resources/{id}",
+	"/zones/{zone_id}/policy-bundles/{target_type}/{target_id}":       "/zones/{zone_id}",
 }
 
 // estate is what one owner has: an organization, a zone in it, and one of
@@ -54,6 +55,7 @@ func newEstate(s *server, as, organization, name string) *estate {
 	s.t.Helper()
 	e := &estate{server: s, as: as, ids: map[string]string{"/organizations/{organization_id}": organization}, names: map[string]string{}}
 	e.label = text(e.call("GET /organizations/"+organization, ""), "label")
+	e.ids["/zones/{zone_id}/policy-bundles/{target_type}"] = "zone"
 	e.ids["/zones/{zone_id}"] = text(e.call("POST /zones", `{"name":"`+name+`"}`), "id")
 	for _, b := range births {
 		method, template, _ := strings.Cut(b.do, " ")

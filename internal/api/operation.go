@@ -165,6 +165,8 @@ var pathDocs = map[string]string{
 	"zone_id":         "Id of a zone.",
 	"dependency_id":   "Id of the resource that the application depends on.",
 	"version":         "Version of a schema.",
+	"target_type":     "zone or user.",
+	"target_id":       "The zone's id, or the identifier of the person.",
 	"policy_id":       "Id of a policy.",
 	"policy_set_id":   "Id of a policy set.",
 	"version_id":      "Id of a version.",

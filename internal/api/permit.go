@@ -98,6 +98,9 @@ var rights = map[string]callers{
 	"policy_set_drafts:delete":  serviceAccounts,
 	"policy_set_drafts:publish": serviceAccounts,
 
+	"policy_bundles:read":  serviceAccounts,
+	"policy_bundles:apply": serviceAccounts,
+
 	"audit_events:list": serviceAccounts,
 	"audit_events:read": serviceAccounts,
 }

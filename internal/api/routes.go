@@ -64,6 +64,7 @@ func (a *API) routes() {
 	}, a.listPinned)
 	a.mountAttestation()
 	a.mountPolicySetDrafts()
+	a.mountBundles()
 
 	a.mountAudit()
 }
