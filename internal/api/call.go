@@ -43,6 +43,7 @@ type call struct {
 	zone         *deputy.Zone // nil for calls outside zones
 
 	expand map[string]bool // after the query was read: what to add to the answer
+	people *people         // what that comes to for users
 }
 
 type callKey struct{}

@@ -42,9 +42,11 @@ var departures = map[string]string{
 	"GET /zones/{zone_id}/application-credentials response items[].jwks_uri":                      ofItsVariant,
 	"GET /zones/{zone_id}/applications/{id}/application-credentials response items[].provider_id": ofItsVariant,
 	"GET /zones/{zone_id}/applications/{id}/application-credentials response items[].jwks_uri":    ofItsVariant,
+	"GET /zones/{zone_id}/sessions response items[].user_id":                                      ofItsVariant,
+	"GET /zones/{zone_id}/secrets/{id} response data.type":                                        "each variant requires it",
 }
 
-const ofItsVariant = "always there in credentials of the type that has it, as a read of one promises too"
+const ofItsVariant = "always there in those of the type that has it, as a read of one promises too"
 
 // TestContract compares the served document with what existing clients rely
 // on: nothing of it may be missing, stricter to send, or looser to read.

@@ -79,27 +79,12 @@ type (
 
 // Schema is the choice of the five variants.
 func (CredentialCreate) Schema(r huma.Registry) *huma.Schema {
-	s := &huma.Schema{
-		Type:          huma.TypeObject,
-		Discriminator: &huma.Discriminator{PropertyName: "type", Mapping: map[string]string{}},
-		Properties:    map[string]*huma.Schema{"type": {Type: huma.TypeString}},
-	}
-	for _, variant := range []struct {
-		kind deputy.CredentialType
-		of   reflect.Type
-	}{
-		{deputy.TokenCredential, reflect.TypeFor[TokenCredentialCreate]()},
-		{deputy.PasswordCredential, reflect.TypeFor[PasswordCredentialCreate]()},
-		{deputy.PublicKeyCredential, reflect.TypeFor[PublicKeyCredentialCreate]()},
-		{deputy.URLCredential, reflect.TypeFor[URLCredentialCreate]()},
-		{deputy.PublicCredential, reflect.TypeFor[PublicCredentialCreate]()},
-	} {
-		ref := r.Schema(variant.of, true, "")
-		s.OneOf = append(s.OneOf, ref)
-		s.Discriminator.Mapping[string(variant.kind)] = ref.Ref
-		s.Properties["type"].Enum = append(s.Properties["type"].Enum, string(variant.kind))
-	}
-	return s
+	return choice(r,
+		variant{string(deputy.TokenCredential), reflect.TypeFor[TokenCredentialCreate]()},
+		variant{string(deputy.PasswordCredential), reflect.TypeFor[PasswordCredentialCreate]()},
+		variant{string(deputy.PublicKeyCredential), reflect.TypeFor[PublicKeyCredentialCreate]()},
+		variant{string(deputy.URLCredential), reflect.TypeFor[URLCredentialCreate]()},
+		variant{string(deputy.PublicCredential), reflect.TypeFor[PublicCredentialCreate]()})
 }
 
 // CredentialPatch changes a credential, by the type it has.

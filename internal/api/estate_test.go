@@ -2,8 +2,12 @@ package api_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http/httptest"
 	"strings"
+	"time"
+
+	"deputy/internal/deputy"
 )
 
 // birth is how one of each thing in a zone or an organization comes into
@@ -23,6 +27,11 @@ var births = []birth{
 	{"POST /zones/{zone_id}/resources", "resource", `{"identifier":"https://api.test","name":"Api","application_id":"{application}","credential_provider_id":"{provider}"}`},
 	{"PUT /zones/{zone_id}/applications/{id}/dependencies/{dependency_id}", "", ``},
 	{"POST /zones/{zone_id}/application-credentials", "credential", `{"application_id":"{application}","type":"token","provider_id":"{provider}"}`},
+	{"POST /zones/{zone_id}/secrets", "secret", `{"entity_id":"{resource}","name":"Key","data":{"type":"token","token":"t"}}`},
+	{"POST /zones/{zone_id}/roles", "role", `{"identifier":"role","name":"Role"}`},
+	{"POST /zones/{zone_id}/groups", "group", `{"identifier":"group","name":"Group"}`},
+	{"POST /zones/{zone_id}/role-assignments", "role_assignment",
+		`{"role_id":"{role}","principal":{"type":"application","id":"{application}"},"scope":{"type":"resource","id":"{resource}"}}`},
 	{"POST /zones/{zone_id}/policies", "policy", `{"name":"P"}`},
 	{"POST /zones/{zone_id}/policies/{policy_id}/versions", "policy_version", version("permit (principal, action, resource);")},
 	{"POST /zones/{zone_id}/policy-sets", "policy_set", `{"name":"S"}`},
@@ -77,7 +86,33 @@ func newEstate(s *server, as, organization, name string) *estate {
 }
 
 // plant puts into the store what only the token service makes.
-func (e *estate) plant() {}
+func (e *estate) plant() {
+	e.t.Helper()
+	zone, organization := deputy.ZoneID(e.ids["/zones/{zone_id}"]), deputy.OrganizationID(e.ids["/organizations/{organization_id}"])
+	now := e.now()
+	user := &deputy.User{
+		ID: deputy.UserID(deputy.NewID(now)), OrganizationID: organization, ZoneID: zone, Identifier: "user", Email: "user@example.test",
+		Status: deputy.UserActive, CreatedAt: now, UpdatedAt: now,
+	}
+	agent := &deputy.UserAgent{
+		ID: deputy.NewID(now), OrganizationID: organization, ZoneID: zone, Slug: "agent", Name: "Agent", Identifier: "ua:00", AuthMethod: "none",
+		LastUsedAt: now, CreatedAt: now, UpdatedAt: now,
+	}
+	session := &deputy.Session{
+		ID: deputy.SessionID(deputy.NewID(now)), OrganizationID: organization, ZoneID: zone, Type: deputy.UserSession, Status: deputy.Active,
+		UserID: &user.ID, UserAgentID: &agent.ID, AuthenticatedAt: now, ExpiresAt: now.Add(time.Hour), CreatedAt: now, UpdatedAt: now,
+	}
+	grant := &deputy.Grant{
+		ID: deputy.NewID(now), OrganizationID: organization, ZoneID: zone, UserID: user.ID, ResourceID: deputy.ResourceID(e.names["resource"]),
+		ProviderID: deputy.ProviderID(e.names["provider"]), Status: deputy.Active, ExpiresAt: now.Add(time.Hour), CreatedAt: now, UpdatedAt: now,
+	}
+	e.write(organization, func(tx deputy.Tx) error {
+		ctx := e.t.Context()
+		return errors.Join(tx.Users().Insert(ctx, user), tx.UserAgents().Insert(ctx, agent), tx.Sessions().Insert(ctx, session),
+			tx.Grants().Insert(ctx, grant),
+			tx.Memberships().Insert(ctx, &deputy.Membership{ZoneID: zone, GroupID: deputy.ID(e.names["group"]), UserID: user.ID, CreatedAt: now}))
+	})
+}
 
 // child returns the template of one in a collection.
 func (e *estate) child(collection string) string {

@@ -293,11 +293,8 @@ func (p parameter) document() *huma.Param {
 	for _, v := range p.Enum {
 		s.Enum = append(s.Enum, v)
 	}
-	if p.Enum != nil && p.Enum[0] == "true" {
+	if slices.Equal(p.Enum, truth) {
 		s = &huma.Schema{Type: huma.TypeBoolean}
-		if len(p.Enum) == 1 {
-			s.Enum = []any{true}
-		}
 	}
 	if p.Many {
 		s = &huma.Schema{Type: huma.TypeArray, Items: s, MaxItems: number(maxValues)}

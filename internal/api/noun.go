@@ -40,6 +40,9 @@ type Noun[D, V, C, P any] struct {
 
 	// Narrow completes what a list is asked, where a filter is not enough.
 	Narrow func(context.Context, *API, *call, *asked) error
+	// Beside reads, for entities about to be shown, what their views show beside
+	// their rows; nil where that is nothing.
+	Beside func(context.Context, *API, *call, []*D) error
 	View   func(*API, *call, *D) V
 	New    func(*API, *call, *C) *D
 	Change func(*API, *call, *D, *P) error
@@ -159,6 +162,9 @@ func (n *Noun[D, V, C, P]) page(ctx context.Context, a *API, c *call, where ...d
 	if err != nil {
 		return nil, err
 	}
+	if err := n.beside(ctx, a, c, page.Items...); err != nil {
+		return nil, err
+	}
 	return newList(page, func(d *D) V { return n.View(a, c, d) }), nil
 }
 
@@ -193,8 +199,18 @@ func (n *Noun[D, V, C, P]) get(a *API) func(context.Context, *call, *empty) (*ou
 		if err != nil {
 			return nil, missing(err, n.Name)
 		}
+		if err := n.beside(ctx, a, c, d); err != nil {
+			return nil, err
+		}
 		return n.view(a, c, d), nil
 	}
+}
+
+func (n *Noun[D, V, C, P]) beside(ctx context.Context, a *API, c *call, shown ...*D) error {
+	if n.Beside == nil {
+		return nil
+	}
+	return n.Beside(ctx, a, c, shown)
 }
 
 func (n *Noun[D, V, C, P]) create(a *API) func(context.Context, *call, *input[C]) (*output[V], error) {

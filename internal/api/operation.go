@@ -28,15 +28,18 @@ type operation struct {
 	Query   []*huma.Param
 	Headers []*huma.Param
 	ETag    bool // the answer carries one
-	Body    bool // a PUT takes one
+	// Recorded says that although it only reads it leaves an event.
+	Recorded bool
+	Body     bool // a PUT takes one
 }
 
 // inZone reports whether the operation is about one zone or what is in it.
 func (o *operation) inZone() bool { return strings.Contains(o.Path, "{zone_id}") }
 
-// Event returns the type of the event that success records; reads record none.
+// Event returns the type of the event that success records; reads record none
+// unless they say so.
 func (o *operation) Event() string {
-	if o.Method == http.MethodGet {
+	if o.Method == http.MethodGet && !o.Recorded {
 		return ""
 	}
 	return o.Action
@@ -170,6 +173,7 @@ var pathDocs = map[string]string{
 	"policy_id":       "Id of a policy.",
 	"policy_set_id":   "Id of a policy set.",
 	"version_id":      "Id of a version.",
+	"user_id":         "Id of a user.",
 	"event_id":        "Id of an event, which is also the jti of the credential it records.",
 }
 

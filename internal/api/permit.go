@@ -59,6 +59,50 @@ var rights = map[string]callers{
 	"resources:update": serviceAccounts,
 	"resources:delete": serviceAccounts,
 
+	"users:list":   serviceAccounts,
+	"users:read":   serviceAccounts,
+	"users:update": serviceAccounts,
+
+	"sessions:list":   serviceAccounts,
+	"sessions:read":   serviceAccounts,
+	"sessions:revoke": serviceAccounts,
+	"sessions:delete": serviceAccounts,
+
+	"user_agents:list": serviceAccounts,
+	"user_agents:read": serviceAccounts,
+
+	"delegated_grants:list":   serviceAccounts,
+	"delegated_grants:read":   serviceAccounts,
+	"delegated_grants:revoke": serviceAccounts,
+	"delegated_grants:delete": serviceAccounts,
+
+	"secrets:list":   serviceAccounts,
+	"secrets:create": serviceAccounts,
+	"secrets:read":   serviceAccounts,
+	"secrets:update": serviceAccounts,
+	"secrets:delete": serviceAccounts,
+
+	"roles:list":   serviceAccounts,
+	"roles:create": serviceAccounts,
+	"roles:read":   serviceAccounts,
+	"roles:update": serviceAccounts,
+	"roles:delete": serviceAccounts,
+
+	"role_assignments:list":   serviceAccounts,
+	"role_assignments:create": serviceAccounts,
+	"role_assignments:read":   serviceAccounts,
+	"role_assignments:delete": serviceAccounts,
+
+	"groups:list":   serviceAccounts,
+	"groups:create": serviceAccounts,
+	"groups:read":   serviceAccounts,
+	"groups:update": serviceAccounts,
+	"groups:delete": serviceAccounts,
+
+	"group_members:list":   serviceAccounts,
+	"group_members:put":    serviceAccounts,
+	"group_members:delete": serviceAccounts,
+
 	"policy_schemas:list":   serviceAccounts,
 	"policy_schemas:read":   serviceAccounts,
 	"policy_schemas:update": serviceAccounts,

@@ -33,6 +33,16 @@ func (a *API) routes() {
 
 	resources.mountAll(a, list, get, create, patch, remove)
 
+	a.mountUsers()
+	a.mountSessions()
+	userAgents.mountAll(a, list, get)
+	a.mountGrants()
+	a.mountSecrets()
+	roles.mountAll(a, list, get, create, patch, remove)
+	roleAssignments.mountAll(a, list, get, create, remove)
+	groups.mountAll(a, list, get, create, patch, remove)
+	a.mountGroupMembers()
+
 	a.mountPolicySchemas()
 	policies.mountAll(a, list, get, create, patch)
 	mount(a, tagged(archiving(policies.operation(remove), "policy", "policies:archive")), a.archivePolicy)

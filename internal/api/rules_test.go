@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -250,6 +251,15 @@ func TestParameterRules(t *testing.T) {
 	}
 }
 
+// withoutData returns an answer without what only a read of one shows: what a
+// secret consists of.
+func withoutData(w *httptest.ResponseRecorder) string {
+	var members map[string]any
+	_ = json.Unmarshal(w.Body.Bytes(), &members) // what is no object has none
+	delete(members, "data")
+	return fmt.Sprint(members)
+}
+
 // TestPatchRules changes nothing by every change that names nothing, and gives
 // every member null.
 func TestPatchRules(t *testing.T) {
@@ -262,10 +272,10 @@ func TestPatchRules(t *testing.T) {
 		path := own.path(op.path, nil)
 		members := op.body()
 		if schema, _ := op.bodySchema(); len(list(schema["required"])) == 0 && !isAct(op) {
-			before := own.call("GET "+path, "").Body.String()
+			before := withoutData(own.call("GET "+path, ""))
 			for _, body := range []string{"", "{}", " null\n", `{"unheard_of":1}`} {
 				w := own.call("PATCH "+path, body)
-				if w.Code != http.StatusOK || w.Body.String() != before {
+				if w.Code != http.StatusOK || withoutData(w) != before {
 					t.Errorf("PATCH %s with %q: status %d: %s, was %s", op.path, body, w.Code, w.Body, before)
 				}
 			}

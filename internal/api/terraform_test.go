@@ -31,7 +31,7 @@ func TestTerraform(t *testing.T) {
 		step{do: "PATCH /zones/{zone}", body: `{"user_identity_provider_id":"{idp}"}`, status: 200, want: `{"user_identity_provider_id":"{idp}"}`, events: []string{"zones:update"}},
 		read("/zones/{zone}", `{"user_identity_provider_id":"{idp}"}`),
 		step{do: "PATCH /zones/{zone}", body: `{"user_identity_provider_id":null}`, status: 200, want: `{"user_identity_provider_id":"<absent>"}`, events: []string{"zones:update"}},
-		// application, bare and full
+		// application, bare and full; as a data source by id
 		keep("POST /zones/{zone}/applications", `{"name":"app","identifier":"https://app.test"}`,
 			`{"description":"<absent>","metadata":"<absent>","traits":"<absent>","protocols":"<absent>"}`, "app", "applications:create"),
 		step{do: "PATCH /zones/{zone}/applications/{app}", status: 200, events: []string{"applications:update"},
@@ -40,13 +40,19 @@ func TestTerraform(t *testing.T) {
 		step{do: "PATCH /zones/{zone}/applications/{app}", status: 200, events: []string{"applications:update"},
 			body: `{"name":"app","identifier":"https://app.test","description":null,"metadata":null,"protocols":{"oauth2":{"redirect_uris":null}},"traits":null}`,
 			want: `{"traits":"<absent>","protocols":"<absent>"}`},
+		read("/zones/{zone}/applications/{app}", `{"name":"app","description":"<absent>","traits":"<absent>","metadata":"<absent>","protocols":"<absent>"}`),
 		read("/zones/{zone}/applications?identifier=https%3A%2F%2Fapp.test", `{"items":[{"id":"{app}"}]}`),
+		read("/zones/{zone}/applications?identifier=https%3A%2F%2Fapp.test%2F", `{"items":[]}`),
 		// credentials
 		keep("POST /zones/{zone}/application-credentials", `{"application_id":"{app}","type":"password"}`, `{"password":"<any>","identifier":"<any>"}`, "secret", "application_credentials:create"),
 		read("/zones/{zone}/application-credentials/{secret}", `{"password":"<absent>","type":"password"}`),
 		keep("POST /zones/{zone}/application-credentials", `{"application_id":"{app}","type":"token","provider_id":"{idp}","subject":"s"}`, `{"subject":"s"}`, "workload", "application_credentials:create"),
+		read("/zones/{zone}/application-credentials/{workload}", `{"type":"token","provider_id":"{idp}","subject":"s"}`),
 		step{do: "PATCH /zones/{zone}/application-credentials/{workload}", body: `{"type":"token","subject":null}`, status: 200, want: `{"subject":"<absent>"}`, events: []string{"application_credentials:update"}},
+		keep("POST /zones/{zone}/application-credentials", `{"application_id":"{app}","type":"token","provider_id":"{idp}","subject":"t"}`, `{"subject":"t"}`, "another", "application_credentials:create"),
+		step{do: "PATCH /zones/{zone}/application-credentials/{another}", body: `{"type":"token","subject":"u"}`, status: 200, want: `{"subject":"u"}`, events: []string{"application_credentials:update"}},
 		keep("POST /zones/{zone}/application-credentials", `{"application_id":"{app}","type":"url","identifier":"https://app.test/client.json"}`, `{"identifier":"https://app.test/client.json"}`, "url", "application_credentials:create"),
+		read("/zones/{zone}/application-credentials/{url}", `{"type":"url","identifier":"https://app.test/client.json"}`),
 		// resource: exactly what was sent
 		keep("POST /zones/{zone}/resources", `{"name":"res","identifier":"https://Api.Test/v1/?b=2&a=1","credential_provider_id":"{idp}"}`,
 			`{"identifier":"https://Api.Test/v1/?b=2&a=1","application_id":"<absent>","scopes":"<absent>","metadata":"<absent>","description":"<absent>"}`, "res", "resources:create"),
@@ -58,10 +64,16 @@ func TestTerraform(t *testing.T) {
 		// dependency
 		step{do: "PUT /zones/{zone}/applications/{app}/dependencies/{res}", status: 204, events: []string{"application_dependencies:put"}},
 		read("/zones/{zone}/applications/{app}/dependencies/{res}", `{"id":"{res}","when_accessing":"<absent>"}`),
+		keep("POST /zones/{zone}/resources", `{"name":"own","identifier":"https://own.test","application_id":"{app}","credential_provider_id":"{idp}"}`, `{"application_id":"{app}"}`, "own", "resources:create"),
+		step{do: "PUT /zones/{zone}/applications/{app}/dependencies/{res}?when_accessing={own}", body: `{}`, status: 204, events: []string{"application_dependencies:put"}},
+		read("/zones/{zone}/applications/{app}/dependencies/{res}", `{"id":"{res}","when_accessing":["{own}"]}`),
+		step{do: "PUT /zones/{zone}/applications/{app}/dependencies/{res}", status: 204, events: []string{"application_dependencies:put"}},
+		read("/zones/{zone}/applications/{app}/dependencies/{res}", `{"when_accessing":"<absent>"}`),
 	)
 	// Destruction, dependents first; a second one finds nothing.
 	for _, path := range []string{
-		"/applications/{app}/dependencies/{res}", "/resources/{res}", "/application-credentials/{url}", "/application-credentials/{workload}",
+		"/applications/{app}/dependencies/{res}", "/resources/{res}", "/resources/{own}", "/application-credentials/{url}", "/application-credentials/{workload}",
+		"/application-credentials/{another}",
 		"/application-credentials/{secret}", "/applications/{app}", "/providers/{idp}", "",
 	} {
 		for _, status := range []int{204, 404} {
@@ -73,6 +85,9 @@ func TestTerraform(t *testing.T) {
 	s.events("")
 	s.run(
 		step{do: "GET /zones/{zone}", status: 404},
+		// The zone's identity configuration is destroyed after the zone is gone.
+		step{do: "PATCH /zones/{zone}", body: `{"user_identity_provider_id":null}`, status: 404},
+		step{do: "GET /zones/non-existent-zone-id-12345", status: 404},
 		step{do: "GET /organizations", status: 200, want: `{"items":[{"id":"{org}"}]}`},
 	)
 }

@@ -185,6 +185,48 @@ func (v Value) MarshalJSONTo(e *jsontext.Encoder) error {
 // Schema accepts anything.
 func (Value) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Description: "Any JSON value."} }
 
+// Object is any JSON object, kept as it was sent.
+type Object jsontext.Value
+
+// UnmarshalJSONFrom keeps the object.
+func (o *Object) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() != '{' {
+		return errors.New("must be an object")
+	}
+	return (*Value)(o).UnmarshalJSONFrom(d)
+}
+
+// MarshalJSONTo writes the object.
+func (o Object) MarshalJSONTo(e *jsontext.Encoder) error { return Value(o).MarshalJSONTo(e) }
+
+// Schema accepts any object.
+func (Object) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Description: "Any JSON object."}
+}
+
+// variant is one of several forms of an object, and the value of type that
+// tells it.
+type variant struct {
+	kind string
+	of   reflect.Type
+}
+
+// choice is the schema of an object that is one of several variants.
+func choice(r huma.Registry, variants ...variant) *huma.Schema {
+	s := &huma.Schema{
+		Type:          huma.TypeObject,
+		Discriminator: &huma.Discriminator{PropertyName: "type", Mapping: map[string]string{}},
+		Properties:    map[string]*huma.Schema{"type": {Type: huma.TypeString}},
+	}
+	for _, v := range variants {
+		ref := r.Schema(v.of, true, "")
+		s.OneOf = append(s.OneOf, ref)
+		s.Discriminator.Mapping[v.kind] = ref.Ref
+		s.Properties["type"].Enum = append(s.Properties["type"].Enum, v.kind)
+	}
+	return s
+}
+
 // pointer returns nil for an empty text, else its address: optional ids of the
 // domain as the wire leaves them out.
 func pointer[T ~string](s T) *string {

@@ -172,10 +172,8 @@ func sessionState(chain []*Session, now time.Time) string {
 		switch {
 		case session == nil:
 			return "deleted"
-		case session.Status != Active:
-			return string(session.Status)
-		case !now.Before(session.ExpiresAt):
-			return string(Expired)
+		case session.State(now) != Active:
+			return string(session.State(now))
 		case i == len(chain)-1 && session.ParentID != nil:
 			return "deleted" // the chain must reach the session without a parent
 		}

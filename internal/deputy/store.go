@@ -32,6 +32,10 @@ type Store interface {
 	// FinishTask ends a claimed task: it removes it, or when again is not zero
 	// makes it due at that time. It is Stale when the lease was lost.
 	FinishTask(ctx context.Context, t Task, again time.Time) error
+	// Expire writes down that the time of up to limit sessions and grants has run
+	// out, and reports whether there are more. Nobody needs to wait for that: the
+	// status of each counts at the time it is asked for.
+	Expire(ctx context.Context, limit int) (more bool, err error)
 	// PurgeZone removes up to limit rows of a deleted zone and reports whether
 	// any are left.
 	PurgeZone(ctx context.Context, zone ZoneID, limit int) (more bool, err error)
@@ -66,6 +70,13 @@ type View interface {
 	Users() Reads[User]
 	Sessions() Reads[Session]
 	Grants() Reads[Grant]
+	UserAgents() Reads[UserAgent]
+	Secrets() Reads[VaultSecret]
+	Roles() Reads[Role]
+	RoleAssignments() Reads[RoleAssignment]
+	Groups() Reads[Group]
+	// Memberships: the scope's Parent is the group, the id the user's.
+	Memberships() Reads[Membership]
 	Policies() Reads[Policy]
 	PolicyVersions() Reads[PolicyVersion]
 	PolicySets() Reads[PolicySet]
@@ -90,9 +101,13 @@ type View interface {
 	// SessionChain returns a session and its parents, innermost first, ending
 	// with nil where a parent is missing, and the session's user if it has one.
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
-	// Consent returns the record of a person, application and resource, or
-	// NotFound.
-	Consent(ctx context.Context, zone ZoneID, user UserID, app ApplicationID, resource ResourceID) (*ConsentRecord, error)
+	// Consent returns the record of a person, client and resource, or NotFound.
+	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	// Consents returns all records of a person, in the order of clients.
+	Consents(ctx context.Context, zone ZoneID, user UserID) ([]*ConsentRecord, error)
+	// Affiliations returns the groups and roles of a person, in the order of
+	// their ids, in one consistent read. Somebody unknown has none.
+	Affiliations(ctx context.Context, zone ZoneID, user UserID) (*Affiliations, error)
 
 	// Ticket returns a ticket that is not over, or NotFound.
 	Ticket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) (*Ticket, error)
@@ -112,7 +127,8 @@ type Tx interface {
 	Now() time.Time
 	Account(ctx context.Context, clientID string) (*Account, error)
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
-	Consent(ctx context.Context, zone ZoneID, user UserID, app ApplicationID, resource ResourceID) (*ConsentRecord, error)
+	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	Affiliations(ctx context.Context, zone ZoneID, user UserID) (*Affiliations, error)
 
 	Organizations() Writes[Organization]
 	ServiceAccounts() Writes[ServiceAccount]
@@ -120,23 +136,42 @@ type Tx interface {
 	// Zones: Delete makes the zone unusable and invisible at once and leaves its
 	// rows to PurgeZone.
 	Zones() Writes[Zone]
-	// Applications: Delete also removes the application's credentials and edges,
-	// and unsets it where a resource or the zone names it.
+	// Applications: Delete also removes the application's credentials, edges,
+	// consents, secrets and roles, revokes its sessions, and unsets it where a
+	// resource or the zone names it.
 	Applications() Writes[Application]
 	Credentials() Writes[Credential]
 	// Dependencies: Insert replaces the condition of an edge that exists. The
 	// scope's Parent is the application, the id the resource's.
 	Dependencies() Writes[Dependency]
-	// Providers: Delete also removes its token credentials and unsets it where a
-	// resource, the zone or a user names it.
+	// Providers: Delete also removes its token credentials and secrets, revokes
+	// the grants it issued, and unsets it where a resource, the zone or a user
+	// names it.
 	Providers() Writes[Provider]
-	// Resources: Delete also removes edges to it and its grants, takes its id
-	// out of conditions (an edge whose condition becomes empty goes), and
-	// unsets it where the zone names it.
+	// Resources: Delete also removes edges to it, its grants, consents and
+	// secrets and the roles assigned for it, takes its id out of conditions (an
+	// edge whose condition becomes empty goes), and unsets it where the zone
+	// names it.
 	Resources() Writes[Resource]
+	// Users: whoever becomes disabled has their sessions revoked. Delete also
+	// removes sessions, grants, consents, roles and memberships.
 	Users() Writes[User]
+	// Sessions: one that becomes revoked takes all that are below it along.
+	// Delete removes those as well.
 	Sessions() Writes[Session]
 	Grants() Writes[Grant]
+	// UserAgents: Delete also removes its consents and revokes its sessions.
+	UserAgents() Writes[UserAgent]
+	Secrets() Writes[VaultSecret]
+	// Roles: Delete also removes the role's assignments.
+	Roles() Writes[Role]
+	// RoleAssignments: a second one of the same role, principal and scope is a
+	// conflict of role_id.
+	RoleAssignments() Writes[RoleAssignment]
+	// Groups: Delete also removes the group's members and roles.
+	Groups() Writes[Group]
+	// Memberships: Insert keeps one that exists.
+	Memberships() Writes[Membership]
 	// Policies, PolicySets: Delete also removes the draft.
 	Policies() Writes[Policy]
 	// PolicyVersions: Insert gives the version its number and updates the
@@ -163,6 +198,8 @@ type Tx interface {
 	// that is ever made again.
 	Reattest(ctx context.Context, v *PolicySetVersion) error
 	PutConsent(ctx context.Context, c *ConsentRecord) error
+	// DeleteConsents removes what a person agreed to for a client.
+	DeleteConsents(ctx context.Context, zone ZoneID, user UserID, client ID) error
 	// Touch notes that a credential was used: its application session is written
 	// once for all touches of one transaction.
 	Touch(s *Session)
@@ -204,6 +241,9 @@ type Reads[T any] interface {
 	Find(ctx context.Context, in Scope, field, value string) (*T, error)
 	// List returns one page. A cursor that is not of this very query is Invalid.
 	List(ctx context.Context, in Scope, q Query) (*Page[T], error)
+	// Tally counts, for each of the values of a field, the entities that have it
+	// and match the filters.
+	Tally(ctx context.Context, in Scope, field string, values []string, where ...Filter) (map[string]int, error)
 }
 
 // Inserts is a collection whose entities never change.
@@ -262,6 +302,7 @@ const (
 	Contains                 // substring, letter case aside
 	Has                      // the field is a list and holds the value
 	IsNull                   // the field is unset; no values
+	InState                  // the field is a Status, and this one at the time of the query
 )
 
 // Sort orders by a field.
@@ -340,6 +381,7 @@ type Client struct {
 	Credential   *Credential
 	Application  *Application
 	Dependencies []Dependency // in order of creation
+	Roles        []HeldRole   // of the application, in the order of their ids
 }
 
 // Basis is the state of a zone that a decision relied on.

@@ -12,7 +12,8 @@ const (
 )
 
 // User is a person of a zone. Issuer and Subject name the federated account
-// the row belongs to.
+// the row belongs to; an account belongs to one user, and so does an e-mail
+// address among those who have none and sign in here.
 type User struct {
 	ID              UserID
 	OrganizationID  OrganizationID
@@ -30,6 +31,10 @@ type User struct {
 	CreatedAt, UpdatedAt time.Time
 	Revision             int64
 }
+
+// FederatedAccount is what the store calls an account of an issuer: the unique
+// field "account" of the user it belongs to.
+func FederatedAccount(issuer, subject string) string { return issuer + " " + subject }
 
 // SessionType tells whose session it is.
 type SessionType string
@@ -59,6 +64,7 @@ type Session struct {
 	Type                 SessionType
 	Status               Status
 	ParentID             *SessionID // user sessions only; ending it ends the children
+	Depth                int        // how many sessions are above; the store sets it
 	UserID               *UserID
 	ApplicationID        *ApplicationID
 	UserAgentID          *ID
@@ -71,6 +77,39 @@ type Session struct {
 	ExpiresAt            time.Time
 	CreatedAt, UpdatedAt time.Time
 	Revision             int64
+}
+
+// State returns the status of the session at a time: an active one expires
+// without anybody writing it down.
+func (s *Session) State(now time.Time) Status {
+	if s.Status == Active && !now.Before(s.ExpiresAt) {
+		return Expired
+	}
+	return s.Status
+}
+
+// SessionView tells in which lists a session is.
+type SessionView string
+
+// The views. Sessions without an initiator, which is an application or a user
+// agent, are in none of them.
+const (
+	EntryUser        SessionView = "user"        // at most one session is above
+	EntryApplication SessionView = "application" // an application's own
+	NestedUser       SessionView = "nested"      // further down
+)
+
+// View returns the lists that the session is in; empty for none.
+func (s *Session) View() SessionView {
+	switch {
+	case s.ApplicationID == nil && s.UserAgentID == nil:
+		return ""
+	case s.Type == ApplicationSession:
+		return EntryApplication
+	case s.Depth > 1:
+		return NestedUser
+	}
+	return EntryUser
 }
 
 // Grant is a person's standing authorization for a resource.
@@ -90,14 +129,22 @@ type Grant struct {
 	Revision             int64
 }
 
-// ConsentRecord is a person's agreement that an application may reach a
-// resource for them. It outlives sessions and is apart from grants, which
-// know no application.
+// State returns the status of the grant at a time. One that can be refreshed
+// does not run out.
+func (g *Grant) State(now time.Time) Status {
+	if g.Status == Active && !g.RefreshTokenSet && !now.Before(g.ExpiresAt) {
+		return Expired
+	}
+	return g.Status
+}
+
+// ConsentRecord is a person's agreement that a client may reach a resource for
+// them. It outlives sessions and is apart from grants, which know no client.
 type ConsentRecord struct {
-	ZoneID        ZoneID
-	UserID        UserID
-	ApplicationID ApplicationID
-	ResourceID    ResourceID
-	Scopes        []string
-	CreatedAt     time.Time
+	ZoneID     ZoneID
+	UserID     UserID
+	ClientID   ID // of an application or a user agent
+	ResourceID ResourceID
+	Scopes     []string
+	CreatedAt  time.Time
 }

@@ -2,6 +2,7 @@ package deputy
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -98,31 +99,30 @@ func (z *Zone) Validate() error {
 			return Bad("encryption_key.arn", "must not be empty")
 		}
 	}
-	for _, pattern := range z.CIMDClientIDs {
-		if err := checkClientIDPattern(pattern); err != nil {
-			return err
+	for i, pattern := range z.CIMDClientIDs {
+		if problem := clientIDPattern(pattern); problem != "" {
+			return Bad("protocols.oauth2.cimd.allowed_client_ids["+strconv.Itoa(i)+"]", "%s", problem)
 		}
 	}
 	return nil
 }
 
-// checkClientIDPattern accepts "*", an exact URL, or an origin whose first
-// host label is the single "*".
-func checkClientIDPattern(p string) error {
-	const field = "protocols.oauth2.cimd.allowed_client_ids"
+// clientIDPattern says what is wrong with a pattern unless it is "*", an exact
+// URL, or an origin whose first host label is the single "*".
+func clientIDPattern(p string) (problem string) {
 	if p == "*" {
-		return nil
+		return ""
 	}
 	u, err := url.Parse(strings.Replace(p, "://*.", "://wildcard.", 1))
 	if err != nil || u.Scheme == "" || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return Bad(field, "%q must be *, a URL, or an origin such as https://*.example.com", p)
+		return "must be *, a URL, or an origin such as https://*.example.com"
 	}
 	wild := strings.Contains(p, "://*.")
 	parent, _ := strings.CutPrefix(u.Hostname(), "wildcard.")
 	if strings.Contains(u.String(), "*") || wild && (u.Path != "" || u.RawQuery != "" || strings.Trim(parent, ".") != parent || parent == "") {
-		return Bad(field, "%q may hold one *, standing for the first label of an origin's host", p)
+		return "may hold one *, standing for the first label of an origin's host"
 	}
-	return nil
+	return ""
 }
 
 // Slugs and identifiers of what every zone is born with.

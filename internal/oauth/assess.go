@@ -292,7 +292,7 @@ func (s *Server) compare(ctx context.Context, l *login, a *assessment) error {
 		w.isNew = true
 		for i := range w.pacts {
 			p := &w.pacts[i]
-			given, err := s.store.Consent(ctx, l.zone.id, a.user.ID, deputy.ApplicationID(p.client), w.ID)
+			given, err := s.store.Consent(ctx, l.zone.id, a.user.ID, p.client, w.ID)
 			if unlessAbsent(err) != nil {
 				return err
 			}

@@ -418,7 +418,7 @@ func TestConsent(t *testing.T) {
 	consent := func(r deputy.ResourceID, scopes ...string) {
 		w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
 			return tx.PutConsent(ctx, &deputy.ConsentRecord{
-				ZoneID: w.zone.ID, UserID: p.User.ID, ApplicationID: w.server.ID, ResourceID: r, Scopes: scopes, CreatedAt: w.clock.Now(),
+				ZoneID: w.zone.ID, UserID: p.User.ID, ClientID: deputy.ID(w.server.ID), ResourceID: r, Scopes: scopes, CreatedAt: w.clock.Now(),
 			})
 		})
 	}

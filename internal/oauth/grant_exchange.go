@@ -156,7 +156,7 @@ func agreeExchange(s *Server, ctx context.Context, i *issuance) error {
 // consents is where agreements are read: the store, or the committing
 // transaction.
 type consents interface {
-	Consent(context.Context, deputy.ZoneID, deputy.UserID, deputy.ApplicationID, deputy.ResourceID) (*deputy.ConsentRecord, error)
+	Consent(context.Context, deputy.ZoneID, deputy.UserID, deputy.ID, deputy.ResourceID) (*deputy.ConsentRecord, error)
 }
 
 // checkConsent refuses unless the person has agreed, or need not.
@@ -165,7 +165,7 @@ func (i *issuance) checkConsent(ctx context.Context, in consents) error {
 	if user == nil || i.client.consent == deputy.ImplicitConsent {
 		return nil
 	}
-	given, err := in.Consent(ctx, i.zone.id, user.ID, i.client.application.ID, i.target.ID)
+	given, err := in.Consent(ctx, i.zone.id, user.ID, deputy.ID(i.client.application.ID), i.target.ID)
 	if deputy.KindOf(err) == deputy.NotFound {
 		return errConsent
 	}

@@ -91,7 +91,7 @@ func (m *meddling) SessionChain(ctx context.Context, zone deputy.ZoneID, id depu
 	return m.Store.SessionChain(ctx, zone, id)
 }
 
-func (m *meddling) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, app deputy.ApplicationID, r deputy.ResourceID) (*deputy.ConsentRecord, error) {
+func (m *meddling) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, app deputy.ID, r deputy.ResourceID) (*deputy.ConsentRecord, error) {
 	defer once(&m.consents)
 	return m.Store.Consent(ctx, zone, user, app, r)
 }
@@ -144,7 +144,7 @@ func TestPersonWhoChangesMeanwhile(t *testing.T) {
 	consent := func(scopes ...string) {
 		w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
 			return tx.PutConsent(ctx, &deputy.ConsentRecord{
-				ZoneID: w.zone.ID, UserID: p.User.ID, ApplicationID: w.server.ID, ResourceID: w.api.ID, Scopes: scopes, CreatedAt: w.clock.Now(),
+				ZoneID: w.zone.ID, UserID: p.User.ID, ClientID: deputy.ID(w.server.ID), ResourceID: w.api.ID, Scopes: scopes, CreatedAt: w.clock.Now(),
 			})
 		})
 	}

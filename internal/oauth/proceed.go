@@ -159,7 +159,7 @@ func (a *assessment) putConsents(ctx context.Context, tx deputy.Tx, zone deputy.
 				continue
 			}
 			record := &deputy.ConsentRecord{
-				ZoneID: zone, UserID: a.user.ID, ApplicationID: deputy.ApplicationID(p.client), ResourceID: wish.ID,
+				ZoneID: zone, UserID: a.user.ID, ClientID: p.client, ResourceID: wish.ID,
 				Scopes: union(p.known, p.scopes), CreatedAt: tx.Now(),
 			}
 			if err := tx.PutConsent(ctx, record); err != nil {
@@ -258,7 +258,7 @@ func (a *assessment) reread(ctx context.Context, tx deputy.Tx, l *login) error {
 			if p.mode != deputy.RequiredConsent {
 				continue
 			}
-			given, err := tx.Consent(ctx, l.zone.id, user.ID, deputy.ApplicationID(p.client), wish.ID)
+			given, err := tx.Consent(ctx, l.zone.id, user.ID, p.client, wish.ID)
 			if unlessAbsent(err) != nil {
 				return err
 			}

@@ -26,6 +26,9 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 		s.repeat(ctx, "indexing the log", time.Second, func() (bool, error) { return s.store.IndexEvents(ctx, 4096) })
 	})
 	running.Go(func() {
+		s.repeat(ctx, "writing down what has run out", 10*time.Second, func() (bool, error) { return s.store.Expire(ctx, expireStep) })
+	})
+	running.Go(func() {
 		s.repeat(ctx, "removing what is over", time.Minute, func() (bool, error) { return s.store.Sweep(ctx, 1000) })
 	})
 	running.Go(func() {

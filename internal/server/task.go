@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	taskLease = time.Minute
-	purgeStep = 1000 // rows of one transaction
-	purgeRuns = 50   // transactions within one lease
+	taskLease  = time.Minute
+	purgeStep  = 1000 // rows of one transaction
+	purgeRuns  = 50   // transactions within one lease
+	expireStep = 1000 // sessions or grants of one transaction
 )
 
 // work does a claimed task and returns when it is due again; the zero time

@@ -52,7 +52,14 @@ var applications = declare(table[deputy.Application]{
 		if err := x.each(ctx, where,
 			"DELETE FROM application_credentials WHERE zone_id = $1 AND application_id = $2",
 			"DELETE FROM application_dependencies WHERE zone_id = $1 AND application_id = $2",
-			"DELETE FROM consents WHERE zone_id = $1 AND application_id = $2"); err != nil {
+			"DELETE FROM consents WHERE zone_id = $1 AND client_id = $2",
+			"DELETE FROM secrets WHERE zone_id = $1 AND entity_id = $2"); err != nil {
+			return err
+		}
+		if err := revokeSessions(ctx, x, a.ZoneID, "application_id", string(a.ID)); err != nil {
+			return err
+		}
+		if err := unassignPrincipal(ctx, x, a.ZoneID, deputy.ApplicationPrincipal, deputy.ID(a.ID)); err != nil {
 			return err
 		}
 		if err := x.unset(ctx, a.ZoneID, "resources", "application_id", string(a.ID), deputy.ChangedResource); err != nil {
@@ -139,5 +146,9 @@ func client(ctx context.Context, r querier, zone deputy.ZoneID, clientID string)
 	for _, d := range edges {
 		c.Dependencies = append(c.Dependencies, *d)
 	}
+	if err != nil {
+		return nil, err
+	}
+	c.Roles, err = held(ctx, r, zone, deputy.ApplicationPrincipal, deputy.ID(app))
 	return c, err
 }

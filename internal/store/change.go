@@ -159,7 +159,10 @@ func (t *table[T]) update(ctx context.Context, x *tx, in deputy.Scope, id deputy
 	if revision != nil {
 		*revision++
 	}
-	return e, t.write(ctx, x, e, before, in, id)
+	if err := t.write(ctx, x, e, before, in, id); err != nil || t.follow == nil {
+		return e, err
+	}
+	return e, t.follow(ctx, x, e)
 }
 
 // write stores the columns of an entity that differ from before.

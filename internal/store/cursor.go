@@ -1,11 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"deputy/internal/deputy"
 )
@@ -21,6 +23,27 @@ type cursor struct {
 	id   string
 	// shortened says that a key is only the beginning of the text sorted by.
 	shortened bool
+}
+
+// compare says which of two items comes first in a direction of travel.
+func (c *cursor) compare(other cursor, orders []order, backward bool) int {
+	for i, o := range orders {
+		var n int
+		if i == len(c.keys) {
+			n = strings.Compare(c.id, other.id)
+		} else if number, ok := c.keys[i].(int64); ok {
+			n = cmp.Compare(number, other.keys[i].(int64))
+		} else {
+			n = strings.Compare(c.keys[i].(string), other.keys[i].(string))
+		}
+		if o.descending != backward {
+			n = -n
+		}
+		if n != 0 {
+			return n
+		}
+	}
+	return 0
 }
 
 const (

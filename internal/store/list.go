@@ -19,6 +19,9 @@ type listing[T any] struct {
 	in     deputy.Scope
 	where  statement
 	orders []order
+	// stretches are the ways in which the filters can hold beside where, of
+	// which exactly one does for each row.
+	stretches []condition
 	// bind is what a cursor of this list is bound to.
 	bind []any
 }
@@ -38,10 +41,8 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	}
 	l := &listing[T]{t: t, s: s, r: r, in: in, orders: orders, bind: []any{t.name, in, q.Where, q.Sort}}
 	t.within(&l.where, in)
-	for _, f := range q.Where {
-		if err := t.filter(&l.where, s.d, f); err != nil {
-			return nil, err
-		}
+	if err := l.filter(q.Where); err != nil {
+		return nil, err
 	}
 	at, err := l.start(ctx, q)
 	if err != nil {
@@ -53,9 +54,79 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	}
 	if q.Count {
 		p.Total = new(int)
-		err = row(ctx, r, "SELECT COUNT(*) FROM "+t.name+" WHERE "+l.where.String(), l.where.args, p.Total)
+		err = l.count(ctx, p.Total)
 	}
 	return p, err
+}
+
+// filter writes the conditions of filters: those that are several stretches
+// of an index beside the others.
+func (l *listing[T]) filter(filters []deputy.Filter) error {
+	l.stretches = []condition{nil}
+	for _, f := range filters {
+		ways := l.t.ways(l.s, l.in, f)
+		if ways == nil {
+			if err := l.t.filter(&l.where, l.s.d, f); err != nil {
+				return err
+			}
+			continue
+		}
+		var all []condition
+		for _, before := range l.stretches {
+			for _, way := range ways {
+				all = append(all, before.and(way))
+			}
+		}
+		l.stretches = all
+	}
+	return nil
+}
+
+// count adds up the rows of the whole list.
+func (l *listing[T]) count(ctx context.Context, total *int) error {
+	for _, stretch := range l.stretches {
+		b := l.selecting("COUNT(*)", stretch)
+		n := 0
+		if err := row(ctx, l.r, b.String(), b.args, &n); err != nil {
+			return err
+		}
+		*total += n
+	}
+	return nil
+}
+
+// selecting begins a SELECT of the rows of one stretch.
+func (l *listing[T]) selecting(what string, stretch condition) *statement {
+	b := &statement{args: slices.Clone(l.where.args)}
+	b.WriteString("SELECT " + what + " FROM " + l.t.name + " WHERE " + l.where.String())
+	if stretch != nil {
+		b.WriteString(" AND ")
+		stretch(b)
+	}
+	return b
+}
+
+// tally counts, for each of the values of a field, the rows that have it and
+// match the filters.
+func (t *table[T]) tally(ctx context.Context, s *Store, r querier, in deputy.Scope, field string, values []string, where []deputy.Filter) (map[string]int, error) {
+	counts := map[string]int{}
+	b := &statement{}
+	b.WriteString("SELECT " + field + ", COUNT(*) FROM " + t.name + " WHERE ")
+	t.within(b, in)
+	for _, f := range append([]deputy.Filter{{Fields: []string{field}, Values: values}}, where...) {
+		if err := t.filter(b, s.d, f); err != nil {
+			return nil, err
+		}
+	}
+	b.WriteString(" GROUP BY " + field)
+	err := rows(ctx, r, b.String(), b.args, func(scan func(...any) error) error {
+		var value string
+		var n int
+		err := scan(&value, &n)
+		counts[value] = n
+		return err
+	})
+	return counts, err
 }
 
 // start returns the cursor that the page begins after or ends before; nil for
@@ -151,14 +222,46 @@ func (l *listing[T]) page(ctx context.Context, at *cursor, backward bool, limit 
 }
 
 // fetch reads up to take items (0: all) in the direction of travel, with what
-// they are sorted by.
+// they are sorted by: from each stretch as many, of which the first ones count.
 func (l *listing[T]) fetch(ctx context.Context, at *cursor, backward bool, take int) ([]*T, []cursor, error) {
-	b := &statement{args: slices.Clone(l.where.args)}
-	b.WriteString("SELECT " + l.t.selected)
-	for _, o := range l.orders {
-		b.WriteString(", " + o.expression)
+	var items []*T
+	var keys []cursor
+	for _, stretch := range l.stretches {
+		more, theirs, err := l.fetchStretch(ctx, stretch, at, backward, take)
+		if err != nil {
+			return nil, nil, err
+		}
+		items, keys = merge(items, more, keys, theirs, func(a, b cursor) int { return a.compare(b, l.orders, backward) })
 	}
-	b.WriteString(" FROM " + l.t.name + " WHERE " + l.where.String())
+	if take > 0 && len(items) > take {
+		items, keys = items[:take], keys[:take]
+	}
+	return items, keys, nil
+}
+
+// merge returns two sorted lists as one, with what they are sorted by.
+func merge[T any](a, b []T, keysOfA, keysOfB []cursor, compare func(a, b cursor) int) ([]T, []cursor) {
+	if len(a) == 0 {
+		return b, keysOfB
+	}
+	items, keys := make([]T, 0, len(a)+len(b)), make([]cursor, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if compare(keysOfA[0], keysOfB[0]) <= 0 {
+			items, keys, a, keysOfA = append(items, a[0]), append(keys, keysOfA[0]), a[1:], keysOfA[1:]
+		} else {
+			items, keys, b, keysOfB = append(items, b[0]), append(keys, keysOfB[0]), b[1:], keysOfB[1:]
+		}
+	}
+	return append(append(items, a...), b...), append(append(keys, keysOfA...), keysOfB...)
+}
+
+// fetchStretch is fetch for one stretch.
+func (l *listing[T]) fetchStretch(ctx context.Context, stretch condition, at *cursor, backward bool, take int) ([]*T, []cursor, error) {
+	what := l.t.selected
+	for _, o := range l.orders {
+		what += ", " + o.expression
+	}
+	b := l.selecting(what, stretch)
 	if at != nil {
 		at.beyond(b, l.orders, backward)
 	}

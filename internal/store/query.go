@@ -56,6 +56,45 @@ func (t *table[T]) within(b *statement, in deputy.Scope) {
 	}
 }
 
+// condition writes a condition; nil stands for one that always holds.
+type condition func(*statement)
+
+// and returns the condition that both hold.
+func (c condition) and(other condition) condition {
+	if c == nil {
+		return other
+	}
+	return func(b *statement) {
+		c(b)
+		b.WriteString(" AND ")
+		other(b)
+	}
+}
+
+// ways returns the conditions that a filter comes to where each is a stretch of
+// an index in the order of ids: a planner that is given them as one reads and
+// sorts all that match. It returns nil for other filters.
+func (t *table[T]) ways(s *Store, in deputy.Scope, f deputy.Filter) (out []condition) {
+	if len(f.Fields) != 1 || f.Op == deputy.InState && t.lapses == nil {
+		return nil
+	}
+	for i, v := range f.Values {
+		switch {
+		case slices.Contains(f.Values[:i], v):
+		case f.Op == deputy.InState:
+			out = append(out, t.state(in, deputy.Status(v), s.now().UnixMicro())...)
+		case f.Op == deputy.Equals && slices.Contains(t.stretches, f.Fields[0]):
+			out = append(out, func(b *statement) { b.WriteString(f.Fields[0] + " = " + b.arg(v)) })
+		default:
+			return nil
+		}
+	}
+	if len(out) == 0 && f.Op == deputy.InState { // no such state
+		out = append(out, func(b *statement) { b.WriteString("1 = 0") })
+	}
+	return out
+}
+
 // filter writes the condition of one filter.
 func (t *table[T]) filter(b *statement, d *dialect, f deputy.Filter) error {
 	alternatives := 0
@@ -106,6 +145,8 @@ func (t *table[T]) filter(b *statement, d *dialect, f deputy.Filter) error {
 				}
 				or(d.contains, "(", name, ", ", b.arg(string(quoted)), ") > 0")
 			}
+		default:
+			return deputy.Bad("filter", "%q cannot be compared so", name)
 		}
 	}
 	if alternatives == 0 {
@@ -193,7 +234,8 @@ func (c *cursor) beyond(b *statement, orders []order, backward bool) {
 		b.all(values)
 		return
 	}
-	b.WriteString(" AND (")
+	// The first comparison again, by itself: an index can begin there.
+	b.WriteString(" AND " + orders[0].expression + strings.TrimRight(compare(orders[0]), " ") + "= " + b.arg(values[0]) + " AND (")
 	for i, o := range orders {
 		b.WriteString([]string{"(", " OR ("}[min(i, 1)])
 		for j := range i {

@@ -59,7 +59,11 @@ var resources = declare(table[deputy.Resource]{
 		}
 		if err := x.each(ctx, where,
 			"DELETE FROM grants WHERE zone_id = $1 AND resource_id = $2",
-			"DELETE FROM consents WHERE zone_id = $1 AND resource_id = $2"); err != nil {
+			"DELETE FROM consents WHERE zone_id = $1 AND resource_id = $2",
+			"DELETE FROM secrets WHERE zone_id = $1 AND entity_id = $2"); err != nil {
+			return err
+		}
+		if err := unassign(ctx, x, r.ZoneID, "scope_type = $2 AND scope_id = $3 AND scope_id <> ''", string(deputy.ResourceScope), string(r.ID)); err != nil {
 			return err
 		}
 		return x.unset(ctx, r.ZoneID, "zones", "default_resource_id", string(r.ID), deputy.ChangedZone)

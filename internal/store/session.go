@@ -20,6 +20,7 @@ var sessions = declare(table[deputy.Session]{
 			{"session_type", &s.Type},
 			{"status", &s.Status},
 			{"parent_id", &s.ParentID},
+			{"depth", &s.Depth},
 			{"user_id", &s.UserID},
 			{"application_id", &s.ApplicationID},
 			{"user_agent_id", &s.UserAgentID},
@@ -36,11 +37,32 @@ var sessions = declare(table[deputy.Session]{
 			{"revision", &s.Revision},
 		}
 	},
-	stamp: func(s *deputy.Session) (*int64, *time.Time) { return &s.Revision, &s.UpdatedAt },
+	search:    func(s *deputy.Session) []field { return []field{{"view", text(s.View())}} },
+	stretches: []string{"view"}, lapses: &runsOut{},
+	stamp:  func(s *deputy.Session) (*int64, *time.Time) { return &s.Revision, &s.UpdatedAt },
+	before: measureDepth,
+	follow: func(ctx context.Context, x *tx, s *deputy.Session) error {
+		if s.Status != deputy.Revoked {
+			return nil
+		}
+		return revokeBelow(ctx, x, s.ZoneID, []string{string(s.ID)})
+	},
 	cascade: func(ctx context.Context, x *tx, s *deputy.Session) error {
 		return endChildren(ctx, x, s.ZoneID, []string{string(s.ID)})
 	},
 })
+
+// measureDepth counts the sessions above a new one.
+func measureDepth(ctx context.Context, x *tx, s *deputy.Session) error {
+	s.Depth = 0
+	if s.ParentID == nil {
+		return nil
+	}
+	above := 0 // if the parent is gone
+	err := row(ctx, x, "SELECT depth FROM sessions WHERE zone_id = $1 AND id = $2", []any{string(s.ZoneID), string(*s.ParentID)}, &above)
+	s.Depth = above + 1
+	return missing(err, nil)
+}
 
 // endChildren removes the sessions below some, generation by generation.
 func endChildren(ctx context.Context, x *tx, zone deputy.ZoneID, parents []string) error {

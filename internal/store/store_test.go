@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -188,4 +189,24 @@ func FuzzCursor(f *testing.F) {
 			t.Errorf("cursor %q of a log: %v", cursor, err)
 		}
 	})
+}
+
+// TestNothingOfAZoneIsLeftBehind finds the table that a migration added and
+// PurgeZone does not know.
+func TestNothingOfAZoneIsLeftBehind(t *testing.T) {
+	s := open(t, store.Config{Path: filepath.Join(t.TempDir(), "deputy.db"), Migrate: true})
+	all, emptied, err := s.ZoneTables(t.Context())
+	if err != nil || len(all) < 10 {
+		t.Fatal(all, err)
+	}
+	kept := []string{
+		"event_zones", // the log stays
+		"tasks",       // each finds its zone gone
+	}
+	slices.Sort(all)
+	emptied = append(emptied, kept...)
+	slices.Sort(emptied)
+	if diff := cmp.Diff(all, emptied); diff != "" {
+		t.Error("tables with a zone_id, and those that are emptied or kept:\n" + diff)
+	}
 }

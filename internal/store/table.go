@@ -35,7 +35,12 @@ type table[T any] struct {
 	// expressions that are never NULL.
 	sorts map[string]string
 	// always is the list column whose absence stands for every value.
-	always  string
+	always string
+	// stretches are the columns whose values each are a stretch of an index, in
+	// the order of ids: a filter with several of them is read stretch by stretch.
+	stretches []string
+	// lapses says when an active row has expired; nil where none does.
+	lapses  *runsOut
 	uniques []unique[T]
 	// stamp returns what an update counts up and sets; either may be nil.
 	stamp func(*T) (revision *int64, updated *time.Time)
@@ -47,6 +52,8 @@ type table[T any] struct {
 	replace string
 	// before runs before an insert, after behind it, in the same transaction.
 	before, after func(context.Context, *tx, *T) error
+	// follow makes what hangs on an entity that was updated follow it.
+	follow func(context.Context, *tx, *T) error
 	// cascade removes what hangs on an entity about to be deleted.
 	cascade func(context.Context, *tx, *T) error
 	// remove replaces the removal of the row.
@@ -210,8 +217,11 @@ func (t *table[T]) find(ctx context.Context, r querier, in deputy.Scope, name, t
 	u := t.uniques[i]
 	b := &statement{}
 	t.within(b, in)
-	if strings.HasSuffix(u.column, "_key") {
+	switch {
+	case strings.HasSuffix(u.column, "_key"):
 		text = key(text)
+	case strings.HasSuffix(u.column, "_folded"):
+		text = fold(text)
 	}
 	b.WriteString(" AND " + u.column + " = " + b.arg(text))
 	if u.where != "" {

@@ -188,8 +188,12 @@ func (x *tx) SessionChain(_ context.Context, zone deputy.ZoneID, id deputy.Sessi
 	return sessionChain(x.ctx, x, zone, id)
 }
 
-func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, app deputy.ApplicationID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
-	return consent(x.ctx, x, zone, user, app, resource)
+func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
+	return consent(x.ctx, x, zone, user, client, resource)
+}
+
+func (x *tx) Affiliations(_ context.Context, zone deputy.ZoneID, user deputy.UserID) (*deputy.Affiliations, error) {
+	return affiliations(x.ctx, x, zone, user)
 }
 
 func (x *tx) Organizations() deputy.Writes[deputy.Organization] { return writing(x, organizations) }
@@ -208,7 +212,15 @@ func (x *tx) Resources() deputy.Writes[deputy.Resource]       { return writing(x
 func (x *tx) Users() deputy.Writes[deputy.User]               { return writing(x, users) }
 func (x *tx) Sessions() deputy.Writes[deputy.Session]         { return writing(x, sessions) }
 func (x *tx) Grants() deputy.Writes[deputy.Grant]             { return writing(x, grants) }
-func (x *tx) Policies() deputy.Writes[deputy.Policy]          { return writing(x, policies) }
+func (x *tx) UserAgents() deputy.Writes[deputy.UserAgent]     { return writing(x, userAgents) }
+func (x *tx) Secrets() deputy.Writes[deputy.VaultSecret]      { return writing(x, secrets) }
+func (x *tx) Roles() deputy.Writes[deputy.Role]               { return writing(x, roles) }
+func (x *tx) RoleAssignments() deputy.Writes[deputy.RoleAssignment] {
+	return writing(x, roleAssignments)
+}
+func (x *tx) Groups() deputy.Writes[deputy.Group]           { return writing(x, groups) }
+func (x *tx) Memberships() deputy.Writes[deputy.Membership] { return writing(x, memberships) }
+func (x *tx) Policies() deputy.Writes[deputy.Policy]        { return writing(x, policies) }
 func (x *tx) PolicyVersions() deputy.Archives[deputy.PolicyVersion] {
 	return archives[deputy.PolicyVersion]{writing(x, policyVersions), func(v *deputy.PolicyVersion) (**time.Time, *string) {
 		return &v.ArchivedAt, &v.ArchivedBy
@@ -249,6 +261,11 @@ func (x *tx) Reattest(ctx context.Context, v *deputy.PolicySetVersion) error {
 
 func (x *tx) PutConsent(_ context.Context, c *deputy.ConsentRecord) error {
 	return consents.insert(x.ctx, x, c)
+}
+
+func (x *tx) DeleteConsents(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID) error {
+	_, err := x.exec(x.ctx, "DELETE FROM consents WHERE zone_id = $1 AND user_id = $2 AND client_id = $3", string(zone), string(user), string(client))
+	return err
 }
 
 func (x *tx) Touch(s *deputy.Session) { x.touches.sessions = append(x.touches.sessions, s) }

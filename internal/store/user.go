@@ -29,24 +29,48 @@ var users = declare(table[deputy.User]{
 		}
 	},
 	search: func(u *deputy.User) []field {
-		subject := ""
+		subject, account := "", ""
 		if u.Subject != nil {
 			subject = *u.Subject
+		}
+		if u.Issuer != nil && u.Subject != nil {
+			account = deputy.FederatedAccount(*u.Issuer, *u.Subject)
 		}
 		return []field{
 			{"identifier_key", text(key(u.Identifier))},
 			{"email_folded", text(fold(u.Email))},
 			{"subject_folded", text(fold(subject))},
+			{"account_key", text(key(account))},
 		}
 	},
-	sorts:   map[string]string{"email": "email", "authenticated_at": "COALESCE(authenticated_at, 0)"},
-	uniques: []unique[deputy.User]{{field: "identifier", column: "identifier_key", within: zoned}},
-	stamp:   func(u *deputy.User) (*int64, *time.Time) { return &u.Revision, &u.UpdatedAt },
+	sorts: map[string]string{"email": "email", "authenticated_at": "COALESCE(authenticated_at, 0)"},
+	uniques: []unique[deputy.User]{
+		{field: "identifier", column: "identifier_key", within: zoned},
+		{
+			field: "account", column: "account_key", within: zoned, where: "account_key <> ''",
+			about: func(u *deputy.User) bool { return u.Issuer != nil && u.Subject != nil },
+		},
+		{
+			field: "email", column: "email_folded", within: zoned, where: "issuer IS NULL",
+			about: func(u *deputy.User) bool { return u.Issuer == nil },
+		},
+	},
+	stamp: func(u *deputy.User) (*int64, *time.Time) { return &u.Revision, &u.UpdatedAt },
+	follow: func(ctx context.Context, x *tx, u *deputy.User) error {
+		if u.Status != deputy.UserDisabled {
+			return nil
+		}
+		return revokeSessions(ctx, x, u.ZoneID, "user_id", string(u.ID))
+	},
 	cascade: func(ctx context.Context, x *tx, u *deputy.User) error {
+		if err := unassignPrincipal(ctx, x, u.ZoneID, deputy.UserPrincipal, deputy.ID(u.ID)); err != nil {
+			return err
+		}
 		return x.each(ctx, []any{string(u.ZoneID), string(u.ID)},
 			"DELETE FROM sessions WHERE zone_id = $1 AND user_id = $2",
 			"DELETE FROM grants WHERE zone_id = $1 AND user_id = $2",
-			"DELETE FROM consents WHERE zone_id = $1 AND user_id = $2")
+			"DELETE FROM consents WHERE zone_id = $1 AND user_id = $2",
+			"DELETE FROM group_members WHERE zone_id = $1 AND user_id = $2")
 	},
 })
 
@@ -70,7 +94,8 @@ var grants = declare(table[deputy.Grant]{
 			{"revision", &g.Revision},
 		}
 	},
-	stamp: func(g *deputy.Grant) (*int64, *time.Time) { return &g.Revision, &g.UpdatedAt },
+	lapses: &runsOut{unless: "refresh_token_set"},
+	stamp:  func(g *deputy.Grant) (*int64, *time.Time) { return &g.Revision, &g.UpdatedAt },
 })
 
 // consents have no id of their own; their table is read and written whole.
@@ -80,18 +105,18 @@ var consents = declare(table[deputy.ConsentRecord]{
 		return []field{
 			{"zone_id", &c.ZoneID},
 			{"user_id", &c.UserID},
-			{"application_id", &c.ApplicationID},
+			{"client_id", &c.ClientID},
 			{"resource_id", &c.ResourceID},
 			{"scopes", listOf(&c.Scopes)},
 			{"created_at", micros{&c.CreatedAt}},
 		}
 	},
-	replace: "(zone_id, user_id, application_id, resource_id) DO UPDATE SET scopes = excluded.scopes, created_at = excluded.created_at",
+	replace: "(zone_id, user_id, client_id, resource_id) DO UPDATE SET scopes = excluded.scopes, created_at = excluded.created_at",
 	stamp:   func(*deputy.ConsentRecord) (*int64, *time.Time) { return nil, nil },
 })
 
-// consent reads the record of a person, application and resource.
-func consent(ctx context.Context, q querier, zone deputy.ZoneID, user deputy.UserID, app deputy.ApplicationID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
-	return consents.one(ctx, q, "zone_id = $1 AND user_id = $2 AND application_id = $3 AND resource_id = $4",
-		string(zone), string(user), string(app), string(resource))
+// consent reads the record of a person, client and resource.
+func consent(ctx context.Context, q querier, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
+	return consents.one(ctx, q, "zone_id = $1 AND user_id = $2 AND client_id = $3 AND resource_id = $4",
+		string(zone), string(user), string(client), string(resource))
 }

@@ -45,6 +45,14 @@ func (c collection[T]) List(ctx context.Context, in deputy.Scope, q deputy.Query
 	return p, c.s.fault(err)
 }
 
+func (c collection[T]) Tally(ctx context.Context, in deputy.Scope, field string, values []string, where ...deputy.Filter) (counts map[string]int, err error) {
+	err = c.r.with(ctx, func(q querier) (err error) {
+		counts, err = c.t.tally(ctx, c.s, q, in, field, values, where)
+		return err
+	})
+	return counts, c.s.fault(err)
+}
+
 // writes is a table as a transaction sees it.
 type writes[T any] struct {
 	collection[T]
@@ -103,7 +111,15 @@ func (s *Store) Resources() deputy.Reads[deputy.Resource]       { return reading
 func (s *Store) Users() deputy.Reads[deputy.User]               { return reading(s, users) }
 func (s *Store) Sessions() deputy.Reads[deputy.Session]         { return reading(s, sessions) }
 func (s *Store) Grants() deputy.Reads[deputy.Grant]             { return reading(s, grants) }
-func (s *Store) Policies() deputy.Reads[deputy.Policy]          { return reading(s, policies) }
+func (s *Store) UserAgents() deputy.Reads[deputy.UserAgent]     { return reading(s, userAgents) }
+func (s *Store) Secrets() deputy.Reads[deputy.VaultSecret]      { return reading(s, secrets) }
+func (s *Store) Roles() deputy.Reads[deputy.Role]               { return reading(s, roles) }
+func (s *Store) RoleAssignments() deputy.Reads[deputy.RoleAssignment] {
+	return reading(s, roleAssignments)
+}
+func (s *Store) Groups() deputy.Reads[deputy.Group]           { return reading(s, groups) }
+func (s *Store) Memberships() deputy.Reads[deputy.Membership] { return reading(s, memberships) }
+func (s *Store) Policies() deputy.Reads[deputy.Policy]        { return reading(s, policies) }
 func (s *Store) PolicyVersions() deputy.Reads[deputy.PolicyVersion] {
 	return reading(s, policyVersions)
 }
@@ -155,12 +171,28 @@ func (s *Store) SessionChain(ctx context.Context, zone deputy.ZoneID, id deputy.
 	return chain, u, s.fault(err)
 }
 
-func (s *Store) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, app deputy.ApplicationID, resource deputy.ResourceID) (c *deputy.ConsentRecord, err error) {
+func (s *Store) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (c *deputy.ConsentRecord, err error) {
 	err = s.readers.with(ctx, func(q querier) (err error) {
-		c, err = consent(ctx, q, zone, user, app, resource)
+		c, err = consent(ctx, q, zone, user, client, resource)
 		return err
 	})
 	return c, s.fault(err)
+}
+
+func (s *Store) Consents(ctx context.Context, zone deputy.ZoneID, user deputy.UserID) (all []*deputy.ConsentRecord, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		all, err = consents.many(ctx, q, "zone_id = $1 AND user_id = $2 ORDER BY client_id, resource_id", string(zone), string(user))
+		return err
+	})
+	return all, s.fault(err)
+}
+
+func (s *Store) Affiliations(ctx context.Context, zone deputy.ZoneID, user deputy.UserID) (a *deputy.Affiliations, err error) {
+	err = s.readers.consistent(ctx, func(q querier) (err error) {
+		a, err = affiliations(ctx, q, zone, user)
+		return err
+	})
+	return a, s.fault(err)
 }
 
 func (s *Store) SigningKeys(ctx context.Context, owner deputy.ID) (keys []deputy.SigningKey, err error) {

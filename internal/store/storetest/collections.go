@@ -649,7 +649,7 @@ func archivedVersions(w *world) {
 }
 
 func consentRecords(w *world) {
-	c := &deputy.ConsentRecord{ZoneID: w.zone.ID, UserID: "u", ApplicationID: "a", ResourceID: "r", Scopes: []string{"read"}, CreatedAt: w.tick()}
+	c := &deputy.ConsentRecord{ZoneID: w.zone.ID, UserID: "u", ClientID: "a", ResourceID: "r", Scopes: []string{"read"}, CreatedAt: w.tick()}
 	_, err := w.Consent(w.ctx, c.ZoneID, "u", "a", "r")
 	w.is(err, deputy.NotFound)
 	for _, scopes := range [][]string{{"read"}, {"read", "write"}} {

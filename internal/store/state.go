@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"slices"
+
+	"deputy/internal/deputy"
+)
+
+// The status of a session or a grant counts at a time: what was written down as
+// active may have run out since. Expire writes that down as well, so that each
+// status is a stretch of an index in the order of ids; lists look for the few
+// that it has not reached yet by their time.
+
+// runsOut is the condition that the time of an active row has run out: one
+// without whose column is true never does.
+type runsOut struct{ unless string }
+
+// before writes the condition, at a time. Both bounds are there because without
+// values at hand a planner takes one alone for a third of the table.
+func (r runsOut) before(b *statement, now int64) {
+	b.WriteString("status = 'active' AND ")
+	if r.unless != "" {
+		b.WriteString("NOT " + r.unless + " AND ")
+	}
+	b.WriteString("expires_at > 0 AND expires_at <= " + b.arg(now))
+}
+
+// state writes the conditions that a row is in a state; each is a stretch of
+// an index.
+func (t *table[T]) state(in deputy.Scope, state deputy.Status, now int64) []condition {
+	is := func(status deputy.Status) condition {
+		return func(b *statement) { b.WriteString("status = " + b.arg(string(status))) }
+	}
+	switch state {
+	case deputy.Active:
+		return []condition{func(b *statement) {
+			b.WriteString("status = 'active' AND (expires_at > " + b.arg(now))
+			if t.lapses.unless != "" {
+				b.WriteString(" OR " + t.lapses.unless)
+			}
+			b.WriteString(")")
+		}}
+	case deputy.Expired:
+		return []condition{is(state), func(b *statement) {
+			b.WriteString("id IN (SELECT id FROM " + t.name + " WHERE zone_id = " + b.arg(string(in.Zone)) + " AND ")
+			t.lapses.before(b, now)
+			b.WriteString(")")
+		}}
+	case deputy.Revoked:
+		return []condition{is(state)}
+	}
+	return nil
+}
+
+// Expire writes down that the time of up to limit sessions and grants has run
+// out. It is no change that anybody could see, so revision and time stay.
+func (s *Store) Expire(ctx context.Context, limit int) (more bool, err error) {
+	err = s.work(ctx, func(x *tx) error {
+		more = false
+		for _, t := range []struct {
+			name   string
+			lapses runsOut
+		}{{sessions.name, *sessions.lapses}, {grants.name, *grants.lapses}} {
+			b := &statement{}
+			b.WriteString("UPDATE " + t.name + " SET status = 'expired' WHERE ")
+			t.lapses.before(b, x.now.UnixMicro()) // again, as it may have changed once it is locked
+			b.WriteString(" AND (zone_id, id) IN (SELECT zone_id, id FROM " + t.name + " WHERE ")
+			t.lapses.before(b, x.now.UnixMicro())
+			b.WriteString(" ORDER BY expires_at LIMIT " + b.arg(limit) + ")")
+			n, err := x.exec(x.ctx, b.String(), b.args...)
+			if err != nil {
+				return err
+			}
+			more = more || n >= int64(limit)
+		}
+		return nil
+	})
+	return more, err
+}
+
+// revokeSessions revokes the active sessions that a column ties to an id, and
+// all that are below them.
+func revokeSessions(ctx context.Context, x *tx, zone deputy.ZoneID, field, id string) error {
+	ended, err := column[string](ctx, x, "UPDATE sessions SET status = 'revoked', updated_at = $1, revision = revision + 1"+
+		" WHERE zone_id = $2 AND "+field+" = $3 AND status = 'active' RETURNING id", x.now.UnixMicro(), string(zone), id)
+	if err != nil {
+		return err
+	}
+	return revokeBelow(ctx, x, zone, ended)
+}
+
+// revokeBelow revokes the sessions below some, generation by generation.
+func revokeBelow(ctx context.Context, x *tx, zone deputy.ZoneID, parents []string) error {
+	for len(parents) > 0 {
+		var next []string
+		for batch := range slices.Chunk(parents, 100) {
+			below := " WHERE zone_id = $1 AND parent_id IN (" + placeholders(2, len(batch)) + ")"
+			args := append([]any{string(zone)}, texts(batch)...)
+			children, err := column[string](ctx, x, "SELECT id FROM sessions"+below, args...)
+			if err != nil {
+				return err
+			}
+			if len(children) == 0 {
+				continue
+			}
+			if _, err := x.exec(ctx, "UPDATE sessions SET status = 'revoked', revision = revision + 1, updated_at = "+placeholders(len(args)+1, 1)+
+				below+" AND status = 'active'", append(args, x.now.UnixMicro())...); err != nil {
+				return err
+			}
+			next = append(next, children...)
+		}
+		parents = next
+	}
+	return nil
+}

@@ -1,0 +1,504 @@
+package storetest
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"deputy/internal/deputy"
+
+	"pgregory.net/rapid"
+)
+
+// people are the cases about who acts in a zone and what they were given.
+var people = map[string]func(*world){
+	"user agents, secrets, roles and groups read back": tripPeople,
+	"an account and a local address are one user's":    federated,
+	"a revoked session takes those below along":        revokedSession,
+	"whoever is disabled is signed out":                disabledUser,
+	"deleting ends sessions and grants":                deleteBehindSessions,
+	"deleting takes roles and secrets along":           deleteBehindRoles,
+	"roles of applications are part of the client":     clientRoles,
+	"affiliations":                              affiliations,
+	"a role is assigned once":                   assignedOnce,
+	"members are added once":                    memberOnce,
+	"consents of a person":                      consentsOfPerson,
+	"sessions are counted by their user":        tally,
+	"pages of sessions make up their list":      sessionPages,
+	"the state of a session counts at the time": states,
+	"what has run out is written down":          expire,
+}
+
+func (w *world) userAgent(name string) *deputy.UserAgent {
+	now := w.tick()
+	return &deputy.UserAgent{
+		ID: w.newID(), OrganizationID: w.org.ID, ZoneID: w.zone.ID, Slug: string(w.newID()), Name: name, Identifier: "ua:" + name,
+		AuthMethod: "none", LastUsedAt: now, CreatedAt: now, UpdatedAt: now,
+	}
+}
+
+func (w *world) secret(entity deputy.ID) *deputy.VaultSecret {
+	now := w.tick()
+	return &deputy.VaultSecret{
+		ID: w.newID(), ZoneID: w.zone.ID, EntityID: entity, Name: "key", Type: deputy.TokenSecret, Sealed: []byte{1, 0, 255}, Version: 1,
+		CreatedAt: now, UpdatedAt: now,
+	}
+}
+
+func (w *world) role(identifier string) *deputy.Role {
+	now := w.tick()
+	return &deputy.Role{
+		ID: w.newID(), OrganizationID: w.org.ID, ZoneID: w.zone.ID, Slug: string(w.newID()), Identifier: identifier, Name: identifier,
+		CreatedAt: now, UpdatedAt: now,
+	}
+}
+
+func (w *world) group(identifier string) *deputy.Group {
+	now := w.tick()
+	return &deputy.Group{
+		ID: w.newID(), OrganizationID: w.org.ID, ZoneID: w.zone.ID, Slug: string(w.newID()), Identifier: identifier, Name: identifier,
+		CreatedAt: now, UpdatedAt: now,
+	}
+}
+
+// assign returns an assignment, for one resource if there is one.
+func (w *world) assign(r *deputy.Role, kind deputy.PrincipalType, id deputy.ID, in ...deputy.ResourceID) *deputy.RoleAssignment {
+	a := &deputy.RoleAssignment{
+		ID: w.newID(), OrganizationID: w.org.ID, ZoneID: w.zone.ID, RoleID: r.ID, PrincipalType: kind, PrincipalID: id, CreatedAt: w.tick(),
+	}
+	if len(in) > 0 {
+		a.ScopeType, a.ScopeID = deputy.ResourceScope, deputy.ID(in[0])
+	}
+	return a
+}
+
+func (w *world) member(g *deputy.Group, u *deputy.User) *deputy.Membership {
+	return &deputy.Membership{ZoneID: w.zone.ID, GroupID: g.ID, UserID: u.ID, CreatedAt: w.tick()}
+}
+
+// put inserts entities of one kind.
+func put[T any](w *world, in func(deputy.Tx) deputy.Writes[T], all ...*T) {
+	w.Helper()
+	for _, e := range all {
+		w.insert(func(t deputy.Tx) error { return in(t).Insert(w.ctx, e) })
+	}
+}
+
+// drop deletes an entity of the zone.
+func drop[T any](w *world, in func(deputy.Tx) deputy.Writes[T], id deputy.ID) {
+	w.Helper()
+	w.must(w.write(func(t deputy.Tx) error { return in(t).Delete(w.ctx, w.in, id) }))
+}
+
+func tripPeople(w *world) {
+	ua := w.userAgent("Zed")
+	ua.RedirectURIs, ua.GrantTypes, ua.AuthMethod = []string{"http://127.0.0.1/cb", "app:/cb"}, []string{"authorization_code"}, "private_key_jwt"
+	ua.JWKS, ua.JWKSURI, ua.LogoURI, ua.SoftwareID, ua.SoftwareVersion = []byte(`{"keys":[]}`), "https://k", "https://l", "zed", "1.2"
+	ua.Metadata = []byte(`{"client_uri": "https://zed.example"}`)
+	trip(w, asInserts(deputy.Tx.UserAgents), w.UserAgents(), w.in, ua.ID, ua)
+	s := w.secret("entity")
+	s.Description, s.Metadata, s.Version = ref("d"), []byte(`{"a": [1]}`), 7
+	trip(w, asInserts(deputy.Tx.Secrets), w.Secrets(), w.in, s.ID, s)
+	r, g, u := w.role("approver"), w.group("finance"), w.user("u")
+	r.Description, g.Description = ref("may approve"), ref("")
+	trip(w, asInserts(deputy.Tx.Roles), w.Roles(), w.in, r.ID, r)
+	trip(w, asInserts(deputy.Tx.Groups), w.Groups(), w.in, g.ID, g)
+	a := w.assign(r, deputy.GroupPrincipal, g.ID, "r")
+	a.RoleIdentifier = "approver"
+	trip(w, asInserts(deputy.Tx.RoleAssignments), w.RoleAssignments(), w.in, a.ID, a)
+	m := w.member(g, u)
+	trip(w, asInserts(deputy.Tx.Memberships), w.Memberships(), w.below(g.ID), deputy.ID(u.ID), m)
+	for _, insert := range []func(deputy.Tx) error{
+		func(t deputy.Tx) error { return t.UserAgents().Insert(w.ctx, renewed(w, ua)) },
+		func(t deputy.Tx) error { x := w.role("approver"); return t.Roles().Insert(w.ctx, x) },
+		func(t deputy.Tx) error { x := w.group("finance"); return t.Groups().Insert(w.ctx, x) },
+	} {
+		w.blames(w.write(insert), deputy.Conflict, "identifier")
+	}
+}
+
+func renewed(w *world, ua *deputy.UserAgent) *deputy.UserAgent {
+	twin := *ua
+	twin.ID = w.newID()
+	return &twin
+}
+
+func federated(w *world) {
+	linked, local := w.user("federated"), w.user("local")
+	linked.Issuer, linked.Subject, linked.Email = ref("https://idp.example"), ref("Sub"), local.Email
+	put(w, deputy.Tx.Users, linked, local)
+	w.same(linked.ID, sure(w.Users().Find(w.ctx, w.in, "account", deputy.FederatedAccount("https://idp.example", "Sub"))).ID)
+	w.same(local.ID, sure(w.Users().Find(w.ctx, w.in, "email", "LOCAL@example.com")).ID)
+	for _, account := range []string{deputy.FederatedAccount("https://idp.example", "sub"), ""} {
+		_, err := w.Users().Find(w.ctx, w.in, "account", account)
+		w.is(err, deputy.NotFound)
+	}
+	twin, namesake, other := w.user("twin"), w.user("namesake"), w.user("other")
+	twin.Issuer, twin.Subject = linked.Issuer, linked.Subject
+	namesake.Email = "Local@example.com"
+	other.Issuer, other.Subject, other.Email = linked.Issuer, ref("other"), local.Email
+	w.blames(w.write(func(t deputy.Tx) error { return t.Users().Insert(w.ctx, twin) }), deputy.Conflict, "account")
+	w.blames(w.write(func(t deputy.Tx) error { return t.Users().Insert(w.ctx, namesake) }), deputy.Conflict, "email")
+	put(w, deputy.Tx.Users, other) // an address of another account
+}
+
+// family is a web session, a child at an application, a child of that, and one
+// of somebody else.
+func family(w *world, u *deputy.User, app deputy.ApplicationID) (root, child, grandchild, other *deputy.Session) {
+	root, child, grandchild, other = w.session(deputy.UserSession), w.session(deputy.UserSession), w.session(deputy.UserSession), w.session(deputy.UserSession)
+	for _, s := range []*deputy.Session{root, child, grandchild} {
+		s.UserID = &u.ID
+	}
+	child.ParentID, grandchild.ParentID = &root.ID, &child.ID
+	child.ApplicationID, grandchild.ApplicationID = &app, ref(deputy.ApplicationID("another"))
+	put(w, deputy.Tx.Sessions, root, child, grandchild, other)
+	return root, child, grandchild, other
+}
+
+// statuses returns the statuses of sessions.
+func (w *world) statuses(all ...*deputy.Session) (out []deputy.Status) {
+	w.Helper()
+	for _, s := range all {
+		out = append(out, sure(w.Sessions().Get(w.ctx, w.in, deputy.ID(s.ID))).Status)
+	}
+	return out
+}
+
+func revokedSession(w *world) {
+	u := w.user("u")
+	put(w, deputy.Tx.Users, u)
+	root, child, grandchild, other := family(w, u, "app")
+	w.same([]int{0, 1, 2}, []int{root.Depth, child.Depth, grandchild.Depth})
+	revoke := func(s *deputy.Session) {
+		w.must(w.write(func(t deputy.Tx) error {
+			_, err := t.Sessions().Update(w.ctx, w.in, deputy.ID(s.ID), func(s *deputy.Session) error { s.Status = deputy.Revoked; return nil })
+			return err
+		}))
+	}
+	revoke(child)
+	w.same([]deputy.Status{deputy.Active, deputy.Revoked, deputy.Revoked, deputy.Active}, w.statuses(root, child, grandchild, other))
+	root, child, grandchild, _ = family(w, u, "app")
+	revoke(root)
+	w.same([]deputy.Status{deputy.Revoked, deputy.Revoked, deputy.Revoked, deputy.Active}, w.statuses(root, child, grandchild, other))
+	if got := sure(w.Sessions().Get(w.ctx, w.in, deputy.ID(grandchild.ID))); got.Revision != 2 || !got.UpdatedAt.After(grandchild.UpdatedAt) {
+		w.Errorf("the end of a session below left it as %+v", got)
+	}
+}
+
+func disabledUser(w *world) {
+	u := w.user("u")
+	put(w, deputy.Tx.Users, u)
+	root, child, grandchild, other := family(w, u, "app")
+	w.must(w.write(func(t deputy.Tx) error {
+		_, err := t.Users().Update(w.ctx, w.in, deputy.ID(u.ID), func(u *deputy.User) error { u.Status = deputy.UserDisabled; return nil })
+		return err
+	}))
+	w.same([]deputy.Status{deputy.Revoked, deputy.Revoked, deputy.Revoked, deputy.Active}, w.statuses(root, child, grandchild, other))
+}
+
+func deleteBehindSessions(w *world) {
+	u, app, p, r, ua := w.user("u"), w.application("app"), w.provider("issuer"), w.resource("api"), w.userAgent("zed")
+	put(w, deputy.Tx.Users, u)
+	put(w, deputy.Tx.Applications, app)
+	put(w, deputy.Tx.Providers, p)
+	put(w, deputy.Tx.Resources, r)
+	put(w, deputy.Tx.UserAgents, ua)
+	consented := func(client deputy.ID) bool {
+		_, err := w.Consent(w.ctx, w.zone.ID, u.ID, client, r.ID)
+		return err == nil
+	}
+	for _, client := range []deputy.ID{deputy.ID(app.ID), ua.ID} {
+		w.insert(func(t deputy.Tx) error {
+			return t.PutConsent(w.ctx, &deputy.ConsentRecord{ZoneID: w.zone.ID, UserID: u.ID, ClientID: client, ResourceID: r.ID, CreatedAt: w.tick()})
+		})
+	}
+
+	root, child, grandchild, other := family(w, u, app.ID)
+	drop(w, deputy.Tx.Applications, deputy.ID(app.ID))
+	w.same([]deputy.Status{deputy.Active, deputy.Revoked, deputy.Revoked, deputy.Active}, w.statuses(root, child, grandchild, other))
+	w.same([]bool{false, true}, []bool{consented(deputy.ID(app.ID)), consented(ua.ID)})
+
+	agents := w.session(deputy.UserSession)
+	agents.UserID, agents.ParentID, agents.UserAgentID = &u.ID, &root.ID, &ua.ID
+	put(w, deputy.Tx.Sessions, agents)
+	drop(w, deputy.Tx.UserAgents, ua.ID)
+	w.same([]deputy.Status{deputy.Active, deputy.Revoked}, w.statuses(root, agents))
+	w.same(false, consented(ua.ID))
+
+	from, elsewhere := w.grant(u, r), w.grant(u, r)
+	from.ProviderID = p.ID
+	put(w, deputy.Tx.Grants, from, elsewhere)
+	drop(w, deputy.Tx.Providers, deputy.ID(p.ID))
+	w.same(deputy.Revoked, sure(w.Grants().Get(w.ctx, w.in, from.ID)).Status)
+	w.same(deputy.Active, sure(w.Grants().Get(w.ctx, w.in, elsewhere.ID)).Status)
+}
+
+func deleteBehindRoles(w *world) {
+	app, u, p, r, kept := w.application("app"), w.user("u"), w.provider("p"), w.resource("api"), w.resource("kept")
+	role, group := w.role("role"), w.group("group")
+	setUp := func() {
+		put(w, deputy.Tx.RoleAssignments,
+			w.assign(role, deputy.ApplicationPrincipal, deputy.ID(app.ID)), w.assign(role, deputy.ApplicationPrincipal, deputy.ID(app.ID), r.ID),
+			w.assign(role, deputy.UserPrincipal, deputy.ID(u.ID)), w.assign(role, deputy.GroupPrincipal, group.ID))
+	}
+	put(w, deputy.Tx.Applications, app)
+	put(w, deputy.Tx.Users, u)
+	put(w, deputy.Tx.Providers, p)
+	put(w, deputy.Tx.Resources, r, kept)
+	put(w, deputy.Tx.Roles, role)
+	put(w, deputy.Tx.Groups, group)
+	put(w, deputy.Tx.Memberships, w.member(group, u))
+	put(w, deputy.Tx.Secrets, w.secret(deputy.ID(app.ID)), w.secret(deputy.ID(p.ID)), w.secret(deputy.ID(r.ID)), w.secret(deputy.ID(kept.ID)))
+	left := func(assignments, secrets, members int) {
+		w.Helper()
+		a := sure(w.RoleAssignments().List(w.ctx, w.in, deputy.Query{}))
+		s := sure(w.Secrets().List(w.ctx, w.in, deputy.Query{}))
+		m := sure(w.Memberships().List(w.ctx, w.below(group.ID), deputy.Query{}))
+		w.same([]int{assignments, secrets, members}, []int{len(a.Items), len(s.Items), len(m.Items)})
+	}
+	setUp()
+	left(4, 4, 1)
+	since := w.revision()
+	drop(w, deputy.Tx.Resources, deputy.ID(r.ID)) // and what was assigned for it
+	left(3, 3, 1)
+	w.same([]deputy.ApplicationID{app.ID}, w.delta(since).Applications)
+	drop(w, deputy.Tx.Providers, deputy.ID(p.ID))
+	drop(w, deputy.Tx.Applications, deputy.ID(app.ID))
+	left(2, 1, 1)
+	drop(w, deputy.Tx.Users, deputy.ID(u.ID))
+	left(1, 1, 0)
+	drop(w, deputy.Tx.Groups, group.ID)
+	left(0, 1, 0)
+	setUp()
+	since = w.revision()
+	drop(w, deputy.Tx.Roles, role.ID)
+	left(0, 1, 0)
+	w.same([]deputy.ApplicationID{app.ID}, w.delta(since).Applications)
+}
+
+func clientRoles(w *world) {
+	app, role, r := w.application("app"), w.role("role"), w.resource("api")
+	put(w, deputy.Tx.Applications, app)
+	put(w, deputy.Tx.Credentials, w.credential(app.ID, deputy.PasswordCredential, "client"))
+	put(w, deputy.Tx.Roles, role)
+	roles := func() []deputy.HeldRole { return sure(w.Client(w.ctx, w.zone.ID, "client")).Roles }
+	changed := func(change func()) {
+		w.Helper()
+		since := w.revision()
+		change()
+		w.same([]deputy.ApplicationID{app.ID}, w.delta(since).Applications)
+	}
+	whole, scoped := w.assign(role, deputy.ApplicationPrincipal, deputy.ID(app.ID)), w.assign(role, deputy.ApplicationPrincipal, deputy.ID(app.ID), r.ID)
+	changed(func() { put(w, deputy.Tx.RoleAssignments, whole, scoped) })
+	w.same([]deputy.HeldRole{{ID: role.ID, Identifier: "role"}, {ID: role.ID, Identifier: "role", Resource: r.ID}}, roles())
+	changed(func() {
+		w.must(w.write(func(t deputy.Tx) error {
+			_, err := t.Roles().Update(w.ctx, w.in, role.ID, func(r *deputy.Role) error { r.Identifier = "renamed"; return nil })
+			return err
+		}))
+	})
+	w.same("renamed", roles()[0].Identifier)
+	w.same("renamed", sure(w.RoleAssignments().Get(w.ctx, w.in, whole.ID)).RoleIdentifier)
+	changed(func() { drop(w, deputy.Tx.RoleAssignments, whole.ID) })
+	w.same(1, len(roles()))
+	// What people have is no zone's configuration.
+	since := w.revision()
+	put(w, deputy.Tx.RoleAssignments, w.assign(role, deputy.UserPrincipal, "u"))
+	w.same(since, w.revision())
+}
+
+func affiliations(w *world) {
+	u, other := w.user("u"), w.user("other")
+	r1, r2, r3 := w.role("one"), w.role("two"), w.role("three")
+	g, empty, foreign := w.group("finance"), w.group("empty"), w.group("foreign")
+	put(w, deputy.Tx.Users, u, other)
+	put(w, deputy.Tx.Roles, r1, r2, r3)
+	put(w, deputy.Tx.Groups, g, empty, foreign)
+	put(w, deputy.Tx.Memberships, w.member(g, u), w.member(empty, u), w.member(foreign, other), w.member(g, other))
+	put(w, deputy.Tx.RoleAssignments,
+		w.assign(r1, deputy.UserPrincipal, deputy.ID(u.ID), "r"), w.assign(r2, deputy.GroupPrincipal, g.ID),
+		w.assign(r3, deputy.GroupPrincipal, foreign.ID), w.assign(r3, deputy.ApplicationPrincipal, deputy.ID(u.ID)))
+	want := &deputy.Affiliations{
+		Groups: []deputy.HeldGroup{
+			{ID: g.ID, Identifier: "finance", Name: "finance", Roles: []deputy.HeldRole{{ID: r2.ID, Identifier: "two"}}},
+			{ID: empty.ID, Identifier: "empty", Name: "empty"},
+		},
+		Roles: []deputy.HeldRole{{ID: r1.ID, Identifier: "one", Resource: "r"}},
+	}
+	w.same(want, sure(w.Affiliations(w.ctx, w.zone.ID, u.ID)))
+	w.same(&deputy.Affiliations{}, sure(w.Affiliations(w.ctx, "elsewhere", u.ID)))
+	w.insert(func(t deputy.Tx) error {
+		w.same(want, sure(t.Affiliations(w.ctx, w.zone.ID, u.ID)))
+		return nil
+	})
+}
+
+func assignedOnce(w *world) {
+	r := w.role("role")
+	put(w, deputy.Tx.Roles, r)
+	put(w, deputy.Tx.RoleAssignments,
+		w.assign(r, deputy.UserPrincipal, "u"), w.assign(r, deputy.UserPrincipal, "u", "r"), w.assign(r, deputy.UserPrincipal, "u", "s"),
+		w.assign(r, deputy.GroupPrincipal, "u"), w.assign(r, deputy.UserPrincipal, "v"))
+	for _, again := range []*deputy.RoleAssignment{w.assign(r, deputy.UserPrincipal, "u"), w.assign(r, deputy.UserPrincipal, "u", "s")} {
+		w.blames(w.write(func(t deputy.Tx) error { return t.RoleAssignments().Insert(w.ctx, again) }), deputy.Conflict, "role_id")
+	}
+}
+
+func memberOnce(w *world) {
+	g, u := w.group("g"), w.user("u")
+	first := w.member(g, u)
+	put(w, deputy.Tx.Memberships, first, w.member(g, u))
+	w.same([]*deputy.Membership{first}, sure(w.Memberships().List(w.ctx, w.below(g.ID), deputy.Query{})).Items)
+	w.must(w.write(func(t deputy.Tx) error { return t.Memberships().Delete(w.ctx, w.below(g.ID), deputy.ID(u.ID)) }))
+	w.is(w.write(func(t deputy.Tx) error { return t.Memberships().Delete(w.ctx, w.below(g.ID), deputy.ID(u.ID)) }), deputy.NotFound)
+}
+
+func consentsOfPerson(w *world) {
+	given := func(user deputy.UserID, client deputy.ID, r deputy.ResourceID) *deputy.ConsentRecord {
+		c := &deputy.ConsentRecord{ZoneID: w.zone.ID, UserID: user, ClientID: client, ResourceID: r, CreatedAt: w.tick()}
+		w.insert(func(t deputy.Tx) error { return t.PutConsent(w.ctx, c) })
+		return c
+	}
+	b, a2, a1 := given("u", "b", "r"), given("u", "a", "s"), given("u", "a", "r")
+	given("v", "a", "r")
+	w.same([]*deputy.ConsentRecord{a1, a2, b}, sure(w.Consents(w.ctx, w.zone.ID, "u")))
+	w.insert(func(t deputy.Tx) error { return t.DeleteConsents(w.ctx, w.zone.ID, "u", "a") })
+	w.same([]*deputy.ConsentRecord{b}, sure(w.Consents(w.ctx, w.zone.ID, "u")))
+	w.same(1, len(sure(w.Consents(w.ctx, w.zone.ID, "v"))))
+}
+
+func tally(w *world) {
+	u, v := w.user("u"), w.user("v")
+	put(w, deputy.Tx.Users, u, v)
+	family(w, u, "app")
+	family(w, u, "app")
+	count := func(values []string, where ...deputy.Filter) map[string]int {
+		return sure(w.Sessions().Tally(w.ctx, w.in, "user_id", values, where...))
+	}
+	of := []string{string(u.ID), string(v.ID), "nobody"}
+	w.same(map[string]int{string(u.ID): 6}, count(of))
+	w.same(map[string]int{string(u.ID): 2}, count(of, deputy.Filter{Fields: []string{"view"}, Values: []string{"user", "application"}}))
+	w.same(map[string]int{}, count(nil))
+}
+
+// sessionPages compares pages of random queries with a model.
+func sessionPages(w *world) {
+	var all []*deputy.Session
+	statuses := []deputy.Status{deputy.Active, deputy.Expired, deputy.Revoked}
+	var root *deputy.SessionID
+	for i := range 60 {
+		s := w.session([]deputy.SessionType{deputy.UserSession, deputy.UserSession, deputy.ApplicationSession}[i%3])
+		s.Status = statuses[i*7%5%3]
+		s.ExpiresAt = s.CreatedAt.Add(time.Duration(i*13%7) * 20 * time.Millisecond)
+		if s.Type == deputy.ApplicationSession || i%4 > 0 {
+			s.ApplicationID, s.CredentialID = ref(deputy.ApplicationID("app")), ref(deputy.CredentialID(fmt.Sprint(i)))
+		}
+		if s.Type == deputy.UserSession {
+			s.UserID, s.ParentID = ref(deputy.UserID(fmt.Sprint("user-", i%2))), root
+			root = []*deputy.SessionID{&s.ID, root, nil}[i%3]
+		}
+		all = append(all, s)
+	}
+	put(w, deputy.Tx.Sessions, all...)
+	rapid.Check(w.T, func(t *rapid.T) {
+		q := deputy.Query{Limit: rapid.IntRange(1, 25).Draw(t, "limit"), Count: true}
+		views := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"user", "application", "nested"}), 1, 3, rapid.ID).Draw(t, "views")
+		q.Where = append(q.Where, deputy.Filter{Fields: []string{"view"}, Values: views})
+		states := rapid.SliceOfDistinct(rapid.SampledFrom([]string{"active", "expired", "revoked", "unheard of"}), rapid.ID).Draw(t, "states")
+		if len(states) > 0 {
+			q.Where = append(q.Where, deputy.Filter{Fields: []string{"status"}, Op: deputy.InState, Values: states})
+		}
+		user := rapid.SampledFrom([]string{"", "user-0", "user-1"}).Draw(t, "user")
+		if user != "" {
+			q.Where = append(q.Where, deputy.Filter{Fields: []string{"user_id"}, Values: []string{user}})
+		}
+		ascending := rapid.Bool().Draw(t, "ascending")
+		q.Sort = []deputy.Sort{{Field: "created_at", Descending: !ascending}}
+		want := slices.Clone(all)
+		want = slices.DeleteFunc(want, func(s *deputy.Session) bool {
+			return !slices.Contains(views, string(s.View())) || user != "" && (s.UserID == nil || string(*s.UserID) != user) ||
+				len(states) > 0 && !slices.Contains(states, string(s.State(w.clock.Now())))
+		})
+		slices.SortFunc(want, func(a, b *deputy.Session) int { return cmp.Compare(a.ID, b.ID) })
+		if !ascending {
+			slices.Reverse(want)
+		}
+		var got []deputy.SessionID
+		for {
+			p, err := w.Sessions().List(w.ctx, w.in, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range p.Items {
+				got = append(got, s.ID)
+			}
+			if *p.Total != len(want) || len(p.Items) > q.Limit || p.HasNext != (len(got) < len(want)) || p.HasPrevious != (len(got) > len(p.Items)) {
+				t.Fatalf("%+v: %d of %d, total %d", q, len(got), len(want), *p.Total)
+			}
+			if !p.HasNext {
+				break
+			}
+			q.After = p.Last
+		}
+		if !slices.EqualFunc(got, want, func(id deputy.SessionID, s *deputy.Session) bool { return id == s.ID }) {
+			t.Fatalf("%+v: got %v, want %d", q, got, len(want))
+		}
+	})
+}
+
+// inState returns how many sessions and grants are in each state.
+func (w *world) inState() map[deputy.Status][2]int {
+	out := map[deputy.Status][2]int{}
+	for _, s := range []deputy.Status{deputy.Active, deputy.Expired, deputy.Revoked} {
+		q := deputy.Query{Where: []deputy.Filter{{Fields: []string{"status"}, Op: deputy.InState, Values: []string{string(s)}}}}
+		sessions, grants := sure(w.Sessions().List(w.ctx, w.in, q)), sure(w.Grants().List(w.ctx, w.in, q))
+		out[s] = [2]int{len(sessions.Items), len(grants.Items)}
+		for _, e := range sessions.Items {
+			w.same(s, e.State(w.clock.Now()))
+		}
+		for _, e := range grants.Items {
+			w.same(s, e.State(w.clock.Now()))
+		}
+	}
+	return out
+}
+
+// perishable adds two sessions that end within the hour and one that was
+// revoked, a grant that ends with them and one that can be refreshed.
+func perishable(w *world) {
+	a, b, revoked := w.session(deputy.UserSession), w.session(deputy.UserSession), w.session(deputy.UserSession)
+	revoked.Status = deputy.Revoked
+	put(w, deputy.Tx.Sessions, a, b, revoked)
+	u, r := w.user("u"), w.resource("r")
+	ends, refreshed := w.grant(u, r), w.grant(u, r)
+	refreshed.RefreshTokenSet = true
+	put(w, deputy.Tx.Grants, ends, refreshed)
+}
+
+func states(w *world) {
+	perishable(w)
+	w.same(map[deputy.Status][2]int{deputy.Active: {2, 2}, deputy.Expired: {0, 0}, deputy.Revoked: {1, 0}}, w.inState())
+	w.clock.advance(time.Hour)
+	w.same(map[deputy.Status][2]int{deputy.Active: {0, 1}, deputy.Expired: {2, 1}, deputy.Revoked: {1, 0}}, w.inState())
+	_, err := w.Users().List(w.ctx, w.in, deputy.Query{Where: []deputy.Filter{{Fields: []string{"status"}, Op: deputy.InState, Values: []string{"active"}}}})
+	w.is(err, deputy.Invalid)
+}
+
+func expire(w *world) {
+	perishable(w)
+	w.same(false, sure(w.Expire(w.ctx, 10)))
+	w.clock.advance(time.Hour)
+	before := w.inState()
+	one := sure(w.Sessions().List(w.ctx, w.in, deputy.Query{Sort: []deputy.Sort{{Field: "created_at"}}})).Items[0]
+	rounds := 0
+	for more := true; more; rounds++ {
+		more = sure(w.Expire(w.ctx, 1))
+	}
+	w.same(3, rounds)
+	w.same(before, w.inState())
+	after := sure(w.Sessions().Get(w.ctx, w.in, deputy.ID(one.ID)))
+	w.same(deputy.Expired, after.Status)
+	after.Status = deputy.Active
+	w.same(one, after) // nothing that anybody could see has changed
+}
