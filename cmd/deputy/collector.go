@@ -29,10 +29,10 @@ const (
 	leastGrowth = 60
 	// mostGrowth keeps the heap from growing far beyond its room when much more
 	// is live than at the last collection: while the cache fills.
-	mostGrowth = 400
+	mostGrowth = 200
 	// roomPerProcessor is up to how many bytes of garbage may lie about, because
 	// each processor adds as much to the rate at which it is made.
-	roomPerProcessor = 16 << 20
+	roomPerProcessor = 12 << 20
 	// between is how far apart collections are to be, if the room suffices.
 	between = time.Second
 )
@@ -48,7 +48,7 @@ type pace struct {
 // afterCollection calls do after the coming collection: then an object is
 // cleaned up that nothing refers to.
 func afterCollection(do func()) {
-	type object struct{ self *object } // with a pointer, so that it shares no memory
+	type object struct{ _ *object } // with a pointer, so that it shares no memory
 	runtime.AddCleanup(new(object), func(do func()) { do() }, do)
 }
 

@@ -15,8 +15,8 @@ func TestTheHeapGrowsByWhatASecondMakes(t *testing.T) {
 	}{
 		"nothing happens":            {10 * mb, mb, time.Minute, leastGrowth},
 		"some load":                  {10 * mb, 20 * mb, 2 * time.Second, 100},
-		"collected too often":        {10 * mb, 5 * mb, 250 * time.Millisecond, 200},
-		"more than there is room":    {10 * mb, 100 * mb, time.Second, 320},
+		"collected too often":        {10 * mb, 3 * mb, 250 * time.Millisecond, 120},
+		"more than there is room":    {20 * mb, 100 * mb, time.Second, 160},
 		"much is live":               {200 * mb, 500 * mb, time.Second, leastGrowth},
 		"little is live":             {mb, 100 * mb, time.Second, mostGrowth},
 		"before the first":           {0, 0, 0, leastGrowth},

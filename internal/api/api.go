@@ -22,16 +22,21 @@ type Config struct {
 	Store     deputy.Store
 	Addresses deputy.Addresses
 	// Authenticate returns who holds a bearer token, or an Unauthenticated
-	// error when the token is not one of ours, has expired, or is of an account
-	// that is no longer in force.
-	Authenticate func(ctx context.Context, bearer string) (*deputy.Caller, error)
-	Vault        *vault.Vault
+	// error when the token is not one of ours, has expired, or is of somebody who
+	// is no longer in force. It is TooMany for an address that keeps failing.
+	Authenticate func(ctx context.Context, bearer, address string) (*deputy.Caller, error)
+	// IssueBearer gives a person a bearer for one of their organizations.
+	IssueBearer func(context.Context, deputy.BearerRequest) (*deputy.Bearer, error)
+	Vault       *vault.Vault
 	// Pool has the RSA keys of new zones.
 	Pool *keys.Pool
 	// Sealing opens what events know of people.
 	Sealing deputy.Sealing
 	// ClientIP returns the address that events name; the peer's unless set.
 	ClientIP func(*http.Request) string
+	// Limit returns how long a principal must wait before another call; 0: not
+	// at all. Nil is no limit.
+	Limit func(principal string) time.Duration
 	// Version is the program's, for the document.
 	Version string
 	Now     func() time.Time
@@ -43,11 +48,13 @@ type Config struct {
 type API struct {
 	store     deputy.Store
 	addresses deputy.Addresses
-	verify    func(ctx context.Context, bearer string) (*deputy.Caller, error)
+	verify    func(ctx context.Context, bearer, address string) (*deputy.Caller, error)
+	issue     func(context.Context, deputy.BearerRequest) (*deputy.Bearer, error)
 	vault     *vault.Vault
 	pool      *keys.Pool
 	sealing   deputy.Sealing
 	clientIP  func(*http.Request) string
+	limit     func(principal string) time.Duration
 	now       func() time.Time
 	log       *slog.Logger
 
@@ -67,12 +74,15 @@ func (a *API) lane(set deputy.ID) *sync.Mutex {
 
 // New returns the management API.
 func New(c Config) (*API, error) {
-	if c.Store == nil || c.Authenticate == nil || c.Vault == nil || c.Pool == nil || c.Sealing == nil || c.Now == nil {
+	if c.Store == nil || c.Authenticate == nil || c.IssueBearer == nil || c.Vault == nil || c.Pool == nil || c.Sealing == nil || c.Now == nil {
 		return nil, errors.New("api: the configuration is incomplete")
 	}
 	a := &API{
-		store: c.Store, addresses: c.Addresses, verify: c.Authenticate, vault: c.Vault, pool: c.Pool, sealing: c.Sealing,
+		store: c.Store, addresses: c.Addresses, verify: c.Authenticate, issue: c.IssueBearer, vault: c.Vault, pool: c.Pool, sealing: c.Sealing,
 		clientIP: c.ClientIP, now: c.Now, log: c.Log, mux: http.NewServeMux(),
+	}
+	if a.limit = c.Limit; a.limit == nil {
+		a.limit = func(string) time.Duration { return 0 }
 	}
 	if a.clientIP == nil {
 		a.clientIP = peerAddress

@@ -38,9 +38,11 @@ type call struct {
 
 	changes []string // after readBody: the members that the body holds
 
-	action       string // after permit: plural:verb
+	action       string     // after permit: plural:verb
+	roles        capacities // what the caller is there
 	organization *deputy.Organization
-	zone         *deputy.Zone // nil for calls outside zones
+	zone         *deputy.Zone                      // nil for calls outside zones
+	zoneRoles    map[deputy.ZoneID]deputy.ZoneRole // of a person, in a list of zones
 
 	expand map[string]bool // after the query was read: what to add to the answer
 	people *people         // what that comes to for users
@@ -125,7 +127,7 @@ func (c *call) once(names ...string) error {
 func (a *API) authenticate(hc huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(hc)
 	c := callOf(hc.Context())
-	caller, err := a.callerOf(hc.Context(), r)
+	caller, err := a.callerOf(hc, c, r)
 	if err != nil {
 		writeProblem(w, problem(hc.Context(), err))
 		return
@@ -140,13 +142,24 @@ func (a *API) authenticate(hc huma.Context, next func(huma.Context)) {
 	next(hc)
 }
 
-func (a *API) callerOf(ctx context.Context, r *http.Request) (*deputy.Caller, error) {
+// callerOf returns who calls; nil where nobody need say.
+func (a *API) callerOf(hc huma.Context, c *call, r *http.Request) (*deputy.Caller, error) {
+	if security := hc.Operation().Security; security != nil && len(security) == 0 {
+		return nil, nil
+	}
 	scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	bearer = strings.TrimSpace(bearer)
 	if !strings.EqualFold(scheme, "Bearer") || bearer == "" {
 		return nil, deputy.Errorf(deputy.Unauthenticated, "a bearer token is needed: POST /service-account-token gives one")
 	}
-	return a.verify(ctx, bearer)
+	caller, err := a.verify(hc.Context(), bearer, c.ip)
+	if err != nil {
+		return nil, err
+	}
+	if wait := a.limit(string(caller.Organization) + " " + string(caller.Account)); wait > 0 {
+		return nil, &deputy.Error{Kind: deputy.TooMany, Message: "too many calls, try again later", After: wait}
+	}
+	return caller, nil
 }
 
 // event returns the event of the call with the given outcome.
@@ -154,7 +167,7 @@ func (c *call) event(outcome deputy.Outcome, target *deputy.Target) *deputy.Even
 	e := &deputy.Event{
 		ID: deputy.EventID(deputy.NewID(c.at)), Time: c.at, Type: c.action, Outcome: outcome,
 		OrganizationID: c.caller.Organization, RequestID: c.id, Actor: c.caller.Actor(), Target: target,
-		ClientID: c.caller.ClientID, IP: c.ip, UserAgent: c.agent,
+		ClientID: c.caller.ClientID, IP: c.ip, UserAgent: c.agent, UserKey: c.caller.KeyID,
 	}
 	if c.zone != nil {
 		e.ZoneID = c.zone.ID
@@ -167,7 +180,11 @@ func (c *call) event(outcome deputy.Outcome, target *deputy.Target) *deputy.Even
 // changed by a credential, or in a zone, that is gone by then. A refusal
 // becomes an event of its own.
 func (a *API) write(ctx context.Context, c *call, target *deputy.Target, change func(deputy.Tx) error) error {
-	event := c.event(deputy.Success, target)
+	return a.writeEvent(ctx, c, c.event(deputy.Success, target), change)
+}
+
+// writeEvent is write with an event that is not of the caller's organization.
+func (a *API) writeEvent(ctx context.Context, c *call, event *deputy.Event, change func(deputy.Tx) error) error {
 	event.Changes = c.changes
 	err := a.store.Write(ctx, event, func(tx deputy.Tx) error {
 		if err := stillLive(ctx, tx, c); err != nil {
@@ -176,31 +193,71 @@ func (a *API) write(ctx context.Context, c *call, target *deputy.Target, change 
 		return change(tx)
 	})
 	if deputy.KindOf(err) == deputy.Denied {
-		return a.refuse(ctx, c, target, err)
+		return a.refuse(ctx, c, event.Target, err)
 	}
 	return err
 }
 
-// stillLive reports whether caller and zone are still in force.
+// stillLive reports whether caller and zone are still in force, and a person
+// still has a role that allows the action.
 func stillLive(ctx context.Context, tx deputy.Tx, c *call) error {
-	account, err := tx.Account(ctx, c.caller.ClientID)
-	if err != nil && deputy.KindOf(err) != deputy.NotFound {
+	now, err := standing(ctx, tx, c.caller)
+	if err != nil {
 		return err
 	}
-	if account == nil {
-		account = &deputy.Account{}
+	use := deputy.UseManagement
+	if c.caller.Person() {
+		use = deputy.UseUserManagement
 	}
-	standing := deputy.Standing{
-		Organization: account.Organization, ServiceAccount: account.Account, ServiceCredential: account.Credential,
+	if err := now.Live(use, tx.Now()); err != nil {
+		return deputy.Error{Kind: deputy.Unauthenticated, Message: "what the token rests on is no longer in force"}.Because(err)
 	}
-	if err := standing.Live(deputy.UseManagement, tx.Now()); err != nil {
-		return deputy.Error{Kind: deputy.Unauthenticated, Message: "the credential behind the token is no longer in force"}.Because(err)
+	if c.zone != nil && !c.newZone() {
+		if _, err := tx.Zones().Get(ctx, deputy.Scope{Organization: c.caller.Organization}, deputy.ID(c.zone.ID)); err != nil {
+			return err
+		}
 	}
-	if c.zone == nil || c.newZone() {
+	if !c.caller.Person() {
 		return nil
 	}
-	_, err = tx.Zones().Get(ctx, deputy.Scope{Organization: c.caller.Organization}, deputy.ID(c.zone.ID))
-	return err
+	return stillMay(ctx, tx, c, now.OrganizationUser)
+}
+
+// standing reads what the caller's bearer rests on; what is gone is nil.
+func standing(ctx context.Context, tx deputy.Tx, caller *deputy.Caller) (now deputy.Standing, err error) {
+	if caller.Person() {
+		now.Organization, err = tx.Organizations().Get(ctx, deputy.Scope{}, deputy.ID(caller.Organization))
+		if err == nil {
+			now.OrganizationUser, err = tx.OrganizationUsers().Get(ctx, deputy.Scope{Organization: caller.Organization}, caller.Account)
+		}
+	} else {
+		var account *deputy.Account
+		if account, err = tx.Account(ctx, caller.ClientID); err == nil {
+			now.Organization, now.ServiceAccount, now.ServiceCredential = account.Organization, account.Account, account.Credential
+		}
+	}
+	if deputy.KindOf(err) == deputy.NotFound {
+		err = nil
+	}
+	return now, err
+}
+
+// stillMay looks again at the roles of a person.
+func stillMay(ctx context.Context, tx deputy.Tx, c *call, user *deputy.OrganizationUser) error {
+	caller := *c.caller
+	caller.Role = user.Role
+	role := rolesOf(&caller)
+	if c.zone != nil && !c.newZone() {
+		more, err := zoneRole(ctx, tx.ZoneMembers(), &caller, c.zone.ID)
+		if err != nil {
+			return missing(err, "zone")
+		}
+		role |= more
+	}
+	if !role.may(c.action) {
+		return denied(c.caller)
+	}
+	return nil
 }
 
 // newZone reports whether the call is the one that makes its zone.

@@ -26,7 +26,8 @@ import (
 var document = sync.OnceValues(func() (map[string]any, error) {
 	a, err := api.New(api.Config{
 		Store: struct{ deputy.Store }{}, Vault: &vault.Vault{}, Pool: pool, Sealing: openSealing{}, Now: time.Now,
-		Authenticate: func(context.Context, string) (*deputy.Caller, error) { return nil, errors.New("nobody") },
+		Authenticate: func(context.Context, string, string) (*deputy.Caller, error) { return nil, errors.New("nobody") },
+		IssueBearer:  func(context.Context, deputy.BearerRequest) (*deputy.Bearer, error) { return nil, errors.New("nobody") },
 	})
 	if err != nil {
 		return nil, err

@@ -39,12 +39,17 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// TestRoutes keeps the API on one page: method, path, operation, action, event.
+// TestRoutes keeps the API on one page: method, path, operation, action, who may
+// call it, event.
 func TestRoutes(t *testing.T) {
 	s := newServer(t)
 	var b strings.Builder
 	for _, r := range s.api.Routes() {
-		b.WriteString(strings.Join([]string{r.Method, r.Path, r.Operation, r.Action, orDash(r.Event)}, "\t") + "\n")
+		callers := strings.Join(r.Callers, " ")
+		if r.Public {
+			callers = "everybody"
+		}
+		b.WriteString(strings.Join([]string{r.Method, r.Path, r.Operation, orDash(r.Action), orDash(callers), orDash(r.Event)}, "\t") + "\n")
 	}
 	golden(t, "routes.txt", b.String())
 }

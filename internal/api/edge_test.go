@@ -210,6 +210,7 @@ func TestGoneMeanwhile(t *testing.T) {
 		step{do: "PATCH /zones/{zone}", as: "ghost", body: `{"name":"Mine"}`, status: 401, want: errorBody(401, "unauthorized")},
 		step{do: "POST /zones", as: "ghost", body: `{"name":"Mine"}`, status: 401},
 		step{do: "DELETE /zones/{zone}", as: "ghost", status: 401},
+		step{do: "PATCH /zones/{zone}", as: "phantom", body: `{"name":"Mine"}`, status: 401},
 		step{do: "GET /zones", status: 200, want: `{"items":[{"name":"Prod"}]}`},
 	)
 }
@@ -255,7 +256,8 @@ func TestFailures(t *testing.T) {
 	broken := func(store deputy.Store) *httptest.ResponseRecorder {
 		a, err := api.New(api.Config{
 			Store: store, Vault: s.vault, Pool: pool, Sealing: openSealing{}, Now: s.now, Log: slog.New(slog.NewTextHandler(s.log, nil)),
-			Authenticate: func(context.Context, string) (*deputy.Caller, error) {
+			IssueBearer: s.issueBearer,
+			Authenticate: func(context.Context, string, string) (*deputy.Caller, error) {
 				return &deputy.Caller{Organization: deputy.OrganizationID(s.vars["org"]), ClientID: "admin"}, nil
 			},
 		})
@@ -295,7 +297,10 @@ func TestLater(t *testing.T) {
 	} {
 		a, err := api.New(api.Config{
 			Store: s.store, Vault: s.vault, Pool: pool, Sealing: openSealing{}, Now: s.now, Log: slog.New(slog.NewTextHandler(s.log, nil)),
-			Authenticate: func(context.Context, string) (*deputy.Caller, error) { return nil, deputy.Errorf(kind, "later") },
+			IssueBearer: s.issueBearer,
+			Authenticate: func(context.Context, string, string) (*deputy.Caller, error) {
+				return nil, deputy.Errorf(kind, "later")
+			},
 		})
 		if err != nil {
 			t.Fatal(err)

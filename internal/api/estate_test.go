@@ -3,6 +3,7 @@ package api_test
 import (
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"time"
@@ -19,9 +20,18 @@ type birth struct {
 	body string
 }
 
+// foundations make one of everything that an organization has beside zones.
+var foundations = []birth{
+	{"POST /organizations/{organization_id}/service-accounts", "service_account", `{"name":"CI"}`},
+	{"POST /organizations/{organization_id}/service-accounts/{service_account_id}/credentials", "service_credential", `{"name":"C"}`},
+	{"POST /organizations/{organization_id}/invitations", "invitation", `{"email":"invited@example.com","role":"org_member"}`},
+	{"POST /organizations/{organization_id}/sso-connection", "", `{"identifier":"https://sso.test","client_id":"c"}`},
+}
+
 // births make one of everything that the API can make, parents first. What the
 // API cannot make is put into the store by plant.
 var births = []birth{
+	{"POST /zones/{zone_id}/members", "", `{"organization_user_id":"{organization_user}","role":"zone_viewer"}`},
 	{"POST /zones/{zone_id}/providers", "provider", `{"identifier":"https://idp.test","name":"IdP"}`},
 	{"POST /zones/{zone_id}/applications", "application", `{"identifier":"https://app.test","name":"App"}`},
 	{"POST /zones/{zone_id}/resources", "resource", `{"identifier":"https://api.test","name":"Api","application_id":"{application}","credential_provider_id":"{provider}"}`},
@@ -65,24 +75,55 @@ func newEstate(s *server, as, organization, name string) *estate {
 	e := &estate{server: s, as: as, ids: map[string]string{"/organizations/{organization_id}": organization}, names: map[string]string{}}
 	e.label = text(e.call("GET /organizations/"+organization, ""), "label")
 	e.ids["/zones/{zone_id}/policy-bundles/{target_type}"] = "zone"
+	e.settle(name)
 	e.ids["/zones/{zone_id}"] = text(e.call("POST /zones", `{"name":"`+name+`"}`), "id")
-	for _, b := range births {
-		method, template, _ := strings.Cut(b.do, " ")
-		w := e.call(method+" "+e.path(template, nil), e.body(b.body))
-		if w.Code >= 300 {
-			s.t.Fatalf("%s: status %d: %s", b.do, w.Code, w.Body)
-		}
-		if b.as != "" {
-			e.names[b.as] = text(w, "id")
-			e.ids[e.child(template)] = e.names[b.as]
-		}
-	}
+	e.bear(births)
 	e.plant()
 	for _, r := range s.api.Routes() {
 		e.path(r.Path, nil) // finds every id
 	}
 	s.events(as)
 	return e
+}
+
+// settle makes what the organization has beside zones, once.
+func (e *estate) settle(name string) {
+	e.t.Helper()
+	organization, now := deputy.OrganizationID(e.ids["/organizations/{organization_id}"]), e.now()
+	token := deputy.NewSecret()
+	e.ids["/invitations/{token}"] = token.Reveal()
+	u := &deputy.OrganizationUser{
+		OrganizationID: organization, ID: deputy.NewID(now), Email: name + "@example.com", Role: deputy.OrganizationMember,
+		Status: deputy.UserActive, Subject: name, CreatedAt: now, UpdatedAt: now,
+	}
+	e.names["organization_user"] = string(u.ID)
+	e.write(organization, func(tx deputy.Tx) error {
+		return errors.Join(tx.OrganizationUsers().Insert(e.t.Context(), u), tx.Invitations().Insert(e.t.Context(), &deputy.Invitation{
+			ID: deputy.NewID(now), OrganizationID: organization, Email: "link-" + name + "@example.com", Role: deputy.OrganizationMember,
+			Status: deputy.InvitationPending, TokenHash: deputy.HashSecret(token), ExpiresAt: now.Add(time.Hour), CreatedAt: now, UpdatedAt: now,
+		}))
+	})
+	if w := e.call("GET /organizations/"+string(organization)+"/sso-connection", ""); w.Code == http.StatusNotFound {
+		e.bear(foundations)
+	}
+}
+
+// bear makes what is to be born.
+func (e *estate) bear(births []birth) {
+	e.t.Helper()
+	for _, b := range births {
+		method, template, _ := strings.Cut(b.do, " ")
+		w := e.call(method+" "+e.path(template, nil), e.body(b.body))
+		if w.Code >= 300 {
+			e.t.Fatalf("%s: status %d: %s", b.do, w.Code, w.Body)
+		}
+		if b.as != "" {
+			e.names[b.as] = text(w, "id")
+			if child, ok := e.child(template); ok {
+				e.ids[child] = e.names[b.as]
+			}
+		}
+	}
 }
 
 // plant puts into the store what only the token service makes.
@@ -114,16 +155,15 @@ func (e *estate) plant() {
 	})
 }
 
-// child returns the template of one in a collection.
-func (e *estate) child(collection string) string {
+// child returns the template of one in a collection, if a route names one.
+func (e *estate) child(collection string) (string, bool) {
 	for _, r := range e.api.Routes() {
 		if rest, ok := strings.CutPrefix(r.Path, collection+"/{"); ok {
 			name, _, _ := strings.Cut(rest, "}")
-			return collection + "/{" + name + "}"
+			return collection + "/{" + name + "}", true
 		}
 	}
-	e.t.Fatalf("no route names one of %s", collection)
-	return ""
+	return "", false
 }
 
 // call makes a request as the owner.

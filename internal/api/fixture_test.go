@@ -38,6 +38,22 @@ type server struct {
 	log   *bytes.Buffer
 	mu    sync.Mutex
 	clock time.Time
+	// between runs before the next change of the API commits.
+	between func()
+}
+
+// interrupted is a store that lets something happen before a change.
+type interrupted struct {
+	deputy.Store
+	s *server
+}
+
+func (i interrupted) Write(ctx context.Context, e *deputy.Event, apply func(deputy.Tx) error) error {
+	if between := i.s.between; between != nil {
+		i.s.between = nil
+		between()
+	}
+	return i.Store.Write(ctx, e, apply)
 }
 
 // pool is shared: an RSA key takes a while to find.
@@ -65,33 +81,44 @@ const publicURL = "http://deputy.test:8080"
 
 func newServer(t testing.TB) *server {
 	t.Helper()
+	return newServerOn(t, store.Config{Path: filepath.Join(t.TempDir(), "deputy.db")})
+}
+
+// newServerOn is newServer over another database.
+func newServerOn(t testing.TB, database store.Config) *server {
+	t.Helper()
 	s := &server{
 		t: t, vars: map[string]string{}, seen: map[deputy.OrganizationID]int{}, log: &bytes.Buffer{},
 		clock: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC),
 	}
-	opened, err := store.Open(t.Context(), store.Config{
-		Path: filepath.Join(t.TempDir(), "deputy.db"), CursorKey: make([]byte, 32), Now: s.now, Sealing: openSealing{}, Migrate: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { opened.Close() })
-	s.store = opened
-	s.vault = vault.New(vault.NewRoot([32]byte{1}), opened)
-	addresses, err := deputy.NewAddresses(publicURL, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.api, err = api.New(api.Config{
-		Store: opened, Addresses: addresses, Authenticate: s.authenticate, Vault: s.vault, Pool: pool,
-		Sealing: openSealing{}, Now: s.now, Version: "test", Log: slog.New(slog.NewTextHandler(s.log, nil)),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.api, s.store, s.vault = s.node(database)
 	s.vars["org"] = string(s.organization("Own", "own", "admin"))
 	s.vars["foreign"] = string(s.organization("Foreign", "foreign", "stranger"))
 	return s
+}
+
+// node returns one more API over a database, with a store of its own.
+func (s *server) node(database store.Config) (*api.API, deputy.Store, *vault.Vault) {
+	s.t.Helper()
+	database.CursorKey, database.Now, database.Sealing, database.Migrate = make([]byte, 32), s.now, openSealing{}, true
+	opened, err := store.Open(s.t.Context(), database)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { opened.Close() })
+	keys := vault.New(vault.NewRoot([32]byte{1}), opened)
+	addresses, err := deputy.NewAddresses(publicURL, "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	node, err := api.New(api.Config{
+		Store: interrupted{opened, s}, Addresses: addresses, Authenticate: s.authenticate, IssueBearer: s.issueBearer, Vault: keys, Pool: pool,
+		Sealing: openSealing{}, Now: s.now, Version: "test", Log: slog.New(slog.NewTextHandler(s.log, nil)),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return node, opened, keys
 }
 
 // now moves on with every look, so that nothing happens at the same time.
@@ -107,6 +134,11 @@ func (s *server) organization(name, label, clientID string) deputy.OrganizationI
 	s.t.Helper()
 	now := s.now()
 	o := &deputy.Organization{ID: deputy.OrganizationID(deputy.NewID(now)), Name: name, Label: label, CreatedAt: now, UpdatedAt: now}
+	key, err := s.vault.New(s.t.Context(), deputy.ID(o.ID), "", now)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	o.KeyID = key.ID
 	a := &deputy.ServiceAccount{ID: deputy.NewID(now), OrganizationID: o.ID, Name: clientID, CreatedAt: now, UpdatedAt: now}
 	c := &deputy.ServiceAccountCredential{
 		ID: deputy.NewID(now), OrganizationID: o.ID, ServiceAccountID: a.ID, ClientID: clientID,
@@ -114,7 +146,7 @@ func (s *server) organization(name, label, clientID string) deputy.OrganizationI
 	}
 	s.write(o.ID, func(tx deputy.Tx) error {
 		ctx := s.t.Context()
-		return errors.Join(tx.Organizations().Insert(ctx, o), tx.ServiceAccounts().Insert(ctx, a), tx.ServiceCredentials().Insert(ctx, c))
+		return errors.Join(tx.InsertDataKey(ctx, key), tx.Organizations().Insert(ctx, o), tx.ServiceAccounts().Insert(ctx, a), tx.ServiceCredentials().Insert(ctx, c))
 	})
 	return o.ID
 }
@@ -133,10 +165,29 @@ func (s *server) write(o deputy.OrganizationID, change func(deputy.Tx) error) {
 	s.seen[o]++
 }
 
-// authenticate takes a client id as the token.
-func (s *server) authenticate(ctx context.Context, bearer string) (*deputy.Caller, error) {
-	if bearer == "ghost" { // whose credential goes between this and the change
+// authenticate takes a client id as the token; of a person their mail address,
+// or ADDRESS/LABEL for the organization with the label instead of the first
+// that they are in.
+func (s *server) authenticate(ctx context.Context, bearer, _ string) (*deputy.Caller, error) {
+	switch bearer {
+	case "ghost": // whose credential goes between this and the change
 		return &deputy.Caller{Organization: deputy.OrganizationID(s.vars["org"]), ClientID: bearer}, nil
+	case "phantom": // a person who goes likewise
+		return &deputy.Caller{Organization: deputy.OrganizationID(s.vars["org"]), Account: "phantom", Role: deputy.OrganizationAdmin}, nil
+	}
+	email, label, _ := strings.Cut(bearer, "/")
+	users, err := s.store.AccountsOf(ctx, "email", email)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range users {
+		o, err := s.store.Organizations().Get(ctx, deputy.Scope{}, deputy.ID(u.OrganizationID))
+		if err != nil {
+			return nil, err
+		}
+		if (label == "" || label == o.Label) && u.Status == deputy.UserActive {
+			return &deputy.Caller{Organization: o.ID, Account: u.ID, Name: u.Email, ClientID: "console", Role: u.Role, KeyID: u.KeyID}, nil
+		}
 	}
 	account, err := s.store.Account(ctx, bearer)
 	if err != nil {
@@ -146,6 +197,59 @@ func (s *server) authenticate(ctx context.Context, bearer string) (*deputy.Calle
 		Organization: account.Organization.ID, Account: account.Account.ID, Name: account.Account.Name,
 		ClientID: bearer, Credential: account.Credential.ID,
 	}, nil
+}
+
+// issueBearer answers what authenticate takes.
+func (s *server) issueBearer(ctx context.Context, r deputy.BearerRequest) (*deputy.Bearer, error) {
+	u, err := s.store.OrganizationUsers().Get(ctx, deputy.Scope{Organization: r.Organization}, r.Account)
+	if err != nil {
+		return nil, err
+	}
+	o, err := s.store.Organizations().Get(ctx, deputy.Scope{}, deputy.ID(r.Organization))
+	if err != nil {
+		return nil, err
+	}
+	return &deputy.Bearer{Token: deputy.Conceal(u.Email + "/" + o.Label), Lifetime: time.Hour}, nil
+}
+
+// person adds a person to the organization kept as the variable, with the local
+// part of their address at example.com, and keeps their id under it.
+func (s *server) person(organization, local string, role deputy.OrganizationRole) *deputy.OrganizationUser {
+	s.t.Helper()
+	now := s.now()
+	id := deputy.NewID(now)
+	if known := s.vars[local]; known != "" { // in another organization
+		id = deputy.ID(known)
+	}
+	u := &deputy.OrganizationUser{
+		OrganizationID: deputy.OrganizationID(s.vars[organization]), ID: id, Email: local + "@example.com", Role: role,
+		Status: deputy.UserActive, Subject: string(id), CreatedAt: now, UpdatedAt: now,
+	}
+	s.write(u.OrganizationID, func(tx deputy.Tx) error { return tx.OrganizationUsers().Insert(s.t.Context(), u) })
+	s.vars[local] = string(id)
+	return u
+}
+
+// member gives a person a role in the zone kept as the variable.
+func (s *server) member(zone, local string, role deputy.ZoneRole) {
+	s.t.Helper()
+	now, organization := s.now(), deputy.OrganizationID(s.vars["org"])
+	m := &deputy.ZoneMember{
+		ID: deputy.NewID(now), OrganizationID: organization, ZoneID: deputy.ZoneID(s.vars[zone]), UserID: s.id(local), Role: role,
+		CreatedAt: now, UpdatedAt: now,
+	}
+	s.write(organization, func(tx deputy.Tx) error { return tx.ZoneMembers().Insert(s.t.Context(), m) })
+}
+
+// id, inOrganization and inZone are variables as the store takes them.
+func (s *server) id(name string) deputy.ID { return deputy.ID(s.vars[name]) }
+
+func (s *server) inOrganization(name string) deputy.Scope {
+	return deputy.Scope{Organization: deputy.OrganizationID(s.vars[name])}
+}
+
+func (s *server) inZone(name string) deputy.Scope {
+	return deputy.Scope{Zone: deputy.ZoneID(s.vars[name])}
 }
 
 // step is one request with what must come of it. Braces in the request and in
@@ -258,7 +362,7 @@ func (s *server) step(name string, st step) {
 // look.
 func (s *server) events(as string) []string {
 	organization := deputy.OrganizationID(s.vars["org"])
-	if as == "stranger" {
+	if as == "stranger" || strings.HasSuffix(as, "/foreign") {
 		organization = deputy.OrganizationID(s.vars["foreign"])
 	}
 	var all []string

@@ -24,10 +24,14 @@ type Noun[D, V, C, P any] struct {
 
 	List    listing
 	Short   bool     // the list has no page_info
+	Owned   bool     // lies in an organization, whose lists are of their own form
 	Expand  []string // values of expand on a read of one
 	Headers []*huma.Param
 
-	// Scope says where its entities lie: in the zone unless set.
+	// One returns the id of the only one there is; nil where the path names it.
+	One func(*call) deputy.ID
+	// Scope says where its entities lie: in the zone, or where Owned in the
+	// organization, unless set.
 	Scope  func(*call) deputy.Scope
 	Reads  func(deputy.View) deputy.Reads[D]
 	Writes func(deputy.Tx) deputy.Writes[D]
@@ -53,6 +57,8 @@ type Noun[D, V, C, P any] struct {
 	Settle func(*API, *call, *D)
 	// Refer checks, inside the transaction, that what it refers to exists.
 	Refer func(context.Context, deputy.Tx, *call, *D) error
+	// Leave checks, inside the transaction, that it could be deleted; nil: any can.
+	Leave func(context.Context, deputy.Tx, *call, *D) error
 }
 
 // verb is one of the five.
@@ -71,10 +77,13 @@ func (n *Noun[D, V, C, P]) mountAll(a *API, verbs ...verb) {
 	for _, v := range verbs {
 		switch v {
 		case list:
-			if n.Short {
-				mount(a, n.operation(list), n.listShort(a))
-			} else {
-				mount(a, n.operation(list), n.list(a))
+			switch o := n.operation(list); {
+			case n.Owned:
+				mount(a, o, n.listOwned(a))
+			case n.Short:
+				mount(a, o, n.listShort(a))
+			default:
+				mount(a, o, n.list(a))
 			}
 		case get:
 			mount(a, n.operation(get), n.get(a))
@@ -92,7 +101,11 @@ func (n *Noun[D, V, C, P]) mountAll(a *API, verbs ...verb) {
 func (n *Noun[D, V, C, P]) operation(v verb) operation {
 	one, many := strings.ReplaceAll(n.Name, "_", " "), strings.ReplaceAll(n.Plural, "_", " ")
 	id, ids := strings.ReplaceAll(n.Name, "_", "-"), strings.ReplaceAll(n.Plural, "_", "-")
-	o := operation{Tag: n.Tag, Path: n.Path + "/{" + n.Key + "}", Status: http.StatusOK, Headers: n.Headers}
+	path := n.Path
+	if n.One == nil {
+		path += "/{" + n.Key + "}"
+	}
+	o := operation{Tag: n.Tag, Path: path, Status: http.StatusOK, Headers: n.Headers}
 	tagged := n.Revision != nil
 	switch v {
 	case list:
@@ -129,7 +142,18 @@ func (n *Noun[D, V, C, P]) scope(c *call) deputy.Scope {
 	if n.Scope != nil {
 		return n.Scope(c)
 	}
+	if n.Owned {
+		return deputy.Scope{Organization: c.organization.ID}
+	}
 	return deputy.Scope{Zone: c.zone.ID}
+}
+
+// id returns which one the path names.
+func (n *Noun[D, V, C, P]) id(c *call) deputy.ID {
+	if n.One != nil {
+		return n.One(c)
+	}
+	return deputy.ID(c.param(n.Key))
 }
 
 func (n *Noun[D, V, C, P]) target(id deputy.ID) *deputy.Target {
@@ -188,6 +212,21 @@ func (n *Noun[D, V, C, P]) listShort(a *API) func(context.Context, *call, *empty
 	}
 }
 
+func (n *Noun[D, V, C, P]) listOwned(a *API) func(context.Context, *call, *empty) (*output[OwnedList[V]], error) {
+	return func(ctx context.Context, c *call, _ *empty) (*output[OwnedList[V]], error) {
+		page, err := n.page(ctx, a, c)
+		if err != nil {
+			return nil, err
+		}
+		return &output[OwnedList[V]]{newOwnedList(page, n.permissions(a, c))}, nil
+	}
+}
+
+// permissions returns what the caller may do with such entities, when asked.
+func (n *Noun[D, V, C, P]) permissions(a *API, c *call) Permissions {
+	return a.allowed(c, strings.TrimPrefix(n.Plural, organizationPrefix))
+}
+
 func (n *Noun[D, V, C, P]) get(a *API) func(context.Context, *call, *empty) (*output[V], error) {
 	return func(ctx context.Context, c *call, _ *empty) (*output[V], error) {
 		expand, err := readExpand(c, n.Expand, n.List.Style, n.List.Lenient)
@@ -195,7 +234,7 @@ func (n *Noun[D, V, C, P]) get(a *API) func(context.Context, *call, *empty) (*ou
 			return nil, err
 		}
 		c.expand = expand
-		d, err := n.Reads(a.store).Get(ctx, n.scope(c), deputy.ID(c.param(n.Key)))
+		d, err := n.Reads(a.store).Get(ctx, n.scope(c), n.id(c))
 		if err != nil {
 			return nil, missing(err, n.Name)
 		}
@@ -266,7 +305,7 @@ func (n *Noun[D, V, C, P]) patch(a *API) func(context.Context, *call, *input[P])
 
 // update changes the entity that the path names.
 func (n *Noun[D, V, C, P]) update(ctx context.Context, a *API, c *call, change func(*D) error) (d *D, err error) {
-	id := deputy.ID(c.param(n.Key))
+	id := n.id(c)
 	err = a.write(ctx, c, n.target(id), func(tx deputy.Tx) (err error) {
 		d, err = n.Writes(tx).Update(ctx, n.scope(c), id, func(d *D) error {
 			if err := n.writable(c, d); err != nil {
@@ -300,7 +339,7 @@ func (n *Noun[D, V, C, P]) writable(c *call, d *D) error {
 
 func (n *Noun[D, V, C, P]) remove(a *API) func(context.Context, *call, *empty) (*empty, error) {
 	return func(ctx context.Context, c *call, _ *empty) (*empty, error) {
-		id := deputy.ID(c.param(n.Key))
+		id := n.id(c)
 		return nil, a.write(ctx, c, n.target(id), func(tx deputy.Tx) error {
 			d, err := n.Writes(tx).Get(ctx, n.scope(c), id)
 			if err != nil {
@@ -309,7 +348,10 @@ func (n *Noun[D, V, C, P]) remove(a *API) func(context.Context, *call, *empty) (
 			if err := n.writable(c, d); err != nil {
 				return err
 			}
-			return n.Writes(tx).Delete(ctx, n.scope(c), id)
+			if err := n.Writes(tx).Delete(ctx, n.scope(c), id); err != nil || n.Leave == nil {
+				return err
+			}
+			return n.Leave(ctx, tx, c, d)
 		})
 	}
 }

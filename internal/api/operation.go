@@ -1,8 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -28,6 +30,10 @@ type operation struct {
 	Query   []*huma.Param
 	Headers []*huma.Param
 	ETag    bool // the answer carries one
+	// Public operations need no bearer: nobody asks who may do the action.
+	Public bool
+	// Records is the type of the event of success, where it is not the action's.
+	Records string
 	// Recorded says that although it only reads it leaves an event.
 	Recorded bool
 	Body     bool // a PUT takes one
@@ -42,21 +48,41 @@ func (o *operation) Event() string {
 	if o.Method == http.MethodGet && !o.Recorded {
 		return ""
 	}
-	return o.Action
+	return cmp.Or(o.Records, o.Action)
 }
 
 // Route is one operation, for review.
 type Route struct {
 	Method, Path, Operation string
-	Action                  string // what permit asks for
-	Event                   string // type of the event that success records; empty for reads
+	Action                  string   // what permit asks for
+	Callers                 []string // the roles that may call it
+	Public                  bool     // everybody may call it
+	Event                   string   // type of the event that success records; empty for reads
 }
 
 // Routes returns every operation in the order in which it was mounted.
 func (a *API) Routes() []Route {
 	var out []Route
 	for _, o := range a.operations {
-		out = append(out, Route{o.Method, o.Path, o.ID, o.Action, o.Event()})
+		out = append(out, Route{o.Method, o.Path, o.ID, o.Action, rights[o.Action].names(), o.Public, o.Event()})
+	}
+	return out
+}
+
+// Right is who may do an action, for review.
+type Right struct {
+	Action  string
+	Callers []string // roles, in the organization that the bearer is of
+	// Anywhere says that persons may do it in their other organizations too.
+	// Everything else does not exist for those outside.
+	Anywhere bool
+}
+
+// Rights returns the whole table of rights, by action.
+func Rights() []Right {
+	var out []Right
+	for _, action := range slices.Sorted(maps.Keys(rights)) {
+		out = append(out, Right{action, rights[action].names(), rights[action]&anywhere != 0})
 	}
 	return out
 }
@@ -78,7 +104,7 @@ type empty struct{}
 
 // mount registers an operation. Its handler runs once permit has said yes.
 func mount[I, O any](a *API, o operation, handle func(context.Context, *call, *I) (*O, error)) {
-	if _, known := rights[o.Action]; !known {
+	if _, known := rights[o.Action]; !known && !o.Public {
 		panic(fmt.Sprintf("operation %s: nobody said who may do %q", o.ID, o.Action))
 	}
 	a.operations = append(a.operations, o)
@@ -89,10 +115,15 @@ func mount[I, O any](a *API, o operation, handle func(context.Context, *call, *I
 		Errors:     o.errors(),
 		Extensions: map[string]any{"x-deputy-action": o.Action},
 	}
+	if o.Public {
+		op.Security, op.Extensions = []map[string][]string{}, nil
+	}
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		c := callOf(ctx)
-		if err := a.permit(ctx, c, o.Action); err != nil {
-			return nil, problem(ctx, err)
+		if !o.Public {
+			if err := a.permit(ctx, c, o.Action); err != nil {
+				return nil, problem(ctx, err)
+			}
 		}
 		out, err := handle(ctx, c, in)
 		if err != nil {
@@ -164,17 +195,22 @@ var pathParam = regexp.MustCompile(`\{([a-z_]+)\}`)
 
 // pathDocs says what the path parameters are.
 var pathDocs = map[string]string{
-	"organization_id": "Id or label of an organization.",
-	"zone_id":         "Id of a zone.",
-	"dependency_id":   "Id of the resource that the application depends on.",
-	"version":         "Version of a schema.",
-	"target_type":     "zone or user.",
-	"target_id":       "The zone's id, or the identifier of the person.",
-	"policy_id":       "Id of a policy.",
-	"policy_set_id":   "Id of a policy set.",
-	"version_id":      "Id of a version.",
-	"user_id":         "Id of a user.",
-	"event_id":        "Id of an event, which is also the jti of the credential it records.",
+	"organization_id":      "Id or label of an organization.",
+	"zone_id":              "Id of a zone.",
+	"dependency_id":        "Id of the resource that the application depends on.",
+	"user_id":              "Id of a person.",
+	"organization_user_id": "Id of an organization user.",
+	"invitation_id":        "Id of an invitation.",
+	"token":                "The token of the mailed link.",
+	"service_account_id":   "Id of a service account.",
+	"credential_id":        "Id of a credential.",
+	"version":              "Version of a schema.",
+	"target_type":          "zone or user.",
+	"target_id":            "The zone's id, or the identifier of the person.",
+	"policy_id":            "Id of a policy.",
+	"policy_set_id":        "Id of a policy set.",
+	"version_id":           "Id of a version.",
+	"event_id":             "Id of an event, which is also the jti of the credential it records.",
 }
 
 // pathParams documents the parameters of a path. They are plain strings: an

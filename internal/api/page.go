@@ -32,9 +32,9 @@ type ShortList[V any] struct {
 	Pagination Pagination `json:"pagination"`
 }
 
-// OrganizationPageInfo describes a page of organizations, whose clients do not
-// agree on a spelling.
-type OrganizationPageInfo struct {
+// OwnedPageInfo describes a page of what an organization has, or of
+// organizations: clients do not agree on a spelling.
+type OwnedPageInfo struct {
 	HasNextPage     bool    `json:"has_next_page"`
 	HasPrevPage     bool    `json:"has_prev_page"`
 	HasPreviousPage bool    `json:"has_previous_page" doc:"The same as has_prev_page."`
@@ -42,11 +42,23 @@ type OrganizationPageInfo struct {
 	EndCursor       *string `json:"end_cursor,omitzero"`
 }
 
-// OrganizationList is a page of organizations.
-type OrganizationList struct {
-	Items       []Organization       `json:"items"`
-	PageInfo    OrganizationPageInfo `json:"page_info"`
-	Permissions Permissions          `json:"permissions,omitzero" doc:"What the caller may do with organizations; with expand permissions."`
+// OwnedList is a page of what an organization has, or of organizations.
+type OwnedList[V any] struct {
+	Items       []V           `json:"items"`
+	PageInfo    OwnedPageInfo `json:"page_info"`
+	Permissions Permissions   `json:"permissions,omitzero" doc:"What the caller may do with such items; with expand permissions."`
+}
+
+// newOwnedList returns a page in the form of organizations.
+func newOwnedList[V any](page *List[V], allowed Permissions) OwnedList[V] {
+	return OwnedList[V]{page.Items, ownedPageInfo(page.PageInfo), allowed}
+}
+
+func ownedPageInfo(p PageInfo) OwnedPageInfo {
+	return OwnedPageInfo{
+		HasNextPage: p.HasNextPage, HasPrevPage: p.HasPreviousPage, HasPreviousPage: p.HasPreviousPage,
+		StartCursor: p.StartCursor, EndCursor: p.EndCursor,
+	}
 }
 
 // newList returns a page of the store as clients see it.

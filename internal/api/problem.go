@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -105,6 +106,9 @@ func problem(ctx context.Context, err error) *Error {
 	body := newError(ctx, answer.status, answer.code, message)
 	if e != nil {
 		body.describe(e)
+		if e.After > 0 {
+			body.headers.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.After.Seconds()))))
+		}
 	}
 	return body
 }

@@ -287,10 +287,5 @@ func (a *API) sealSecret(ctx context.Context, c *call, id deputy.ProviderID, sec
 	if !secret.Set || secret.Null || secret.V == "" {
 		return nil, nil
 	}
-	return a.vault.Seal(ctx, c.zone.KeyID, clientSecretPlace(c.zone.ID, id), []byte(secret.V))
-}
-
-// clientSecretPlace is where a provider's client secret is sealed.
-func clientSecretPlace(zone deputy.ZoneID, id deputy.ProviderID) vault.Place {
-	return vault.Place{Zone: zone, Table: "providers", Column: "sealed_secret", Row: string(id)}
+	return a.vault.Seal(ctx, c.zone.KeyID, vault.ClientSecretPlace(c.zone.ID, id), []byte(secret.V))
 }

@@ -7,9 +7,15 @@ import (
 // routes mounts every operation: this is the API on one screen.
 func (a *API) routes() {
 	a.mountOrganizations()
+	a.mountOrganizationUsers()
+	a.mountInvitations()
+	a.mountServiceAccounts()
+	a.mountSSO()
+	a.mountKeyPolicy()
 
 	zones.mountAll(a, list, get, patch, remove)
 	mount(a, zones.operation(create), a.createZone)
+	zoneMembers.mountAll(a, list, get, create, patch, remove)
 
 	applications.mountAll(a, list, get, patch, remove)
 	mount(a, applications.operation(create), a.createApplication)

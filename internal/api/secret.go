@@ -238,11 +238,11 @@ func (a *API) sealData(ctx context.Context, c *call, id deputy.ID, data *SecretD
 	if err != nil {
 		return nil, err
 	}
-	return a.vault.Seal(ctx, c.zone.KeyID, secretPlace(c.zone.ID, id), plain)
+	return a.vault.Seal(ctx, c.zone.KeyID, vault.SecretPlace(c.zone.ID, id), plain)
 }
 
 func (a *API) openSecret(ctx context.Context, d *deputy.VaultSecret) (*SecretData, error) {
-	plain, err := a.vault.Open(ctx, secretPlace(d.ZoneID, d.ID), d.Sealed)
+	plain, err := a.vault.Open(ctx, vault.SecretPlace(d.ZoneID, d.ID), d.Sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -251,9 +251,4 @@ func (a *API) openSecret(ctx context.Context, d *deputy.VaultSecret) (*SecretDat
 		return nil, fmt.Errorf("a secret does not read: %w", err)
 	}
 	return data, nil
-}
-
-// secretPlace is where a secret is sealed.
-func secretPlace(zone deputy.ZoneID, id deputy.ID) vault.Place {
-	return vault.Place{Zone: zone, Table: "secrets", Column: "sealed", Row: string(id)}
 }

@@ -1,6 +1,10 @@
 package api_test
 
-import "testing"
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
 
 // TestTerraform makes the calls of the Terraform provider in its order, each
 // followed by the read that it compares its plan with: what was not configured
@@ -88,6 +92,29 @@ func TestTerraform(t *testing.T) {
 		// The zone's identity configuration is destroyed after the zone is gone.
 		step{do: "PATCH /zones/{zone}", body: `{"user_identity_provider_id":null}`, status: 404},
 		step{do: "GET /zones/non-existent-zone-id-12345", status: 404},
-		step{do: "GET /organizations", status: 200, want: `{"items":[{"id":"{org}"}]}`},
 	)
+	// SSO connection and key policy, of the one organization that it sees.
+	const sso = " /organizations/{org}/sso-connection"
+	s.run(
+		step{do: "GET /organizations", status: 200, want: `{"items":[{"id":"{org}","sso_enabled":false}]}`},
+		step{do: "GET" + sso, status: 404},
+		step{do: "POST" + sso, body: `{"identifier":"https://sso.test/","client_id":"cid","client_secret":"hush","protocols":{"oauth2":{"token_endpoint":"https://sso.test/token"}}}`, status: 201,
+			want:   `{"id":"<any>","identifier":"https://sso.test/","client_id":"cid","client_secret":"<absent>","client_secret_set":true,"protocols":{"oauth2":{"token_endpoint":"https://sso.test/token"}}}`,
+			events: []string{"sso_connections:create"}},
+		step{do: "POST" + sso, body: `{"identifier":"https://sso.test/","client_id":"cid"}`, status: 409, heads: map[string]string{"X-Should-Retry": "false"}},
+		step{do: "GET" + sso, status: 200, want: `{"identifier":"https://sso.test/","client_secret":"<absent>","client_secret_set":true}`},
+		step{do: "GET /organizations", status: 200, want: `{"items":[{"sso_enabled":true}]}`},
+		step{do: "PATCH" + sso, body: `{"client_id":"other","client_secret":null,"protocols":{"oauth2":{"token_endpoint":null}}}`, status: 200,
+			want: `{"client_id":"other","client_secret_set":false}`, events: []string{"sso_connections:update"}},
+		step{do: "DELETE" + sso, status: 204, events: []string{"sso_connections:delete"}},
+		step{do: "DELETE" + sso, status: 404},
+		step{do: "PATCH" + sso, body: `{"client_id":"x"}`, status: 404},
+		step{do: "GET /organizations", status: 200, want: `{"items":[{"sso_enabled":false}]}`},
+		step{do: "GET /organizations/{org}/aws/key-policy", status: 200, keep: []string{"policy=policy"}},
+	)
+	policy := s.vars["policy"]
+	filled := strings.ReplaceAll(policy, "<YOUR_AWS_ACCOUNT_ID>", "123456789012")
+	if policy == filled || !json.Valid([]byte(filled)) || !strings.Contains(filled, "123456789012") {
+		t.Errorf("the key policy is not one with a place for the account: %s", policy)
+	}
 }

@@ -136,7 +136,10 @@ var zones = Noun[deputy.Zone, Zone, ZoneCreate, ZonePatch]{
 	Writes: func(tx deputy.Tx) deputy.Writes[deputy.Zone] { return tx.Zones() },
 	ID:     func(z *deputy.Zone) deputy.ID { return deputy.ID(z.ID) },
 	Owner:  func(z *deputy.Zone) deputy.Owner { return z.Owner },
-	Narrow: func(_ context.Context, _ *API, c *call, q *asked) error {
+	Narrow: func(ctx context.Context, a *API, c *call, q *asked) error {
+		if err := a.ownZones(ctx, c, q); err != nil {
+			return err
+		}
 		if of := c.query["filter[organization_id]"]; len(of) > 0 && !slices.Contains(of, string(c.caller.Organization)) {
 			q.Where = append(q.Where, deputy.Filter{Fields: []string{"id"}, Values: []string{""}}) // none
 		}
@@ -146,6 +149,19 @@ var zones = Noun[deputy.Zone, Zone, ZoneCreate, ZonePatch]{
 	Change: changeZone,
 	Check:  (*deputy.Zone).Validate,
 	Refer:  referZone,
+}
+
+// ownZones narrows a list of zones to those that a person has a role in, unless
+// they administer the organization.
+func (a *API) ownZones(ctx context.Context, c *call, q *asked) (err error) {
+	if c.roles&admins != 0 {
+		return nil
+	}
+	q.Where = append(q.Where, deputy.Filter{Fields: []string{"member"}, Values: []string{string(c.caller.Account)}})
+	if q.expand["permissions"] {
+		c.zoneRoles, err = a.store.ZoneRoles(ctx, c.caller.Organization, c.caller.Account)
+	}
+	return err
 }
 
 func viewZone(a *API, c *call, z *deputy.Zone) Zone {
@@ -178,7 +194,7 @@ func viewZone(a *API, c *call, z *deputy.Zone) Zone {
 		v.EncryptionKey = &EncryptionKey{Type: k.Type, ARN: k.ARN}
 	}
 	if c.expand["permissions"] {
-		v.Permissions = a.permissions(c, true)
+		v.Permissions = a.permissions(c.roles|roleNamed(c.zoneRoles[z.ID]), true)
 	}
 	return v
 }

@@ -66,6 +66,9 @@ var rules = []rule{
 		pkg: "internal/keys", ours: []string{"internal/vault"}, not: [][]string{httpPackages, sqlPackages},
 		why: "keys sign and verify: they are served and stored by others",
 	}, {
+		pkg: "internal/mail", ours: []string{"internal/vault"}, not: [][]string{httpPackages, sqlPackages},
+		why: "mail is messages and how they leave: what they say and when is for others",
+	}, {
 		pkg: "internal/policy", not: [][]string{httpPackages, sqlPackages},
 		why: "a decision depends on its arguments alone, so that it can be replayed",
 	}, {
@@ -84,11 +87,11 @@ var rules = []rule{
 		pkg: "internal/pages", not: [][]string{sqlPackages, thirdParty},
 		why: "the pages draw what they are told: whoever calls has decided",
 	}, {
-		pkg: "internal/oauth", ours: []string{"internal/keys", "internal/policy", "internal/vault", "internal/upstream", "internal/password", "internal/pages"},
+		pkg: "internal/oauth", ours: []string{"internal/keys", "internal/policy", "internal/vault", "internal/upstream", "internal/mail", "internal/password", "internal/pages"},
 		not: [][]string{sqlPackages, huma},
 		why: "the authorization server and the management API never meet, and reach the store through the domain's interfaces",
 	}, {
-		pkg: "internal/api", ours: []string{"internal/keys", "internal/policy", "internal/bundle", "internal/catalog", "internal/vault"},
+		pkg: "internal/api", ours: []string{"internal/keys", "internal/policy", "internal/bundle", "internal/catalog", "internal/vault", "internal/mail"},
 		not: [][]string{sqlPackages},
 		why: "the management API and the authorization server never meet, and reach the store through the domain's interfaces",
 	}, {
@@ -97,7 +100,7 @@ var rules = []rule{
 	}, {
 		pkg: "internal/server",
 		ours: []string{
-			"internal/store", "internal/vault", "internal/keys", "internal/policy", "internal/catalog",
+			"internal/store", "internal/vault", "internal/keys", "internal/mail", "internal/policy", "internal/catalog",
 			"internal/upstream", "internal/password", "internal/pages", "internal/oauth", "internal/api", "internal/console",
 		},
 		why: "the server wires the parts and is imported only by programs and tests",
@@ -245,6 +248,7 @@ func TestEachRuleBites(t *testing.T) {
 		"internal/store":              {[]string{"net/http", "github.com/go-jose/go-jose/v4", "crypto/aes", "deputy/internal/vault", server}, []string{domain, "database/sql", pgx, "crypto/sha256", "deputy/internal/store/migrations"}},
 		"internal/vault":              {[]string{store, "net/http", "database/sql"}, []string{domain, "crypto/cipher"}},
 		"internal/keys":               {[]string{"net/http", "database/sql", "deputy/internal/policy"}, []string{domain, "deputy/internal/vault", "github.com/go-jose/go-jose/v4"}},
+		"internal/mail":               {[]string{"net/http", "database/sql", oauth}, []string{domain, "deputy/internal/vault", "net/smtp"}},
 		"internal/policy":             {[]string{"net/http", "modernc.org/sqlite", "deputy/internal/vault"}, []string{domain, "github.com/cedar-policy/cedar-go"}},
 		"internal/bundle":             {[]string{"net/http", "database/sql", "github.com/cedar-policy/cedar-go", api}, []string{domain, "archive/tar"}},
 		"internal/catalog":            {[]string{"net/http/httputil", "database/sql"}, []string{domain, "cel.dev/cel-go/cel"}},

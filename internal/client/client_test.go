@@ -55,7 +55,7 @@ func TestClient(t *testing.T) {
 	base := start(t)
 	// A base that ends in a slash works as well.
 	c := client.New(base+"/", id, deputy.Conceal(secret), nil)
-	var list api.OrganizationList
+	var list api.OwnedList[api.Organization]
 	if err := c.Do(t.Context(), http.MethodGet, "/organizations", nil, &list); err != nil || len(list.Items) != 1 {
 		t.Fatalf("%d organizations: %v", len(list.Items), err)
 	}

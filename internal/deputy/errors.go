@@ -3,6 +3,7 @@ package deputy
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind says what class of failure an Error is. Kinds are errors themselves, so
@@ -33,6 +34,8 @@ type Error struct {
 	// Field is the path of the offending member in the request, such as
 	// "manifest.entries[0].policy_id"; empty when none is to blame.
 	Field string
+	// After is when to try again, of TooMany and Unavailable; zero: soon.
+	After time.Duration
 	// Details carries further findings of the same kind, one each.
 	Details []Error
 	cause   error

@@ -10,6 +10,7 @@ type Organization struct {
 	// KeyID names the data key that seals what the organization's log and
 	// settings keep secret.
 	KeyID                ID
+	SSOEnabled           bool // derived: it has an SSO connection
 	CreatedAt, UpdatedAt time.Time
 	Revision             int64
 }
@@ -41,11 +42,21 @@ type ServiceAccountCredential struct {
 	ID               ID
 	OrganizationID   OrganizationID
 	ServiceAccountID ID
+	Name             string
+	Description      *string
 	ClientID         string // unique over all organizations
 	SecretHash       []byte // SHA-256 of the secret, which has 256 random bits or more
 	LastUsedAt       *time.Time
 	CreatedAt        time.Time
 	Revision         int64
+}
+
+// Validate checks the credential's own invariants.
+func (c *ServiceAccountCredential) Validate() error {
+	if err := SafeText("name", c.Name, 1, MaxName); err != nil {
+		return err
+	}
+	return optionalText("description", c.Description)
 }
 
 func optionalText(field string, s *string) error {

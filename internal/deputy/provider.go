@@ -65,11 +65,15 @@ func (p *Provider) Validate() error {
 	if err := named(p.Identifier, p.Name, p.Description); err != nil {
 		return err
 	}
-	o := p.OAuth2
+	return validProtocols(p.OAuth2, p.OpenID)
+}
+
+// validProtocols checks the addresses of a provider's settings, of which either
+// may be nil.
+func validProtocols(o *ProviderOAuth2, id *ProviderOpenID) error {
 	if o == nil {
 		o = &ProviderOAuth2{}
 	}
-	id := p.OpenID
 	if id == nil {
 		id = &ProviderOpenID{}
 	}

@@ -14,6 +14,8 @@ const (
 	PartOrganization      Part = "organization"
 	PartServiceAccount    Part = "service account"
 	PartServiceCredential Part = "service account credential"
+	PartOrganizationUser  Part = "organization user"
+	PartInvitation        Part = "invitation"
 	PartZone              Part = "zone"
 	PartKey               Part = "key"
 	PartApplication       Part = "application"
@@ -23,6 +25,8 @@ const (
 	PartSubject           Part = "subject application"
 	PartUser              Part = "user"
 	PartSession           Part = "session"
+	PartUserAgent         Part = "user agent"
+	PartSecret            Part = "secret"
 )
 
 // Use is a way in which access is used or handed out.
@@ -33,28 +37,50 @@ type Use string
 const (
 	UseManagement          Use = "management call"
 	UseServiceToken        Use = "service account token"
+	UseUserManagement      Use = "management call of a person"
+	UseUserToken           Use = "management token of a person"
+	UseInvitation          Use = "acceptance of an invitation"
 	UseClientCredentials   Use = "client credentials"
 	UseExchangeApplication Use = "token exchange for an application"
 	UseExchangeUser        Use = "token exchange for a user"
 	UseSignIn              Use = "sign-in"
 	UseWebSession          Use = "web session"
 	UseAuthorize           Use = "authorization for an application"
+	UseAuthorizeAgent      Use = "authorization for a user agent"
+	UseCode                Use = "authorization code of an application"
+	UseCodeAgent           Use = "authorization code of a user agent"
+	UseRefresh             Use = "refresh by an application"
+	UseRefreshAgent        Use = "refresh by a user agent"
+	UseToken               Use = "token of a user"
+	UseSecret              Use = "vaulted secret" // beside what it is asked for with
 )
 
 var (
 	account = []Part{PartOrganization, PartServiceAccount, PartServiceCredential}
+	orgUser = []Part{PartOrganization, PartOrganizationUser}
 	client  = []Part{PartZone, PartApplication, PartCredential}
 	target  = []Part{PartResource, PartProvider, PartKey}
 	person  = []Part{PartUser, PartSession}
+	agent   = []Part{PartZone, PartUserAgent}
 	needs   = map[Use][]Part{ // in the order in which they are named
 		UseManagement:          account,
 		UseServiceToken:        slices.Concat(account, []Part{PartKey}),
+		UseUserManagement:      orgUser,
+		UseUserToken:           slices.Concat(orgUser, []Part{PartKey}),
+		UseInvitation:          {PartOrganization, PartInvitation},
 		UseClientCredentials:   slices.Concat(client, target),
 		UseExchangeApplication: slices.Concat(client, []Part{PartSubject}, target),
 		UseExchangeUser:        slices.Concat(client, person, target),
 		UseSignIn:              {PartZone, PartUser},
 		UseWebSession:          slices.Concat([]Part{PartZone}, person),
 		UseAuthorize:           slices.Concat(client, person, []Part{PartResource, PartProvider}),
+		UseAuthorizeAgent:      slices.Concat(agent, person, []Part{PartResource, PartProvider}),
+		UseCode:                slices.Concat(client, person, target),
+		UseCodeAgent:           slices.Concat(agent, person, target),
+		UseRefresh:             slices.Concat(client, person, target),
+		UseRefreshAgent:        slices.Concat(agent, person, target),
+		UseToken:               slices.Concat([]Part{PartZone}, person),
+		UseSecret:              {PartResource, PartProvider, PartSecret},
 	}
 )
 
@@ -67,6 +93,8 @@ type Standing struct {
 	Organization      *Organization
 	ServiceAccount    *ServiceAccount
 	ServiceCredential *ServiceAccountCredential
+	OrganizationUser  *OrganizationUser
+	Invitation        *Invitation
 	Zone              *Zone
 	Key               *SigningKey // nil is fine where the credential is not signed: see Unsigned
 	Unsigned          bool        // the credential is handed out, not signed
@@ -75,6 +103,8 @@ type Standing struct {
 	Resource          *Resource
 	Provider          *Provider
 	Subject           ApplicationID
+	UserAgent         ID
+	Secret            ID // of the vault
 	User              *User
 	// Sessions is the session and its parents, innermost first. The last has no
 	// parent; a missing parent is a nil element.
@@ -84,7 +114,7 @@ type Standing struct {
 // Off says that a part may no longer be used, and why. It is Denied.
 type Off struct {
 	Part  Part
-	State string // "deleted", "disabled", "expired", "revoked", "retired"
+	State string // "deleted", "disabled", "expired", "revoked", "accepted", "retired"
 }
 
 // OfSubject reports whether the part is one of those whom access is about.
@@ -130,6 +160,19 @@ func (s *Standing) state(part Part, now time.Time) string {
 		return exists(s.ServiceAccount != nil)
 	case PartServiceCredential:
 		return exists(s.ServiceCredential != nil)
+	case PartOrganizationUser:
+		if s.OrganizationUser != nil && s.OrganizationUser.Status != UserActive {
+			return "disabled"
+		}
+		return exists(s.OrganizationUser != nil)
+	case PartInvitation:
+		if s.Invitation == nil {
+			return deleted
+		}
+		if state := s.Invitation.State(now); state != InvitationPending {
+			return string(state)
+		}
+		return ""
 	case PartZone:
 		return exists(s.Zone != nil && s.Zone.DeletedAt == nil)
 	case PartKey:
@@ -152,6 +195,10 @@ func (s *Standing) state(part Part, now time.Time) string {
 		return exists(s.Provider != nil)
 	case PartSubject:
 		return exists(s.Subject != "")
+	case PartUserAgent:
+		return exists(s.UserAgent != "")
+	case PartSecret:
+		return exists(s.Secret != "")
 	case PartUser:
 		if s.User != nil && s.User.Status != UserActive {
 			return "disabled"

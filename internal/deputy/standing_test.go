@@ -17,9 +17,12 @@ func inForce() *deputy.Standing {
 	later := noon.Add(time.Hour)
 	return &deputy.Standing{
 		Organization: &deputy.Organization{}, ServiceAccount: &deputy.ServiceAccount{}, ServiceCredential: &deputy.ServiceAccountCredential{},
-		Zone: &deputy.Zone{}, Key: &deputy.SigningKey{State: deputy.KeyActive}, Application: "application",
-		Credential: "credential", Resource: &deputy.Resource{}, Provider: &deputy.Provider{}, Subject: "subject",
-		User: &deputy.User{Status: deputy.UserActive},
+		OrganizationUser: &deputy.OrganizationUser{Status: deputy.UserActive},
+		Invitation:       &deputy.Invitation{Status: deputy.InvitationPending, ExpiresAt: later},
+		Zone:             &deputy.Zone{}, Key: &deputy.SigningKey{State: deputy.KeyActive}, Application: "application",
+		Credential: "credential", Resource: &deputy.Resource{}, Provider: &deputy.Provider{}, Subject: "subject", UserAgent: "ua",
+		Secret: "secret",
+		User:   &deputy.User{Status: deputy.UserActive},
 		Sessions: []*deputy.Session{
 			{Status: deputy.Active, ExpiresAt: later, ParentID: &parent},
 			{Status: deputy.Active, ExpiresAt: later},
@@ -32,6 +35,17 @@ var states = map[deputy.Part]map[string]func(*deputy.Standing){
 	deputy.PartOrganization:      {"deleted": func(s *deputy.Standing) { s.Organization = nil }},
 	deputy.PartServiceAccount:    {"deleted": func(s *deputy.Standing) { s.ServiceAccount = nil }},
 	deputy.PartServiceCredential: {"deleted": func(s *deputy.Standing) { s.ServiceCredential = nil }},
+	deputy.PartOrganizationUser: {
+		"deleted":  func(s *deputy.Standing) { s.OrganizationUser = nil },
+		"disabled": func(s *deputy.Standing) { s.OrganizationUser.Status = deputy.UserDisabled },
+	},
+	deputy.PartInvitation: {
+		"deleted":       func(s *deputy.Standing) { s.Invitation = nil },
+		"accepted":      func(s *deputy.Standing) { s.Invitation.Status = deputy.InvitationAccepted },
+		"expired":       func(s *deputy.Standing) { s.Invitation.Status = deputy.InvitationExpired },
+		"past its time": func(s *deputy.Standing) { s.Invitation.ExpiresAt = noon },
+		"revoked":       func(s *deputy.Standing) { s.Invitation.Status = deputy.InvitationRevoked },
+	},
 	deputy.PartZone: {
 		"deleted": func(s *deputy.Standing) { s.Zone = nil },
 		"deleted, rows left": func(s *deputy.Standing) {
@@ -48,6 +62,8 @@ var states = map[deputy.Part]map[string]func(*deputy.Standing){
 	deputy.PartResource:    {"deleted": func(s *deputy.Standing) { s.Resource = nil }},
 	deputy.PartProvider:    {"deleted": func(s *deputy.Standing) { s.Provider = nil }},
 	deputy.PartSubject:     {"deleted": func(s *deputy.Standing) { s.Subject = "" }},
+	deputy.PartUserAgent:   {"deleted": func(s *deputy.Standing) { s.UserAgent = "" }},
+	deputy.PartSecret:      {"deleted": func(s *deputy.Standing) { s.Secret = "" }},
 	deputy.PartUser: {
 		"deleted":  func(s *deputy.Standing) { s.User = nil },
 		"disabled": func(s *deputy.Standing) { s.User.Status = deputy.UserDisabled },

@@ -46,8 +46,8 @@ type Store interface {
 	PutTicket(ctx context.Context, t *Ticket, was SecretHash) error
 	// DropTicket removes a ticket, if there is one. No event tells of it.
 	DropTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) error
-	// Sweep removes up to limit rows of what is over and reports whether there
-	// may be more.
+	// Sweep removes up to limit tickets and families of refresh tokens that are
+	// over and reports whether there may be more.
 	Sweep(ctx context.Context, limit int) (more bool, err error)
 
 	// Ready returns nil when the database can be reached and its schema is the
@@ -61,7 +61,17 @@ type View interface {
 	Organizations() Reads[Organization]
 	ServiceAccounts() Reads[ServiceAccount]
 	ServiceCredentials() Reads[ServiceAccountCredential]
+	OrganizationUsers() Reads[OrganizationUser]
+	Invitations() Reads[Invitation]
+	// OrganizationIdentities are the users, and the invitations whose address no
+	// user has.
+	OrganizationIdentities() Reads[OrganizationIdentity]
+	// SSOConnections: the id is the organization's.
+	SSOConnections() Reads[SSOConnection]
+	Mails() Reads[Mail]
 	Zones() Reads[Zone]
+	// ZoneMembers: the id is the organization user's.
+	ZoneMembers() Reads[ZoneMember]
 	Applications() Reads[Application]
 	Credentials() Reads[Credential]
 	Dependencies() Reads[Dependency]
@@ -77,6 +87,7 @@ type View interface {
 	Groups() Reads[Group]
 	// Memberships: the scope's Parent is the group, the id the user's.
 	Memberships() Reads[Membership]
+	RefreshFamilies() Reads[RefreshFamily]
 	Policies() Reads[Policy]
 	PolicyVersions() Reads[PolicyVersion]
 	PolicySets() Reads[PolicySet]
@@ -90,6 +101,15 @@ type View interface {
 	// Account returns what a management caller's client id rests on, in one
 	// consistent read. It is NotFound when the client id is unknown.
 	Account(ctx context.Context, clientID string) (*Account, error)
+	// AccountsOf returns the organization users of all organizations, oldest
+	// first, whose field has the value: id, email (letter case aside), or
+	// identity.
+	AccountsOf(ctx context.Context, field, value string) ([]*OrganizationUser, error)
+	// ZoneRoles returns the roles that an organization user has in zones.
+	ZoneRoles(ctx context.Context, organization OrganizationID, user ID) (map[ZoneID]ZoneRole, error)
+	// Invitation returns what has the token, with its organization, in one
+	// consistent read, or NotFound.
+	Invitation(ctx context.Context, token SecretHash) (*Invitation, *Organization, error)
 	// Zone returns what changed in a zone since a revision, in one consistent
 	// read; everything when since is 0 or too old to tell. It is NotFound when
 	// the zone does not exist or was deleted.
@@ -103,6 +123,8 @@ type View interface {
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	// Consent returns the record of a person, client and resource, or NotFound.
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	// Secret returns the newest secret that is kept for an entity, or NotFound.
+	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	// Consents returns all records of a person, in the order of clients.
 	Consents(ctx context.Context, zone ZoneID, user UserID) ([]*ConsentRecord, error)
 	// Affiliations returns the groups and roles of a person, in the order of
@@ -126,13 +148,23 @@ type Tx interface {
 	// Now is the time of the transaction.
 	Now() time.Time
 	Account(ctx context.Context, clientID string) (*Account, error)
+	AccountsOf(ctx context.Context, field, value string) ([]*OrganizationUser, error)
+	Invitation(ctx context.Context, token SecretHash) (*Invitation, *Organization, error)
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	Affiliations(ctx context.Context, zone ZoneID, user UserID) (*Affiliations, error)
 
 	Organizations() Writes[Organization]
 	ServiceAccounts() Writes[ServiceAccount]
 	ServiceCredentials() Writes[ServiceAccountCredential]
+	// OrganizationUsers: Delete also ends their memberships of zones.
+	OrganizationUsers() Writes[OrganizationUser]
+	Invitations() Writes[Invitation]
+	SSOConnections() Writes[SSOConnection]
+	// Mails: Insert also enqueues the task that sends the mail.
+	Mails() Writes[Mail]
+	ZoneMembers() Writes[ZoneMember]
 	// Zones: Delete makes the zone unusable and invisible at once and leaves its
 	// rows to PurgeZone.
 	Zones() Writes[Zone]
@@ -172,6 +204,7 @@ type Tx interface {
 	Groups() Writes[Group]
 	// Memberships: Insert keeps one that exists.
 	Memberships() Writes[Membership]
+	RefreshFamilies() Writes[RefreshFamily]
 	// Policies, PolicySets: Delete also removes the draft.
 	Policies() Writes[Policy]
 	// PolicyVersions: Insert gives the version its number and updates the

@@ -12,6 +12,7 @@ const (
 	PushedTicket       TicketKind = "pushed"       // a pushed authorization request; its request_uri
 	CodeTicket         TicketKind = "code"         // an authorization code
 	SpentCodeTicket    TicketKind = "spent code"   // a code that was redeemed, to notice its second use
+	RevokedTicket      TicketKind = "revoked"      // an access token that was revoked; its jti
 	RegistrationTicket TicketKind = "registration" // a registered client that nobody has signed in with yet
 )
 

@@ -3,7 +3,10 @@ package keys_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -40,4 +43,44 @@ func TestAnEmptyPoolMakesNothingForCallersThatLeft(t *testing.T) {
 	if _, err := keys.NewPool(0).Take(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestAPoolFoundEmptyHoldsMore: it is filled to its size and no further, and to
+// more once it was too small.
+func TestAPoolFoundEmptyHoldsMore(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	pool := keys.NewPool(1)
+	for range 3 { // nothing is ready before it runs
+		if _, err := pool.Take(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error)
+	go func() { done <- pool.Run(ctx) }()
+	for pool.Ready() < 8 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	cancel()
+	if err := <-done; err != nil || pool.Ready() != 8 {
+		t.Errorf("%d keys are ready: %v", pool.Ready(), err)
+	}
+}
+
+func TestManyTakeKeysAtOnce(t *testing.T) {
+	pool := keys.NewPool(1)
+	var wait sync.WaitGroup
+	var made sync.Map
+	for range 3 * runtime.GOMAXPROCS(0) {
+		wait.Go(func() {
+			key, err := pool.Take(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, twice := made.LoadOrStore(key.N.String(), true); twice {
+				t.Error("a key was given twice")
+			}
+		})
+	}
+	wait.Wait()
 }

@@ -17,6 +17,7 @@ import (
 type assessment struct {
 	client   *relyingParty
 	user     *deputy.User      // nil: nobody has signed in
+	person   *person           // the same, as policies see them
 	sessions []*deputy.Session // the web session
 	standing deputy.Standing
 	grounds  grounds
@@ -32,9 +33,8 @@ type assessment struct {
 
 // owner is the application behind a resource.
 type owner struct {
-	*deputy.Application
-	principal    *policy.Application
-	dependencies []*deputy.Dependency
+	*client
+	dependencies []deputy.Dependency
 }
 
 // wish is a resource that a client is to reach for the person.
@@ -52,8 +52,7 @@ type wish struct {
 
 // pact is an agreement of the person with one client about a resource.
 type pact struct {
-	client deputy.ID
-	mode   deputy.Consent
+	by     *client
 	scopes []string
 	given  bool     // there is one
 	known  []string // its scopes
@@ -78,19 +77,19 @@ func (s *Server) assess(ctx context.Context, l *login) (*assessment, error) {
 		return a, nil // signed out meanwhile: once more
 	}
 	a.user, a.sessions, a.standing = user, chain, standing
+	if a.person, err = l.snap.person(ctx, s.store, user); err != nil {
+		return nil, err
+	}
 	if l.Request.ClientID == "" {
 		return a, nil
 	}
-	if a.client, err = s.relyingParty(ctx, l.zone, l.snap, l.Request.ClientID); err != nil {
+	if a.client, err = s.relyingParty(ctx, l.zone, l.snap, l.Request.ClientID, l.from); err != nil {
 		return nil, err
 	}
 	if a.client == nil || l.Request.RedirectURI != "" && !matchRedirect(a.client.redirectURIs, l.Request.RedirectURI) {
 		return nil, errClientGone
 	}
-	if by := a.client; by.application != nil {
-		a.standing.Application, a.standing.Credential = by.application.ID, by.credential.ID
-	}
-	a.grounds.application(a.standing.Application)
+	a.client.stand(&a.standing, &a.grounds)
 	if err := s.permit(ctx, l, a); err != nil {
 		return nil, err
 	}
@@ -117,7 +116,7 @@ func (s *Server) permit(ctx context.Context, l *login, a *assessment) error {
 	if err := l.snap.decidable(); err != nil {
 		return err
 	}
-	outcome := l.snap.policies.Decide(a.question(first.resource, a.client.principal, nil, l.Request.Scopes))
+	outcome := l.snap.policies.Decide(a.question(first.resource, &a.client.application, nil, l.Request.Scopes))
 	a.policy = eventPolicy(&outcome)
 	if !outcome.Allowed {
 		return refuse(codeAccessDenied, outcome.Message())
@@ -127,7 +126,7 @@ func (s *Server) permit(ctx context.Context, l *login, a *assessment) error {
 		return err
 	}
 	if a.owner != nil {
-		a.grounds.application(a.owner.Application.ID)
+		a.grounds.application(a.owner.application.ID)
 	}
 	return s.permitFurther(ctx, l, a)
 }
@@ -137,17 +136,16 @@ func (r *authorizationRequest) first() []string { return r.Resources[:min(1, len
 
 // question asks whether the person may use a resource through an application.
 func (a *assessment) question(r *resource, principal *policy.Application, from *policy.Resource, scopes []string) policy.Request {
-	user := policy.NewUser(policy.UserFacts{ID: a.user.ID, Identifier: a.user.Identifier, Email: a.user.Email})
 	return policy.Request{
-		Legs:     []policy.Leg{{Principal: user, OnBehalf: true}, {Principal: principal, OnBehalf: true}},
-		Resource: r.entity, From: from, Subject: user, Scopes: scopes, Narrowable: true,
+		Legs:     []policy.Leg{{Principal: a.person.User, OnBehalf: true}, {Principal: principal, OnBehalf: true}},
+		Resource: r.entity, From: from, Subject: a.person.User, Scopes: scopes, Narrowable: true,
 	}
 }
 
 // owner returns the application behind a resource, unless it is the client.
 func (s *Server) owner(ctx context.Context, l *login, c *relyingParty, r *resource) (*owner, error) {
 	id := l.snap.ownerOf(r)
-	if id == nil || c.application != nil && c.application.ID == *id {
+	if id == nil || c.application.ID == *id {
 		return nil, nil
 	}
 	in := deputy.Scope{Zone: l.zone.id}
@@ -160,13 +158,18 @@ func (s *Server) owner(ctx context.Context, l *login, c *relyingParty, r *resour
 	if err != nil {
 		return nil, err
 	}
-	o := &owner{Application: app, dependencies: edges.Items}
 	list := make([]deputy.Dependency, len(edges.Items))
 	for i, d := range edges.Items {
 		list[i] = *d
 	}
-	o.principal = newPrincipal(app, "", list, l.snap.signIn())
-	return o, nil
+	roles, err := s.rolesOf(ctx, l.zone.id, *id)
+	if err != nil {
+		return nil, err
+	}
+	return &owner{
+		client:       &client{consent: app.Consent, application: *newPrincipal(app, "", list, roles, l.snap.signIn())},
+		dependencies: list,
+	}, nil
 }
 
 // permitFurther adds the further resources: those named, then those that the
@@ -186,17 +189,17 @@ func (s *Server) permitFurther(ctx context.Context, l *login, a *assessment) err
 	first.pacts = append(first.pacts, a.pact(first))
 	var ways []way
 	for _, id := range requested[min(1, len(requested)):] {
-		ways = append(ways, way{to: id, by: a.client.principal})
+		ways = append(ways, way{to: id, by: &a.client.application})
 	}
 	for _, d := range a.client.dependencies {
 		if d.Active(requested...) {
-			ways = append(ways, way{to: d.ResourceID, by: a.client.principal})
+			ways = append(ways, way{to: d.ResourceID, by: &a.client.application})
 		}
 	}
 	if a.owner != nil {
 		for _, d := range a.owner.dependencies {
 			if d.Active(append(requested, first.ID)...) {
-				ways = append(ways, way{to: d.ResourceID, by: a.owner.principal, from: first.entity, owner: a.owner})
+				ways = append(ways, way{to: d.ResourceID, by: &a.owner.application, from: first.entity, owner: a.owner})
 			}
 		}
 	}
@@ -242,14 +245,14 @@ func (s *Server) permitWay(ctx context.Context, l *login, a *assessment, by way)
 		a.wishes = append(a.wishes, w)
 	}
 	if w := a.wishes[i]; by.owner != nil {
-		w.pacts = append(w.pacts, pact{client: deputy.ID(by.owner.ID), mode: by.owner.Consent, scopes: outcome.Scopes})
+		w.pacts = append(w.pacts, pact{by: by.owner.client, scopes: outcome.Scopes})
 	}
 	return nil
 }
 
 // pact returns the agreement that the client needs about a resource.
 func (a *assessment) pact(w *wish) pact {
-	return pact{client: a.client.id(), mode: a.client.consent(), scopes: w.scopes}
+	return pact{by: a.client.client, scopes: w.scopes}
 }
 
 // granted reports whether the person has a usable grant for what an outside
@@ -292,8 +295,8 @@ func (s *Server) compare(ctx context.Context, l *login, a *assessment) error {
 		w.isNew = true
 		for i := range w.pacts {
 			p := &w.pacts[i]
-			given, err := s.store.Consent(ctx, l.zone.id, a.user.ID, p.client, w.ID)
-			if unlessAbsent(err) != nil {
+			given, err := s.consentOf(ctx, l.zone.id, a.user.ID, p.by, w.ID)
+			if err != nil {
 				return err
 			}
 			if given != nil {
@@ -302,12 +305,21 @@ func (s *Server) compare(ctx context.Context, l *login, a *assessment) error {
 			if i == 0 && given != nil {
 				w.isNew, w.known = false, given.Scopes
 			}
-			if p.mode == deputy.RequiredConsent && (again || !p.given || !covers(p.known, p.scopes)) {
+			if p.by.consent == deputy.RequiredConsent && (again || !p.given || !covers(p.known, p.scopes)) {
 				w.asked = true
 			}
 		}
 	}
 	return nil
+}
+
+// consentOf returns what a person has agreed to for a client, or nil.
+func (s *Server) consentOf(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, by *client, r deputy.ResourceID) (*deputy.ConsentRecord, error) {
+	if by.consenter() == "" {
+		return nil, nil // nobody has ever signed in with it
+	}
+	given, err := s.store.Consent(ctx, zone, user, by.consenter(), r)
+	return given, unlessAbsent(err)
 }
 
 // asks returns what the person has to agree to before there is an answer: when

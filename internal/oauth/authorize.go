@@ -29,7 +29,11 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request, id deputy.Zon
 	}
 	l := &login{zone: z, snap: snap, from: from}
 	l.Started = from.at
-	c, err := s.checkClient(ctx, z, snap, p, &l.Request)
+	if p.values["request_uri"] != "" {
+		s.authorizePushed(w, r, l, p)
+		return
+	}
+	c, err := s.checkClient(ctx, z, snap, p, &l.Request, from)
 	if err != nil {
 		s.showRefusal(w, r, from, id, err)
 		return
@@ -39,7 +43,23 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request, id deputy.Zon
 		s.abandon(w, r, l, err)
 		return
 	}
-	if err := s.recognize(ctx, r, l); err != nil {
+	s.begin(w, r, l)
+}
+
+// authorizePushed goes on with a request that was pushed.
+func (s *Server) authorizePushed(w http.ResponseWriter, r *http.Request, l *login, p *parameters) {
+	request, err := s.pull(r, l.zone, p)
+	if err != nil {
+		s.showRefusal(w, r, l.from, l.zone.id, err)
+		return
+	}
+	l.Request = *request
+	s.begin(w, r, l)
+}
+
+// begin begins the transaction of a checked request.
+func (s *Server) begin(w http.ResponseWriter, r *http.Request, l *login) {
+	if err := s.recognize(r.Context(), r, l); err != nil {
 		s.abandon(w, r, l, err)
 		return
 	}
@@ -62,7 +82,7 @@ func readParameters(r *http.Request) (*parameters, error) {
 
 // checkClient finds the client and where its answer may go. Whatever fails here
 // is told to the person, not to the client.
-func (s *Server) checkClient(ctx context.Context, z *zone, snap *snapshot, p *parameters, to *authorizationRequest) (*relyingParty, error) {
+func (s *Server) checkClient(ctx context.Context, z *zone, snap *snapshot, p *parameters, to *authorizationRequest, from *origin) (*relyingParty, error) {
 	id, err := p.once("client_id")
 	if err != nil {
 		return nil, err
@@ -74,7 +94,7 @@ func (s *Server) checkClient(ctx context.Context, z *zone, snap *snapshot, p *pa
 	if id == "" {
 		return nil, refuse(codeInvalidRequest, "The parameter client_id is missing.")
 	}
-	c, err := s.relyingParty(ctx, z, snap, id)
+	c, err := s.relyingParty(ctx, z, snap, id, from)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +126,7 @@ func (s *Server) checkRequest(snap *snapshot, c *relyingParty, p *parameters, to
 	if err := to.read(p); err != nil {
 		return err
 	}
-	if err := to.readChallenge(p, snap.zone.PKCERequired || !c.confidential()); err != nil {
+	if err := to.readChallenge(p, snap.zone.PKCERequired || c.isPublic()); err != nil {
 		return err
 	}
 	if err := to.readResources(snap, p.resource); err != nil {

@@ -87,6 +87,13 @@ func TestWhatHappensBetweenDecisionAndCommit(t *testing.T) {
 		// check looks at the answer of an issued credential.
 		check func(*stage, *answer) error
 	}{
+		"secret deleted": {uses[deputy.UseSecret], ways[deputy.PartSecret]["deleted"].turn, 400, "invalid_target", nil},
+		"secret changed": {uses[deputy.UseSecret], func(s *stage) { s.vaulted.change(s.world, "another") }, 200, "", func(_ *stage, a *answer) error {
+			if a.text("access_token") != "another" {
+				return fmt.Errorf("the credential is %s", a.text("access_token"))
+			}
+			return nil
+		}},
 		"session revoked":         {(*stage).asPerson, ways[deputy.PartSession]["revoked"].turn, 400, "invalid_grant", nil},
 		"parent session revoked":  {(*stage).asPerson, ways[deputy.PartSession]["parent revoked"].turn, 400, "invalid_grant", nil},
 		"session deleted":         {(*stage).asPerson, ways[deputy.PartSession]["deleted"].turn, 400, "invalid_grant", nil},

@@ -46,6 +46,9 @@ type claims struct {
 	session      deputy.SessionID // sid
 	act          *actor
 	organization deputy.OrganizationID // of management tokens
+	targets      []string              // target: further resources of the person's authorization
+	authTime     time.Time             // auth_time; zero: left out
+	email        string
 }
 
 // append appends the claims as one JSON object in ASCII. It is written by hand
@@ -74,6 +77,21 @@ func (c *claims) append(b []byte) []byte {
 		b = appendScopes(appendName(b, "scope"), c.scopes)
 	}
 	b = appendMember(b, "sid", string(c.session))
+	for i, t := range c.targets {
+		if i == 0 {
+			b = append(appendName(b, "target"), '[')
+		} else {
+			b = append(b, ',')
+		}
+		b = appendQuoted(b, t)
+	}
+	if len(c.targets) > 0 {
+		b = append(b, ']')
+	}
+	if !c.authTime.IsZero() {
+		b = strconv.AppendInt(appendName(b, "auth_time"), c.authTime.Unix(), 10)
+	}
+	b = appendMember(b, "email", c.email)
 	if c.act != nil {
 		b = c.act.append(appendName(b, "act"))
 	}

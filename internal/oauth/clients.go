@@ -25,14 +25,17 @@ type client struct {
 	secret      [sha256.Size]byte   // the hash of it, of a password credential
 	application policy.Application
 	consent     deputy.Consent
-	touched     atomic.Int64 // when its session was last written, in Unix seconds
+	// agent is set where the client is a user agent, to its id: then application
+	// is what policies see in place of one.
+	agent   deputy.ID
+	touched atomic.Int64 // when its session was last written, in Unix seconds
 }
 
 // newClient returns the client that was read. Its texts lie in one piece of
 // memory, instead of each in one that a row was read into.
 func newClient(read *deputy.Client, signIn deputy.ResourceID) *client {
 	by := read.Credential
-	c := &client{consent: shared(read.Application.Consent), application: *newPrincipal(read.Application, by.Type, read.Dependencies, signIn)}
+	c := &client{consent: shared(read.Application.Consent), application: *newPrincipal(read.Application, by.Type, read.Dependencies, read.Roles, signIn)}
 	c.revision, c.credential, c.id = read.Revision, by.ID, by.Identifier
 	if by.Type == deputy.TokenCredential {
 		c.id = string(by.ID)
@@ -46,7 +49,7 @@ func newClient(read *deputy.Client, signIn deputy.ResourceID) *client {
 // made to depend on, every application depends on the zone's sign-in resource:
 // a client that names no resource gets a token for that one, which says who it
 // is and opens nothing else.
-func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency, signIn deputy.ResourceID) *policy.Application {
+func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency, roles []deputy.HeldRole, signIn deputy.ResourceID) *policy.Application {
 	dependencies := make([]policy.Dependency, 0, len(edges)+1)
 	for _, d := range edges {
 		dependencies = append(dependencies, policy.Dependency{ResourceID: shared(d.ResourceID), WhenAccessing: d.WhenAccessing})
@@ -56,7 +59,7 @@ func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deput
 	}
 	return policy.NewApplication(policy.ApplicationFacts{
 		ID: a.ID, Identifier: a.Identifier, Name: a.Name, RegistrationMethod: "managed",
-		CredentialType: shared(by), Dependencies: dependencies, Traits: a.Traits,
+		CredentialType: shared(by), Dependencies: dependencies, Traits: a.Traits, Roles: roles,
 	})
 }
 
@@ -79,6 +82,45 @@ func pack(texts ...*string) {
 	for _, t := range texts {
 		*t, rest = rest[:len(*t)], rest[len(*t):]
 	}
+}
+
+// isPublic reports whether the client has nothing to prove itself with.
+func (c *client) isPublic() bool {
+	return c.agent != "" || c.application.CredentialType == deputy.PublicCredential || c.application.CredentialType == deputy.URLCredential
+}
+
+// consenter returns what agreements name the client by.
+func (c *client) consenter() deputy.ID {
+	if c.agent != "" {
+		return c.agent
+	}
+	return deputy.ID(c.application.ID)
+}
+
+// stand notes the client in what a use rests on.
+func (c *client) stand(in *deputy.Standing, on *grounds) {
+	if c.agent != "" {
+		in.UserAgent = c.agent
+		return
+	}
+	in.Application, in.Credential = c.application.ID, c.credential
+	on.application(c.application.ID)
+}
+
+// use returns the one of two uses that is the client's.
+func (c *client) use(application, agent deputy.Use) deputy.Use {
+	if c.agent != "" {
+		return agent
+	}
+	return application
+}
+
+// actor returns the client as events name it.
+func (c *client) actor() deputy.Actor {
+	if c.agent != "" {
+		return deputy.Actor{Type: "user_agent", ID: string(c.agent), Identifier: c.id}
+	}
+	return deputy.Actor{Type: "application", ID: string(c.application.ID), Identifier: c.application.Identifier}
 }
 
 // key returns what the client is cached under.
@@ -278,7 +320,11 @@ func (s *Server) application(ctx context.Context, z *zone, snap *snapshot, ident
 	if err != nil {
 		return nil, err
 	}
-	// Two reads see one state only if the application has not changed since.
+	roles, err := s.rolesOf(ctx, z.id, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	// Several reads see one state only if the application has not changed since.
 	delta, err := s.store.Zone(ctx, z.id, snap.revision)
 	if err != nil {
 		return nil, err
@@ -290,7 +336,7 @@ func (s *Server) application(ctx context.Context, z *zone, snap *snapshot, ident
 	for i, d := range edges.Items {
 		list[i] = *d
 	}
-	c := &client{revision: delta.Revision, consent: a.Consent, application: *newPrincipal(a, "", list, snap.signIn())}
+	c := &client{revision: delta.Revision, consent: a.Consent, application: *newPrincipal(a, "", list, roles, snap.signIn())}
 	s.keep(z, c)
 	return c, nil
 }

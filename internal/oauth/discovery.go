@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"deputy/internal/deputy"
@@ -9,9 +10,15 @@ import (
 
 // Paths below an issuer.
 const (
-	pathToken     = "/oauth/2/token"
-	pathAuthorize = "/oauth/2/authorize"
-	pathJWKS      = "/openidconnect/jwks"
+	pathToken        = "/oauth/2/token"
+	pathAuthorize    = "/oauth/2/authorize"
+	pathPush         = "/oauth/2/par"
+	pathIntrospect   = "/oauth/2/introspect"
+	pathRevoke       = "/oauth/2/revoke"
+	pathUserInfo     = "/openid/connect/userinfo"
+	pathLogout       = "/openid/connect/logout"
+	pathJWKS         = "/openidconnect/jwks"
+	pathRegistration = "/oauth/2/registration"
 )
 
 // wellKnown are the names of the metadata document: RFC 8414 §3 and OpenID
@@ -39,30 +46,53 @@ func (d *document) serve(w http.ResponseWriter) {
 	_, _ = w.Write(d.body)
 }
 
-// metadata returns the zone's metadata document. It tells what exists and
-// nothing else, but for the members that parsers of either standard demand:
-// see docs/spec-notes.md.
-func metadata(_ *deputy.Zone, issuer string) []byte {
-	b := append(make([]byte, 0, 1024), '{')
+// metadata returns the zone's metadata document: what exists, and nothing else.
+func metadata(z *deputy.Zone, issuer string) []byte {
+	b := append(make([]byte, 0, 2048), '{')
 	b = appendMember(b, "issuer", issuer)
-	b = appendMember(b, "authorization_endpoint", issuer+pathAuthorize)
-	b = appendMember(b, "token_endpoint", issuer+pathToken)
-	b = appendMember(b, "jwks_uri", issuer+pathJWKS)
+	for _, at := range []struct{ name, path string }{
+		{"authorization_endpoint", pathAuthorize},
+		{"token_endpoint", pathToken},
+		{"jwks_uri", pathJWKS},
+		{"userinfo_endpoint", pathUserInfo},
+		{"revocation_endpoint", pathRevoke},
+		{"introspection_endpoint", pathIntrospect},
+		{"pushed_authorization_request_endpoint", pathPush},
+		{"end_session_endpoint", pathLogout},
+	} {
+		b = appendMember(b, at.name, issuer+at.path)
+	}
+	if z.DCREnabled {
+		b = appendMember(b, "registration_endpoint", issuer+pathRegistration)
+	}
+	confidential := []string{"client_secret_basic", "client_secret_post"}
+	public := append(slices.Clone(confidential), "none")
 	for _, list := range []struct {
 		name   string
 		values []string
 	}{
 		{"response_types_supported", []string{"code"}},
 		{"response_modes_supported", []string{"query"}},
-		{"grant_types_supported", []string{clientCredentials, tokenExchange}},
+		{"grant_types_supported", []string{authorizationCode, refreshToken, clientCredentials, tokenExchange}},
 		{"code_challenge_methods_supported", []string{"S256"}},
-		{"token_endpoint_auth_methods_supported", []string{"client_secret_basic", "client_secret_post"}},
+		{"token_endpoint_auth_methods_supported", public},
+		{"revocation_endpoint_auth_methods_supported", public},
+		{"introspection_endpoint_auth_methods_supported", confidential},
 		{"subject_types_supported", []string{"public"}},
 		{"id_token_signing_alg_values_supported", []string{string(deputy.RS256)}},
+		{"scopes_supported", openIDScopes},
+		{"claims_supported", []string{
+			"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "sid", "email", "email_verified", "preferred_username", "updated_at",
+		}},
+		{"prompt_values_supported", []string{promptNone, promptLogin, promptConsent, promptSelect}},
 	} {
-		b = appendName(b, list.name)
 		for i, v := range list.values {
-			b = appendQuoted(append(b, "[,"[min(i, 1)]), v)
+			if i == 0 {
+				b = append(appendName(b, list.name), '[')
+			} else {
+				b = append(b, ',')
+			}
+			b = appendQuoted(b, v)
 		}
 		b = append(b, ']')
 	}
@@ -70,6 +100,8 @@ func metadata(_ *deputy.Zone, issuer string) []byte {
 		name  string
 		value bool
 	}{
+		{"authorization_response_iss_parameter_supported", true},
+		{"client_id_metadata_document_supported", z.CIMDEnabled},
 		{"request_parameter_supported", false},
 		{"request_uri_parameter_supported", false},
 		{"claims_parameter_supported", false},

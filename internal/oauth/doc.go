@@ -13,6 +13,16 @@
 //	mint.go        the credential and its event, in one commit, or neither
 //	error.go       the one table from errors to answers
 //
+// The way of a person, from a client and back to it:
+//
+//	authorize.go      the request, checked; redirect.go: where answers may go
+//	relyingparty.go   the client that sends them, as it is now
+//	login.go          the transaction; what the pages call
+//	assess.go         who they are, what policy permits, what they must agree to
+//	proceed.go        what is next: a page, or the code
+//	websession.go     signing in, and the browser that stays signed in
+//	grant_code.go     the client's session and tokens; grant_refresh.go: the next
+//
 // Invariants:
 //
 //   - Every credential leaves through mint, which asks Standing.Live, the one
@@ -33,6 +43,7 @@
 // outside of package keys. The management API asks it who a bearer is and
 // otherwise does not know it.
 //
-// Standards: RFC 6749 (§2.3, §3.2, §4.4, §5), RFC 7519, RFC 8414, RFC 8693,
-// RFC 8707, RFC 9068. Where we depart from them: docs/spec-notes.md.
+// Standards: RFC 6749, RFC 6750, RFC 7009, RFC 7519, RFC 7591, RFC 7636, RFC
+// 7662, RFC 8252, RFC 8414, RFC 8693, RFC 8707, RFC 9068, RFC 9126, RFC 9207,
+// RFC 9700, OpenID Connect Core 1.0 and RP-Initiated Logout 1.0. Where we depart from them: docs/spec-notes.md.
 package oauth

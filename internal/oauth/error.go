@@ -19,7 +19,8 @@ type refusal struct {
 	description string // one line, for developers; no secrets
 	status      int    // 0: the code's
 	retryAfter  time.Duration
-	cause       error // for the operator's log only
+	uri         string // where a person can do something about it
+	cause       error  // for the operator's log only
 }
 
 func (r *refusal) Error() string {
@@ -60,7 +61,6 @@ var (
 	errNoZone      = refuse(codeNotFound, "There is no such zone.")
 	errNoEndpoint  = refuse(codeNotFound, "There is no such endpoint.")
 	errGone        = refuse(codeInvalidGrant, "The subject token is no longer valid.")
-	errConsent     = refuse(codeInsufficient, "User consent is required.")
 	errTooMuchTime = &refusal{code: codeUnavailable, description: "The zone is changing too quickly. Try again.", retryAfter: time.Second}
 )
 
@@ -107,6 +107,8 @@ func offRefusal(off *deputy.Off) *refusal {
 		return refuse(codeNotFound, "There is no such zone.").because(off)
 	case deputy.PartResource:
 		return refuse(codeInvalidTarget, "The resource is no longer there.").because(off)
+	case deputy.PartSecret:
+		return refuse(codeInvalidTarget, "The resource has no secret attached.").because(off)
 	case deputy.PartProvider:
 		return refuse(codeInvalidTarget, "The resource is missing a credential provider.").because(off)
 	}
@@ -147,6 +149,7 @@ func writeRefusal(w http.ResponseWriter, r *refusal, requestID, realm string) {
 	b = appendQuoted(b, r.code)
 	b = append(b, `,"error_description":`...)
 	b = appendQuoted(b, r.description)
+	b = appendMember(b, "error_uri", r.uri)
 	if requestID != "" {
 		b = append(b, `,"requestId":`...)
 		b = appendQuoted(b, requestID)

@@ -53,6 +53,17 @@ func (f *failures) init(s *Server) { f.server = s }
 // count notes a failure and returns the answer to it: r, or that there have
 // been too many.
 func (f *failures) count(r *refusal, by failure) *refusal {
+	if !f.tooMany(by) {
+		return r
+	}
+	return &refusal{
+		code: codeUnavailable, description: "Client authentication failed too often. Try again later.",
+		status: http.StatusTooManyRequests, retryAfter: failurePeriod,
+	}
+}
+
+// tooMany notes a failure and reports whether it is one too many.
+func (f *failures) tooMany(by failure) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.counts == nil {
@@ -72,13 +83,7 @@ func (f *failures) count(r *refusal, by failure) *refusal {
 			f.flush()
 		})
 	}
-	if f.counts[by] <= maxFailures || by.address == "" {
-		return r
-	}
-	return &refusal{
-		code: codeUnavailable, description: "Client authentication failed too often. Try again later.",
-		status: http.StatusTooManyRequests, retryAfter: failurePeriod,
-	}
+	return f.counts[by] > maxFailures && by.address != ""
 }
 
 // flush ends the period and writes its summaries.

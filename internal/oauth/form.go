@@ -36,6 +36,11 @@ type tokenRequest struct {
 	actorToken         string
 	actorTokenType     string
 	requestedTokenType string
+
+	code         deputy.Secret // RFC 6749 §4.1.3
+	redirectURI  string
+	codeVerifier deputy.Secret // RFC 7636 §4.5
+	refreshToken deputy.Secret // RFC 6749 §6
 }
 
 var (
@@ -113,10 +118,10 @@ func parseForm(body string) (*tokenRequest, error) {
 // knows reports whether name is a parameter that set takes.
 func (f *tokenRequest) knows(name string) bool {
 	switch name {
-	case "resource", "audience", "client_secret":
+	case "resource", "audience":
 		return true
 	}
-	return f.text(name) != nil
+	return f.secret(name) != nil || f.text(name) != nil
 }
 
 // text returns where the parameter called name is kept, nil if it is not one
@@ -143,6 +148,23 @@ func (f *tokenRequest) text(name string) *string {
 		return &f.actorTokenType
 	case "requested_token_type":
 		return &f.requestedTokenType
+	case "redirect_uri":
+		return &f.redirectURI
+	}
+	return nil
+}
+
+// secret returns where the secret called name is kept, nil if it is none.
+func (f *tokenRequest) secret(name string) *deputy.Secret {
+	switch name {
+	case "client_secret":
+		return &f.clientSecret
+	case "code":
+		return &f.code
+	case "code_verifier":
+		return &f.codeVerifier
+	case "refresh_token":
+		return &f.refreshToken
 	}
 	return nil
 }
@@ -154,11 +176,12 @@ func (f *tokenRequest) set(name, value string) error {
 		return appendTarget(&f.resource, value)
 	case "audience":
 		return appendTarget(&f.audience, value)
-	case "client_secret":
-		if !f.clientSecret.IsZero() {
+	}
+	if secret := f.secret(name); secret != nil {
+		if !secret.IsZero() {
 			return errRepeated
 		}
-		f.clientSecret = deputy.Conceal(value)
+		*secret = deputy.Conceal(value)
 		return nil
 	}
 	place := f.text(name)

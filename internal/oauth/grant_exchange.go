@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"net/url"
 	"slices"
 
 	"deputy/internal/deputy"
@@ -32,8 +33,11 @@ func presentExchange(s *Server, ctx context.Context, i *issuance) error {
 	if err := s.presentSubject(ctx, i, v); err != nil {
 		return err
 	}
+	if err := unrevoked(ctx, s.store, i.zone.id, v.ID); err != nil {
+		return err
+	}
 	sub := i.subject
-	i.event.Actor.IdentityChain = sub.identities(i.event.Actor)
+	i.event.Actor.IdentityChain = i.identities(i.event.Actor)
 	i.claims.subject, i.claims.profile, i.claims.session = v.Subject, v.Profile, v.Session
 	i.claims.act = &actor{Subject: i.client.application.Identifier, ClientID: i.client.id, Previous: v.Act}
 	if i.claims.act.depth() > maxActors {
@@ -41,7 +45,7 @@ func presentExchange(s *Server, ctx context.Context, i *issuance) error {
 	}
 	if sub.principal != nil {
 		i.question.Legs = []policy.Leg{
-			{Principal: sub.principal, OnBehalf: sub.user != nil},
+			{Principal: sub.principal, OnBehalf: i.standing.User != nil},
 			{Principal: &i.client.application, OnBehalf: true},
 		}
 	}
@@ -84,14 +88,15 @@ func (f *tokenRequest) exchangeTargets() ([]string, error) {
 }
 
 // identities lists who acted, from the one acting now to the subject.
-func (sub *subject) identities(now deputy.Actor) []deputy.Actor {
+func (i *issuance) identities(now deputy.Actor) []deputy.Actor {
+	sub, user := i.subject, i.standing.User
 	chain := []deputy.Actor{now}
 	for a := sub.Act; a != nil; a = a.Previous {
 		chain = append(chain, deputy.Actor{Type: "application", Identifier: a.Subject})
 	}
 	switch {
-	case sub.user != nil:
-		return append(chain, deputy.Actor{Type: "user", ID: string(sub.user.ID), Identifier: sub.user.Identifier})
+	case user != nil:
+		return append(chain, deputy.Actor{Type: "user", ID: string(user.ID), Identifier: user.Identifier})
 	case sub.application != nil:
 		return append(chain, deputy.Actor{Type: "application", ID: string(sub.application.ID), Identifier: sub.application.Identifier})
 	}
@@ -165,17 +170,20 @@ func (i *issuance) checkConsent(ctx context.Context, in consents) error {
 	if user == nil || i.client.consent == deputy.ImplicitConsent {
 		return nil
 	}
-	given, err := in.Consent(ctx, i.zone.id, user.ID, deputy.ID(i.client.application.ID), i.target.ID)
-	if deputy.KindOf(err) == deputy.NotFound {
-		return errConsent
-	}
-	if err != nil {
+	given, err := in.Consent(ctx, i.zone.id, user.ID, i.client.consenter(), i.target.ID)
+	if unlessAbsent(err) != nil {
 		return err
 	}
-	for _, scope := range i.outcome.Scopes {
-		if !slices.Contains(given.Scopes, scope) {
-			return errConsent
-		}
+	if given == nil || !covers(given.Scopes, i.outcome.Scopes) {
+		return i.askConsent()
 	}
 	return nil
+}
+
+// askConsent refuses for want of the person's agreement, and says where they can
+// give it.
+func (i *issuance) askConsent() *refusal {
+	r := refuse(codeInsufficient, "User consent is required.")
+	r.uri = i.snap.issuer + pageGrant + "?" + url.Values{"resource": {i.target.requested}, "client_id": {i.client.id}}.Encode()
+	return r
 }

@@ -79,11 +79,16 @@ func TestNobodyIsRefusedFromMemory(t *testing.T) {
 	other.must(other.send(body), 401, "invalid_client")
 }
 
-// meddling is a store in which something changes between a read of a session
-// or a consent and whatever comes next.
+// meddling is a store in which something changes between a read of a session,
+// a consent or somebody's groups and roles and whatever comes next.
 type meddling struct {
 	deputy.Store
-	sessions, consents func() // each runs once
+	sessions, consents, affiliations func() // each runs once
+}
+
+func (m *meddling) Affiliations(ctx context.Context, zone deputy.ZoneID, user deputy.UserID) (*deputy.Affiliations, error) {
+	defer once(&m.affiliations)
+	return m.Store.Affiliations(ctx, zone, user)
 }
 
 func (m *meddling) SessionChain(ctx context.Context, zone deputy.ZoneID, id deputy.SessionID) ([]*deputy.Session, *deputy.User, error) {

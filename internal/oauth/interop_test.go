@@ -78,7 +78,7 @@ func TestServiceAccountWithOAuth2(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.server.Authenticate(context.Background(), token.AccessToken); err != nil {
+		if _, err := w.server.Authenticate(context.Background(), token.AccessToken, "192.0.2.9"); err != nil {
 			t.Error(err)
 		}
 		config.ClientSecret = "wrong"

@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -25,8 +26,18 @@ type stage struct {
 	person  *person
 	account *account
 	browser *browser
+	vaulted *vaulted
+
+	clientID, refresh string // of a client that the person has signed in to
+	codes             []string
+	agentID           deputy.ID
 
 	personToken, bearer string
+
+	user       *deputy.OrganizationUser // of the account's organization
+	userBearer string
+	invitation *deputy.Invitation
+	invited    deputy.Secret // its token
 }
 
 func newStage(t testing.TB) *stage {
@@ -34,8 +45,51 @@ func newStage(t testing.TB) *stage {
 	s.depend(s.server, s.api)
 	s.person = s.newPerson("zoe@example.test")
 	s.change(s.server, func(a *deputy.Application) { a.RedirectURIs = []string{callback} })
+	s.vaulted = s.newVaulted("urn:vaulted", map[string]string{"type": "token", "token": "kept"})
+	s.depend(s.server, s.vaulted.Resource)
 	s.account = s.newAccount()
+	s.user = s.newOrganizationUser(s.account.organization, "ann@example.test")
+	s.invited = deputy.NewSecret()
+	s.invitation = &deputy.Invitation{
+		ID: s.id(), OrganizationID: s.account.organization.ID, Email: "bob@example.test", Role: deputy.OrganizationMember,
+		Status: deputy.InvitationPending, TokenHash: deputy.HashSecret(s.invited),
+		ExpiresAt: noon.Add(deputy.InvitationLifetime), CreatedAt: noon, UpdatedAt: noon,
+	}
+	s.write("", func(ctx context.Context, tx deputy.Tx) error { return tx.Invitations().Insert(ctx, s.invitation) })
 	return s
+}
+
+// kind returns an answer of a call that is not HTTP.
+func kind(status map[deputy.Kind]int, err error) *answer {
+	if err == nil {
+		return &answer{status: http.StatusOK}
+	}
+	k := deputy.KindOf(err)
+	return &answer{status: status[k], json: map[string]any{"error": string(k)}}
+}
+
+// authenticate shows a bearer.
+func (s *stage) authenticate(bearer string) *answer {
+	_, err := s.world.server.Authenticate(context.Background(), bearer, "192.0.2.9")
+	return kind(map[deputy.Kind]int{deputy.Unauthenticated: 401}, err)
+}
+
+// accept accepts the invitation, and takes it back.
+func (s *stage) accept() error {
+	back, now := errors.New("taken back"), s.clock.Now()
+	bob := &deputy.OrganizationUser{ID: s.id(), Email: s.invitation.Email, Subject: "bob", CreatedAt: now, UpdatedAt: now}
+	err := s.store.Write(context.Background(), &deputy.Event{
+		ID: deputy.EventID(s.id()), Time: now, Type: "invitations:accept", OrganizationID: s.account.organization.ID,
+	}, func(tx deputy.Tx) error {
+		if _, err := deputy.Accept(context.Background(), tx, s.invited, bob); err != nil {
+			return err
+		}
+		return back
+	})
+	if err == back {
+		return nil
+	}
+	return err
 }
 
 // uses sends a request of each use; true means that it was allowed. A use
@@ -54,13 +108,40 @@ var uses = map[deputy.Use]func(*stage) *answer{
 		if s.bearer == "" {
 			s.bearer = s.serviceToken(s.account).text("access_token")
 		}
-		if _, err := s.world.server.Authenticate(context.Background(), s.bearer); err != nil {
-			return &answer{status: http.StatusUnauthorized, json: map[string]any{"error": string(deputy.KindOf(err))}}
-		}
-		return &answer{status: http.StatusOK}
+		return s.authenticate(s.bearer)
 	},
-	deputy.UseWebSession: func(s *stage) *answer { return s.silently(s.front) },
-	deputy.UseAuthorize:  func(s *stage) *answer { return s.silently(s.api) },
+	deputy.UseUserManagement: func(s *stage) *answer {
+		if s.userBearer == "" {
+			s.userBearer = s.bearerOf(s.user)
+		}
+		return s.authenticate(s.userBearer)
+	},
+	deputy.UseUserToken: func(s *stage) *answer {
+		_, err := s.issueBearer(s.user)
+		return kind(map[deputy.Kind]int{deputy.NotFound: 404, deputy.Denied: 403, deputy.Unavailable: 503}, err)
+	},
+	deputy.UseInvitation: func(s *stage) *answer {
+		return kind(map[deputy.Kind]int{deputy.NotFound: 404, deputy.Conflict: 409}, s.accept())
+	},
+	deputy.UseAuthorizeAgent: func(s *stage) *answer {
+		s.meet(true)
+		return s.ask("prompt", "none").answer()
+	},
+	deputy.UseToken: func(s *stage) *answer {
+		s.meet(false)
+		if s.refresh == "" {
+			s.refreshAgain()
+			s.bearer = s.asClient("grant_type", "refresh_token", "refresh_token", s.refresh).text("access_token")
+		}
+		return s.introspect(s.server, s.bearer)
+	},
+	deputy.UseCode:         func(s *stage) *answer { s.meet(false); return s.redeem() },
+	deputy.UseCodeAgent:    func(s *stage) *answer { s.meet(true); return s.redeem() },
+	deputy.UseRefresh:      func(s *stage) *answer { s.meet(false); return s.refreshAgain() },
+	deputy.UseRefreshAgent: func(s *stage) *answer { s.meet(true); return s.refreshAgain() },
+	deputy.UseSecret:       func(s *stage) *answer { return s.credentialsFor(s.server, "urn:vaulted") },
+	deputy.UseWebSession:   func(s *stage) *answer { return s.silently(s.front) },
+	deputy.UseAuthorize:    func(s *stage) *answer { return s.silently(s.api) },
 	deputy.UseSignIn: func(s *stage) *answer {
 		b := s.newBrowser()
 		p := b.open(asking(s.server.credential.Identifier))
@@ -84,6 +165,66 @@ func (s *stage) silently(r *deputy.Resource) *answer {
 	return s.browser.open(asking(s.server.credential.Identifier, "prompt", "none", "resource", r.Identifier)).answer()
 }
 
+// meet signs the person in to the client, or to a user agent, once, and gets two
+// codes for the API's resource.
+func (s *stage) meet(agent bool) {
+	if s.browser != nil {
+		return
+	}
+	s.browser, s.clientID = s.newBrowser(), s.server.credential.Identifier
+	if agent {
+		s.clientID, s.server = s.registerAgent(), nil
+	}
+	s.ask()
+	if p := s.browser.act("sign in", s.person.User); p.query("code") == "" {
+		s.browser.answered(s.browser.act("approve", nil))
+	}
+	for range 2 {
+		s.codes = append(s.codes, s.browser.answered(s.ask()))
+	}
+	s.person.web = s.newestSession(s.person)
+	s.person.child = s.person.web
+	if agent {
+		page, err := s.store.UserAgents().List(context.Background(), s.in(), deputy.Query{})
+		if err != nil || len(page.Items) != 1 {
+			s.Fatal(page, err)
+		}
+		s.agentID = page.Items[0].ID
+	}
+}
+
+func (s *stage) ask(more ...string) *page {
+	return s.browser.open(asking(s.clientID, append(more, "resource", s.api.Identifier)...))
+}
+
+// asClient sends a token request as the client or the user agent.
+func (s *stage) asClient(pairs ...string) *answer {
+	if s.server == nil {
+		pairs = append(pairs, "client_id", s.clientID)
+	}
+	return s.post(s.server, form(pairs...))
+}
+
+// redeem redeems one of the codes.
+func (s *stage) redeem() *answer {
+	code := s.codes[0]
+	s.codes = s.codes[1:]
+	return s.asClient("grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier)
+}
+
+// refreshAgain refreshes, after having redeemed a code if need be.
+func (s *stage) refreshAgain() *answer {
+	if s.refresh == "" {
+		s.refresh = s.must(s.redeem(), 200, "").text("refresh_token")
+		s.person.child = s.newest(func(x *deputy.Session) bool { return x.ParentID != nil && *x.ParentID == s.person.web.ID })
+	}
+	a := s.asClient("grant_type", "refresh_token", "refresh_token", s.refresh)
+	if a.status == 200 {
+		s.refresh = a.text("refresh_token")
+	}
+	return a
+}
+
 // answer returns what the client learns from where its person is sent.
 func (p *page) answer() *answer {
 	a := &answer{status: p.status, header: p.header, body: p.body, json: map[string]any{}}
@@ -99,15 +240,31 @@ func (p *page) answer() *answer {
 	return a
 }
 
+// introspect asks about a token; an inactive one is told as a refusal.
+func (w *world) introspect(a *app, token string) *answer {
+	w.Helper()
+	got := w.postTo("/oauth/2/introspect", a, form("token", token))
+	if got.status == 200 && got.json["active"] != true {
+		return &answer{status: 400, json: map[string]any{"error": "inactive"}}
+	}
+	return got
+}
+
 // newestSession returns the web session of a person that began last.
 func (w *world) newestSession(p *person) *deputy.Session {
+	w.Helper()
+	return w.newest(func(x *deputy.Session) bool { return x.UserID != nil && *x.UserID == p.User.ID && x.ParentID == nil })
+}
+
+// newest returns the newest session that is as wanted.
+func (w *world) newest(wanted func(*deputy.Session) bool) *deputy.Session {
 	w.Helper()
 	page, err := w.store.Sessions().List(context.Background(), w.in(), deputy.Query{})
 	if err != nil {
 		w.Fatal(err)
 	}
 	for _, x := range page.Items {
-		if x.UserID != nil && *x.UserID == p.User.ID && x.ParentID == nil {
+		if wanted(x) {
 			return x
 		}
 	}
@@ -116,7 +273,8 @@ func (w *world) newestSession(p *person) *deputy.Session {
 }
 
 // elsewhere lists the outcomes that are others where people sign in: a client
-// that is gone cannot be told, and who is signed out is asked to sign in.
+// that is gone cannot be told, and who is signed out is asked to sign in. Where
+// a use rests on something of another kind, it says how that is turned off.
 var elsewhere = map[deputy.Use]map[deputy.Part]off{
 	deputy.UseSignIn: {deputy.PartUser: {status: 303, code: "access_denied"}},
 	deputy.UseWebSession: {
@@ -131,11 +289,35 @@ var elsewhere = map[deputy.Use]map[deputy.Part]off{
 		deputy.PartResource:    {status: 302, code: "invalid_target"},
 		deputy.PartProvider:    {status: 302, code: "invalid_target"},
 	},
+	deputy.UseToken: {
+		deputy.PartUser:    {status: 400, code: "inactive"},
+		deputy.PartSession: {status: 400, code: "inactive"},
+	},
+	deputy.UseAuthorizeAgent: {
+		deputy.PartUserAgent: {status: 400, code: "invalid_client"},
+		deputy.PartUser:      {status: 302, code: "login_required"},
+		deputy.PartSession:   {status: 302, code: "login_required"},
+		deputy.PartResource:  {status: 302, code: "invalid_target"},
+		deputy.PartProvider:  {status: 302, code: "invalid_target"},
+	},
+	deputy.UseSecret: {
+		deputy.PartResource: {turn: func(s *stage) { s.vaulted.delete(s.world) }, status: 400, code: "invalid_target"},
+		deputy.PartProvider: {turn: remove(deputy.Tx.Providers, func(s *stage) deputy.ID { return deputy.ID(s.world.vaulted.ID) }), status: 400, code: "invalid_target"},
+	},
 	deputy.UseManagement: {
 		deputy.PartOrganization:      {status: 401, code: "unauthenticated"},
 		deputy.PartServiceAccount:    {status: 401, code: "unauthenticated"},
 		deputy.PartServiceCredential: {status: 401, code: "unauthenticated"},
 	},
+	deputy.UseUserManagement: {
+		deputy.PartOrganization:     {status: 401, code: "unauthenticated"},
+		deputy.PartOrganizationUser: {status: 401, code: "unauthenticated"},
+	},
+	deputy.UseUserToken: {
+		deputy.PartOrganization: {status: 404, code: "not found"},
+		deputy.PartKey:          {status: 503, code: "unavailable"},
+	},
+	deputy.UseInvitation: {deputy.PartOrganization: {status: 404, code: "not found"}},
 }
 
 // remove deletes an entity of the zone.
@@ -152,6 +334,19 @@ func end(which func(*stage) *deputy.Session, change func(*deputy.Session)) func(
 
 func child(s *stage) *deputy.Session { return s.person.child }
 func web(s *stage) *deputy.Session   { return s.person.web }
+
+// invite changes the invitation.
+func invite(change func(*deputy.Invitation)) func(*stage) {
+	return func(s *stage) {
+		s.write("", func(ctx context.Context, tx deputy.Tx) error {
+			_, err := tx.Invitations().Update(ctx, deputy.Scope{Organization: s.invitation.OrganizationID}, s.invitation.ID, func(i *deputy.Invitation) error {
+				change(i)
+				return nil
+			})
+			return err
+		})
+	}
+}
 
 // ways lists, for each part, every way in which it can be turned off in the
 // store.
@@ -176,6 +371,33 @@ var ways = map[deputy.Part]map[string]off{
 				return tx.ServiceCredentials().Delete(ctx, deputy.Scope{Organization: s.account.organization.ID}, s.account.credential.ID)
 			})
 		}, 401, "invalid_client"},
+	},
+	deputy.PartOrganizationUser: {
+		"deleted": {func(s *stage) {
+			s.write("", func(ctx context.Context, tx deputy.Tx) error {
+				return tx.OrganizationUsers().Delete(ctx, deputy.Scope{Organization: s.user.OrganizationID}, s.user.ID)
+			})
+		}, 404, "not found"},
+		"disabled": {func(s *stage) {
+			s.write("", func(ctx context.Context, tx deputy.Tx) error {
+				_, err := tx.OrganizationUsers().Update(ctx, deputy.Scope{Organization: s.user.OrganizationID}, s.user.ID, func(u *deputy.OrganizationUser) error {
+					u.Status = deputy.UserDisabled
+					return nil
+				})
+				return err
+			})
+		}, 403, "denied"},
+	},
+	deputy.PartInvitation: {
+		"deleted": {func(s *stage) {
+			s.write("", func(ctx context.Context, tx deputy.Tx) error {
+				return tx.Invitations().Delete(ctx, deputy.Scope{Organization: s.invitation.OrganizationID}, s.invitation.ID)
+			})
+		}, 404, "not found"},
+		"accepted":      {invite(func(i *deputy.Invitation) { i.Status = deputy.InvitationAccepted }), 409, "conflict"},
+		"expired":       {invite(func(i *deputy.Invitation) { i.Status = deputy.InvitationExpired }), 409, "conflict"},
+		"revoked":       {invite(func(i *deputy.Invitation) { i.Status = deputy.InvitationRevoked }), 409, "conflict"},
+		"past its time": {invite(func(i *deputy.Invitation) { i.ExpiresAt = noon }), 409, "conflict"},
 	},
 	deputy.PartZone: {
 		"deleted": {func(s *stage) {
@@ -203,6 +425,12 @@ var ways = map[deputy.Part]map[string]off{
 	deputy.PartSubject: {
 		"deleted":            {remove(deputy.Tx.Applications, func(s *stage) deputy.ID { return deputy.ID(s.agent.ID) }), 400, "invalid_grant"},
 		"credential deleted": {remove(deputy.Tx.Credentials, func(s *stage) deputy.ID { return deputy.ID(s.agent.credential.ID) }), 400, "invalid_grant"},
+	},
+	deputy.PartUserAgent: {
+		"deleted": {remove(deputy.Tx.UserAgents, func(s *stage) deputy.ID { return s.agentID }), 401, "invalid_client"},
+	},
+	deputy.PartSecret: {
+		"deleted": {remove(deputy.Tx.Secrets, func(s *stage) deputy.ID { return s.vaulted.secret.ID }), 400, "invalid_target"},
 	},
 	deputy.PartUser: {
 		"deleted": {remove(deputy.Tx.Users, func(s *stage) deputy.ID { return deputy.ID(s.person.User.ID) }), 400, "invalid_grant"},
@@ -270,13 +498,15 @@ func TestOffMeansOffAtOnce(t *testing.T) {
 						t.Fatalf("with everything in force: %s", a)
 					}
 					s.clock.advance(time.Second)
-					way.turn(s)
-					status, code := way.status, way.code
 					if other, ok := elsewhere[use][part]; ok {
-						status, code = other.status, other.code
+						way.status, way.code = other.status, other.code
+						if other.turn != nil {
+							way.turn = other.turn
+						}
 					}
-					if a := send(s); a.status != status || a.text("error") != code {
-						t.Errorf("got %s, want %d %s", a, status, code)
+					way.turn(s)
+					if a := send(s); a.status != way.status || a.text("error") != way.code {
+						t.Errorf("got %s, want %d %s", a, way.status, way.code)
 					}
 				})
 			}

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"sync"
@@ -86,6 +87,9 @@ func (s *Server) issueServiceToken(ctx context.Context, form *tokenRequest, clai
 			by.organization, by.clientID = a.Credential.OrganizationID, clientID
 		}
 		return nil, s.failures.count(r, by)
+	}
+	if err := s.limited(from, s.platform.owner, clientID); err != nil {
+		return nil, err
 	}
 	d := s.serviceIssuance(a, form, from)
 	if form.grantType == clientCredentials {
@@ -226,31 +230,144 @@ func (s *Server) refuseService(w http.ResponseWriter, r *http.Request, from *ori
 	_, _ = w.Write(append(b, '}')) // a client that has gone needs no answer
 }
 
-// Authenticate returns who a bearer of the management API is. The signature is
-// checked once; that the credential is still there, on every call. Every
-// refusal is Unauthenticated.
-func (s *Server) Authenticate(ctx context.Context, bearer string) (*deputy.Caller, error) {
+// userProfile is the sub_profile of a person's bearer; a service account's has
+// none.
+const userProfile = "user"
+
+// IssueBearer gives a person a bearer of the management API for one of their
+// organizations. It is NotFound when they are not a user of it, and Denied when
+// they are disabled there. Signing in and POST /organizations/{id}/token both
+// end here.
+func (s *Server) IssueBearer(ctx context.Context, r deputy.BearerRequest) (b *deputy.Bearer, err error) {
+	for range maxAttempts {
+		if b, err = s.issueBearer(ctx, r); deputy.KindOf(err) != deputy.Stale {
+			return b, err
+		}
+	}
+	return nil, deputy.Errorf(deputy.Unavailable, "the organization keeps changing, try again")
+}
+
+// issueBearer is one attempt to give a person a bearer.
+func (s *Server) issueBearer(ctx context.Context, r deputy.BearerRequest) (*deputy.Bearer, error) {
+	organization, user, err := membership(ctx, s.store.Organizations(), s.store.OrganizationUsers(), r.Organization, r.Account)
+	if err != nil {
+		return nil, err
+	}
+	held, err := s.platformKeys(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	issuer, at := s.addresses.PublicURL(), deputy.Time(s.now())
+	d := &decided{
+		claims: claims{
+			issuer: issuer, subject: string(user.ID), audience: []string{issuer}, clientID: r.ClientID,
+			profile: userProfile, organization: organization.ID,
+		},
+		lifetime: deputy.DefaultLifetime * time.Second,
+		signer:   held.anySigner(),
+		use:      deputy.UseUserToken,
+		standing: &deputy.Standing{Organization: organization, OrganizationUser: user},
+		event: &deputy.Event{
+			ID: deputy.EventID(deputy.NewID(at)), Time: at, Type: eventIssue, OrganizationID: organization.ID,
+			RequestID: r.RequestID, IP: r.IP, UserAgent: r.UserAgent, GrantType: r.GrantType, ClientID: r.ClientID,
+			Actor: deputy.Actor{Type: "user", ID: string(user.ID), Identifier: user.Email}, UserKey: user.KeyID,
+		},
+		reread: func(ctx context.Context, tx deputy.Tx, now *deputy.Standing) (err error) {
+			now.Organization, now.OrganizationUser, err = membership(ctx, tx.Organizations(), tx.OrganizationUsers(), r.Organization, r.Account)
+			return err
+		},
+	}
+	if d.signer != nil {
+		d.standing.Key = d.signer.row
+	}
+	c, err := s.mint(ctx, d)
+	var off *deputy.Off
+	if errors.As(err, &off) {
+		kind := deputy.Denied
+		if off.Part == deputy.PartKey {
+			kind = deputy.Unavailable
+		}
+		return nil, deputy.Error{Kind: kind, Message: off.Error()}.Because(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &deputy.Bearer{Token: deputy.Conceal(c.token), Lifetime: time.Duration(c.expiresIn) * time.Second}, nil
+}
+
+// membership reads an organization and a user of it, from the store or inside a
+// transaction. It is NotFound when there is no such user.
+func membership(ctx context.Context, organizations deputy.Reads[deputy.Organization], users deputy.Reads[deputy.OrganizationUser],
+	id deputy.OrganizationID, account deputy.ID) (*deputy.Organization, *deputy.OrganizationUser, error) {
+	organization, err := organizations.Get(ctx, deputy.Scope{}, deputy.ID(id))
+	if err != nil {
+		return nil, nil, err
+	}
+	user, err := users.Get(ctx, deputy.Scope{Organization: id}, account)
+	return organization, user, err
+}
+
+// Authenticate returns who a bearer of the management API is, which came from
+// the address. The signature is checked once; that what it rests on is still
+// there, on every call. Refusals are Unauthenticated, or TooMany when the
+// address keeps failing.
+func (s *Server) Authenticate(ctx context.Context, bearer, address string) (*deputy.Caller, error) {
+	by := failure{address: address}
 	v, err := s.verifyBearer(ctx, bearer)
-	if err != nil {
+	var caller *deputy.Caller
+	if err == nil {
+		by.clientID, by.organization = v.ClientID, v.Organization
+		caller, err = s.caller(ctx, v)
+	}
+	if deputy.KindOf(err) == deputy.Unauthenticated && s.failures.tooMany(by) {
+		return nil, &deputy.Error{Kind: deputy.TooMany, Message: "bearers failed too often, try again later", After: failurePeriod}
+	}
+	return caller, err
+}
+
+// caller returns who a verified bearer is, as long as what it rests on is in
+// force.
+func (s *Server) caller(ctx context.Context, v *verified) (*deputy.Caller, error) {
+	use, read := deputy.UseManagement, s.accountOf
+	if v.Profile == userProfile {
+		use, read = deputy.UseUserManagement, s.person
+	}
+	var standing deputy.Standing
+	c, err := read(ctx, v, &standing)
+	if err != nil && deputy.KindOf(err) != deputy.NotFound {
 		return nil, err
 	}
-	a, err := s.store.Account(ctx, v.ClientID)
-	if deputy.KindOf(err) == deputy.NotFound {
-		a, err = new(deputy.Account), nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	standing := deputy.Standing{Organization: a.Organization, ServiceAccount: a.Account, ServiceCredential: a.Credential}
-	if err := standing.Live(deputy.UseManagement, s.now()); err != nil {
+	if err := standing.Live(use, s.now()); err != nil {
 		return nil, deputy.Error{Kind: deputy.Unauthenticated, Message: "the bearer token is no longer valid"}.Because(err)
 	}
-	if string(a.Account.ID) != v.Subject || a.Organization.ID != v.Organization {
-		return nil, deputy.Errorf(deputy.Unauthenticated, "the bearer token is no longer valid")
+	return c, nil
+}
+
+// person reads what a person's bearer rests on.
+func (s *Server) person(ctx context.Context, v *verified, standing *deputy.Standing) (*deputy.Caller, error) {
+	organization, user, err := membership(ctx, s.store.Organizations(), s.store.OrganizationUsers(), v.Organization, deputy.ID(v.Subject))
+	if err != nil {
+		return nil, err
 	}
+	standing.Organization, standing.OrganizationUser = organization, user
 	return &deputy.Caller{
-		Organization: a.Organization.ID, Account: a.Account.ID, Name: a.Account.Name,
-		ClientID: v.ClientID, Credential: a.Credential.ID,
+		Organization: organization.ID, Account: user.ID, Name: user.Email, ClientID: v.ClientID, Role: user.Role, KeyID: user.KeyID,
+	}, nil
+}
+
+// accountOf reads what a service account's bearer rests on. A bearer that says
+// otherwise than the account rests on nothing.
+func (s *Server) accountOf(ctx context.Context, v *verified, standing *deputy.Standing) (*deputy.Caller, error) {
+	a, err := s.store.Account(ctx, v.ClientID)
+	if err != nil {
+		return nil, err
+	}
+	if string(a.Account.ID) != v.Subject || a.Organization.ID != v.Organization {
+		return nil, deputy.Errorf(deputy.NotFound, "the account has no such credential")
+	}
+	standing.Organization, standing.ServiceAccount, standing.ServiceCredential = a.Organization, a.Account, a.Credential
+	return &deputy.Caller{
+		Organization: a.Organization.ID, Account: a.Account.ID, Name: a.Account.Name, ClientID: v.ClientID, Credential: a.Credential.ID,
 	}, nil
 }
 

@@ -105,7 +105,7 @@ func TestServiceAccountToken(t *testing.T) {
 		}, claims); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
-		caller, err := w.server.Authenticate(context.Background(), token)
+		caller, err := w.server.Authenticate(context.Background(), token, "192.0.2.9")
 		want := &deputy.Caller{
 			Organization: account.organization.ID, Account: account.account.ID, Name: "bootstrap", ClientID: id, Credential: account.credential.ID,
 		}
@@ -204,14 +204,148 @@ func TestAuthenticate(t *testing.T) {
 		{"of an unknown credential", sign(map[string]any{"client_id": "nobody"}), false},
 	} {
 		for range 2 {
-			caller, err := w.server.Authenticate(ctx, c.bearer)
+			caller, err := w.server.Authenticate(ctx, c.bearer, "192.0.2.9")
 			if (err == nil) != c.ok || err != nil && (!errors.Is(err, deputy.Unauthenticated) || caller != nil) {
 				t.Errorf("%s: %+v, %v", c.name, caller, err)
 			}
 		}
 	}
 	w.clock.advance(time.Hour)
-	if _, err := w.server.Authenticate(ctx, bearer); !errors.Is(err, deputy.Unauthenticated) {
+	if _, err := w.server.Authenticate(ctx, bearer, "192.0.2.9"); !errors.Is(err, deputy.Unauthenticated) {
 		t.Errorf("after its time: %v", err)
+	}
+}
+
+// newOrganizationUser adds a person to an organization.
+func (w *world) newOrganizationUser(o *deputy.Organization, email string) *deputy.OrganizationUser {
+	w.Helper()
+	now := w.clock.Now()
+	key := w.newDataKey(w.id(), "")
+	u := &deputy.OrganizationUser{
+		OrganizationID: o.ID, ID: w.id(), Email: email, Role: deputy.OrganizationViewer, Status: deputy.UserActive, KeyID: key.ID,
+		CreatedAt: now, UpdatedAt: now,
+	}
+	u.Subject = string(u.ID)
+	w.write("", func(ctx context.Context, tx deputy.Tx) error {
+		if err := tx.InsertDataKey(ctx, key); err != nil {
+			return err
+		}
+		return tx.OrganizationUsers().Insert(ctx, u)
+	})
+	return u
+}
+
+func (w *world) issueBearer(u *deputy.OrganizationUser) (*deputy.Bearer, error) {
+	return w.server.IssueBearer(context.Background(), deputy.BearerRequest{
+		Organization: u.OrganizationID, Account: u.ID, ClientID: "console", RequestID: "r", IP: "192.0.2.9", UserAgent: "browser",
+	})
+}
+
+// bearerOf returns a person's bearer.
+func (w *world) bearerOf(u *deputy.OrganizationUser) string {
+	w.Helper()
+	b, err := w.issueBearer(u)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return b.Token.Reveal()
+}
+
+func TestBearerOfAPerson(t *testing.T) {
+	w := newWorld(t)
+	account := w.newAccount()
+	ann := w.newOrganizationUser(account.organization, "ann@example.test")
+	b, err := w.issueBearer(ann)
+	if err != nil || b.Lifetime != time.Hour {
+		t.Fatal(b, err)
+	}
+	claims := w.payload(b.Token.Reveal())
+	now := float64(w.clock.Now().Unix())
+	if diff := cmp.Diff(map[string]any{
+		"iss": publicURL, "aud": publicURL, "sub": string(ann.ID), "sub_profile": "user", "client_id": "console", "iat": now, "exp": now + 3600,
+		"organization_id": string(account.organization.ID), "jti": claims["jti"],
+	}, claims); diff != "" {
+		t.Error(diff)
+	}
+	caller, err := w.server.Authenticate(context.Background(), b.Token.Reveal(), "192.0.2.9")
+	want := &deputy.Caller{
+		Organization: account.organization.ID, Account: ann.ID, Name: "ann@example.test", ClientID: "console",
+		Role: deputy.OrganizationViewer, KeyID: ann.KeyID,
+	}
+	if diff := cmp.Diff(want, caller); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	r, err := w.store.Event(context.Background(), account.organization.ID, "", deputy.EventID(claims["jti"].(string)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(r.Bytes), "ann@") || strings.Contains(string(r.Bytes), "192.0.2.9") {
+		t.Errorf("the log shows the person: %s", r.Bytes)
+	}
+	event, err := r.Event(context.Background(), w.sealing)
+	if err != nil || event.Type != "credentials:issue" || !cmp.Equal(event.Actor, deputy.Actor{Type: "user", ID: string(ann.ID), Identifier: ann.Email}) ||
+		event.ClientID != "console" || event.IP != "192.0.2.9" || event.JTI != event.ID {
+		t.Errorf("the event is %+v, %v", event, err)
+	}
+
+	// A person is not a service account, nor in another organization.
+	w.signers[deputy.ES256] = w.platformSigner()
+	for name, change := range map[string]map[string]any{
+		"as a service account":    {"sub_profile": ""},
+		"as somebody else":        {"sub": string(account.account.ID)},
+		"as an account":           {"client_id": account.credential.ClientID, "sub_profile": ""},
+		"in another organization": {"organization_id": string(w.organization.ID)},
+		"in no organization":      {"organization_id": ""},
+		"for a zone":              {"iss": w.issuer(), "aud": w.issuer()},
+		"for another resource":    {"aud": "urn:x"},
+	} {
+		claims := w.payload(b.Token.Reveal())
+		for claim, value := range change {
+			claims[claim] = value
+		}
+		if _, err := w.server.Authenticate(context.Background(), w.sign(deputy.ES256, "at+jwt", claims), "192.0.2.9"); !errors.Is(err, deputy.Unauthenticated) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := w.server.IssueBearer(context.Background(), deputy.BearerRequest{Organization: w.organization.ID, Account: ann.ID}); !errors.Is(err, deputy.NotFound) {
+		t.Errorf("in another organization: %v", err)
+	}
+}
+
+func TestBadBearersAreThrottledGoodOnesNever(t *testing.T) {
+	w := newWorld(t)
+	account := w.newAccount()
+	good := w.must(w.serviceToken(account), 200, "").text("access_token")
+	dead := w.must(w.serviceToken(account), 200, "").text("access_token")
+	show := func(bearer, address string) error {
+		_, err := w.server.Authenticate(context.Background(), bearer, address)
+		return err
+	}
+	for range 100 {
+		if err := show("nonsense", "192.0.2.1"); !errors.Is(err, deputy.Unauthenticated) {
+			t.Fatal(err)
+		}
+	}
+	var tooMany *deputy.Error
+	if err := show("nonsense", "192.0.2.1"); !errors.As(err, &tooMany) || tooMany.Kind != deputy.TooMany || tooMany.After != time.Minute {
+		t.Errorf("the 101st: %v", err)
+	}
+	if err := show("nonsense", "192.0.2.2"); !errors.Is(err, deputy.Unauthenticated) {
+		t.Errorf("from another address: %v", err)
+	}
+	if err := show(good, "192.0.2.1"); err != nil {
+		t.Errorf("a good one: %v", err)
+	}
+	// Those of a client are counted apart, and the organization's log tells.
+	w.write("", func(ctx context.Context, tx deputy.Tx) error {
+		return tx.ServiceCredentials().Delete(ctx, deputy.Scope{Organization: account.organization.ID}, account.credential.ID)
+	})
+	if err := show(dead, "192.0.2.1"); !errors.Is(err, deputy.Unauthenticated) {
+		t.Errorf("of a credential that is gone: %v", err)
+	}
+	w.server.Close()
+	w.organization = account.organization
+	if all := w.events("clients:authenticate"); len(all) != 1 || all[0].Count != 1 || all[0].IP != "192.0.2.1" {
+		t.Errorf("the log has %+v", all)
 	}
 }

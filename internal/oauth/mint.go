@@ -13,6 +13,9 @@ type decided struct {
 	claims   claims
 	lifetime time.Duration
 	signer   *signer
+	// held is handed out in place of a token that is signed here; nil where one
+	// is.
+	held *held
 
 	use      deputy.Use
 	standing *deputy.Standing
@@ -21,15 +24,27 @@ type decided struct {
 	// reread brings those parts of standing up to date that no zone revision
 	// covers, in the committing transaction; nil when there are none.
 	reread func(context.Context, deputy.Tx, *deputy.Standing) error
+	// effect is what happens with the credential, in the same transaction; nil
+	// when that is nothing.
+	effect func(context.Context, deputy.Tx) error
 	// note writes what the use leaves behind; nil when there is nothing.
 	note func(deputy.Tx)
+
+	identity *identityClaims // of the ID token that comes along; nil for none
+	witness  *signer         // signs that
+	refresh  *refresh        // the refresh token that comes along; nil for none
 }
 
 // credential is what the caller gets.
 type credential struct {
 	token     string
-	expiresIn int64 // seconds, at least 1
+	username  string            // that goes with it; empty where it needs none
+	kind      deputy.SecretType // of what is not a token; else empty
+	expiresIn int64             // seconds, at least 1
 	scopes    []string
+
+	idToken      string
+	refreshToken deputy.Secret
 }
 
 // mint is the one way for a credential to leave: it checks once more that all
@@ -37,25 +52,35 @@ type credential struct {
 // proves that nothing has moved. The credential's id is the event's. It is
 // Stale when something has moved since the decision.
 func (s *Server) mint(ctx context.Context, d *decided) (*credential, error) {
-	if err := d.standing.Live(d.use, d.event.Time); err != nil {
+	if err := d.live(d.standing, d.event.Time); err != nil {
 		return nil, err
 	}
-	c, err := d.sign()
+	c, err := d.make(ctx)
 	if err != nil {
 		return nil, err
 	}
 	d.event.Outcome = deputy.Success
-	d.event.JTI = d.event.ID
-	d.event.ScopesGranted = c.scopes
+	d.event.ScopesGranted = d.claims.scopes
+	if d.held == nil {
+		d.event.JTI = d.event.ID
+	}
 	if err := s.store.Write(ctx, d.event, d.apply(ctx)); err != nil {
 		return nil, moved(err)
 	}
 	return c, nil
 }
 
-// sign makes the token. Its lifetime ends with that of the shortest session it
-// rests on.
-func (d *decided) sign() (*credential, error) {
+// live asks whether all that the credential rests on is in force.
+func (d *decided) live(on *deputy.Standing, now time.Time) error {
+	if err := on.Live(d.use, now); err != nil || d.held == nil {
+		return err
+	}
+	return on.Live(d.held.use, now)
+}
+
+// make makes the credential: a token is signed, what is held is opened. Its
+// lifetime ends with that of the shortest session it rests on.
+func (d *decided) make(ctx context.Context) (*credential, error) {
 	c := &d.claims
 	c.id = d.event.ID
 	c.issuedAt = d.event.Time.Truncate(time.Second)
@@ -69,17 +94,35 @@ func (d *decided) sign() (*credential, error) {
 	if in < 1 {
 		return nil, errGone
 	}
-	token, err := d.signer.Sign(accessTokenTyp, c.append(make([]byte, 0, 768)))
+	minted, err := d.issue(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &credential{token: token, expiresIn: in, scopes: c.scopes}, nil
+	minted.expiresIn = in
+	if d.identity != nil {
+		if minted.idToken, err = d.witness.Sign(idTokenTyp, d.identity.append(c, minted.token)); err != nil {
+			return nil, err
+		}
+	}
+	if d.refresh != nil {
+		minted.refreshToken = d.refresh.next
+	}
+	return minted, nil
+}
+
+// issue signs the token, or opens what is held in its place.
+func (d *decided) issue(ctx context.Context) (*credential, error) {
+	if d.held != nil {
+		return d.held.open(ctx)
+	}
+	token, err := d.signer.Sign(accessTokenTyp, d.claims.append(make([]byte, 0, 768)))
+	return &credential{token: token, scopes: d.claims.scopes}, err
 }
 
 // apply returns what the transaction does beside recording the event; nil for
 // nothing, which is cheapest.
 func (d *decided) apply(ctx context.Context) func(deputy.Tx) error {
-	if d.reread == nil && d.note == nil {
+	if d.reread == nil && d.effect == nil && d.note == nil {
 		return nil
 	}
 	return func(tx deputy.Tx) error {
@@ -88,12 +131,15 @@ func (d *decided) apply(ctx context.Context) func(deputy.Tx) error {
 			if err := d.reread(ctx, tx, &now); err != nil {
 				return err
 			}
-			if err := now.Live(d.use, tx.Now()); err != nil {
+			if err := d.live(&now, tx.Now()); err != nil {
 				return err
 			}
 		}
 		if d.note != nil {
 			d.note(tx)
+		}
+		if d.effect != nil {
+			return d.effect(ctx, tx)
 		}
 		return nil
 	}

@@ -16,6 +16,7 @@ const (
 	pageLogin       = "/login"
 	pageVerifyEmail = "/login/verify-email"
 	pageConsent     = "/login/consent"
+	pageGrant       = "/login/authorize" // for one resource, without a client that waits
 )
 
 // proceed takes the transaction to whatever is next: a page, or the answer.
@@ -114,7 +115,7 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, l *login, shown
 		return
 	}
 	if err == nil && a.user != nil && len(a.asks()) > 0 && shown == a.digest() {
-		if err := s.recordConsent(ctx, l, a); err != nil {
+		if err := s.recordConsent(ctx, l, a); err != nil && deputy.KindOf(err) != deputy.Stale {
 			s.stop(w, r, l, err)
 			return
 		}
@@ -124,6 +125,9 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, l *login, shown
 
 // recordConsent writes down what the person has agreed to.
 func (s *Server) recordConsent(ctx context.Context, l *login, a *assessment) error {
+	if err := s.settle(ctx, l, a); err != nil {
+		return err
+	}
 	next := *l
 	next.Consented = true
 	t, err := next.ticket(s.now())
@@ -155,11 +159,11 @@ func (s *Server) recordConsent(ctx context.Context, l *login, a *assessment) err
 func (a *assessment) putConsents(ctx context.Context, tx deputy.Tx, zone deputy.ZoneID, mode deputy.Consent) error {
 	for _, wish := range a.wishes {
 		for _, p := range wish.pacts {
-			if p.mode != mode || p.given && covers(p.known, p.scopes) {
+			if p.by.consent != mode || p.given && covers(p.known, p.scopes) {
 				continue
 			}
 			record := &deputy.ConsentRecord{
-				ZoneID: zone, UserID: a.user.ID, ClientID: p.client, ResourceID: wish.ID,
+				ZoneID: zone, UserID: a.user.ID, ClientID: p.by.consenter(), ResourceID: wish.ID,
 				Scopes: union(p.known, p.scopes), CreatedAt: tx.Now(),
 			}
 			if err := tx.PutConsent(ctx, record); err != nil {
@@ -189,6 +193,9 @@ func (s *Server) deny(w http.ResponseWriter, r *http.Request, l *login) {
 // complete ends the transaction with an answer: what was assessed is committed
 // on the proof that it is still so, and the code with it.
 func (s *Server) complete(ctx context.Context, l *login, a *assessment) (url.Values, error) {
+	if err := s.settle(ctx, l, a); err != nil {
+		return nil, err
+	}
 	event := s.authorization(l, a)
 	code := deputy.NewSecret()
 	err := s.store.Write(ctx, event, func(tx deputy.Tx) error {
@@ -247,18 +254,24 @@ func (a *assessment) reread(ctx context.Context, tx deputy.Tx, l *login) error {
 	}
 	now := a.standing
 	now.Sessions, now.User = chain, user
-	if err := now.Live(deputy.UseAuthorize, tx.Now()); err != nil {
+	if err := a.client.rereadAgent(ctx, tx, l.zone.id, &now); err != nil {
+		return err
+	}
+	if err := now.Live(a.client.use(deputy.UseAuthorize, deputy.UseAuthorizeAgent), tx.Now()); err != nil {
 		return err
 	}
 	if user.Revision != a.user.Revision {
 		return errMoved
 	}
+	if err := a.person.unchanged(ctx, tx, l.zone.id, user.ID); err != nil {
+		return err
+	}
 	for _, wish := range a.wishes {
 		for _, p := range wish.pacts {
-			if p.mode != deputy.RequiredConsent {
+			if p.by.consent != deputy.RequiredConsent {
 				continue
 			}
-			given, err := tx.Consent(ctx, l.zone.id, user.ID, p.client, wish.ID)
+			given, err := tx.Consent(ctx, l.zone.id, user.ID, p.by.consenter(), wish.ID)
 			if unlessAbsent(err) != nil {
 				return err
 			}
@@ -328,14 +341,15 @@ type authorized struct {
 	User    deputy.UserID        `json:"user"`
 	Session deputy.SessionID     `json:"session"` // the web session
 	// Agreed are the scopes that the person has agreed to, of the first resource.
-	Agreed []string `json:"agreed,omitempty"`
+	Agreed  []string `json:"agreed,omitempty"`
+	Refresh bool     `json:"refresh,omitzero"` // the client wants refresh tokens
 	// Targets are the further resources.
 	Targets []deputy.ResourceID `json:"targets,omitempty"`
 }
 
 // authorized returns what the transaction comes to.
 func (a *assessment) authorized(l *login) *authorized {
-	out := &authorized{Request: l.Request, User: a.user.ID, Session: l.Session, Agreed: a.wishes[0].scopes}
+	out := &authorized{Request: l.Request, User: a.user.ID, Session: l.Session, Agreed: a.wishes[0].scopes, Refresh: a.client.refresh}
 	for _, wish := range a.wishes[1:] {
 		out.Targets = append(out.Targets, wish.ID)
 	}

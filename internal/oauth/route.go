@@ -17,16 +17,28 @@ const (
 	metadataEndpoint
 	serviceTokenEndpoint
 	authorizeEndpoint
+	registrationEndpoint
+	pushEndpoint
+	introspectEndpoint
+	revokeEndpoint
+	userInfoEndpoint
+	logoutEndpoint
 )
 
 // endpoints are the paths below an issuer. Some clients that could not read
 // the metadata fall back to /oauth2.
 var endpoints = map[string]endpoint{
-	pathToken:           tokenEndpoint,
-	"/oauth2/token":     tokenEndpoint,
-	pathJWKS:            jwksEndpoint,
-	pathAuthorize:       authorizeEndpoint,
-	"/oauth2/authorize": authorizeEndpoint,
+	pathToken:        tokenEndpoint,
+	"/oauth2/token":  tokenEndpoint,
+	pathJWKS:         jwksEndpoint,
+	pathAuthorize:    authorizeEndpoint,
+	pathRegistration: registrationEndpoint,
+	pathPush:         pushEndpoint, "/oauth2/par": pushEndpoint,
+	pathIntrospect: introspectEndpoint, "/oauth2/introspect": introspectEndpoint,
+	pathRevoke: revokeEndpoint, "/oauth2/revoke": revokeEndpoint,
+	pathUserInfo: userInfoEndpoint, pathLogout: logoutEndpoint,
+	"/oauth2/register":                        registrationEndpoint,
+	"/oauth2/authorize":                       authorizeEndpoint,
 	"/.well-known/oauth-authorization-server": metadataEndpoint,
 	"/.well-known/openid-configuration":       metadataEndpoint,
 }
@@ -101,6 +113,12 @@ func collapse(path string) string {
 var methods = map[endpoint][]string{
 	tokenEndpoint:        {http.MethodPost},
 	serviceTokenEndpoint: {http.MethodPost},
+	pushEndpoint:         {http.MethodPost},
+	introspectEndpoint:   {http.MethodPost},
+	revokeEndpoint:       {http.MethodPost},
+	userInfoEndpoint:     {http.MethodGet, http.MethodPost},
+	logoutEndpoint:       {http.MethodGet, http.MethodPost},
+	registrationEndpoint: {http.MethodPost},
 	authorizeEndpoint:    {http.MethodGet, http.MethodPost},
 	jwksEndpoint:         {http.MethodGet, http.MethodHead},
 	metadataEndpoint:     {http.MethodGet, http.MethodHead},

@@ -13,10 +13,12 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"deputy/internal/deputy"
+	"deputy/internal/upstream"
 	"deputy/internal/vault"
 )
 
-// Config is what a Server needs. Every field but ClientAddress is required.
+// Config is what a Server needs. Every field but ClientAddress, Limit and
+// Fetcher is required.
 type Config struct {
 	Store     deputy.Store
 	Vault     *vault.Vault // opens the signing keys
@@ -28,6 +30,11 @@ type Config struct {
 	// ClientAddress returns the address that a request came from, for events
 	// and the counting of failures; nil means the peer's.
 	ClientAddress func(*http.Request) string
+	// Limit returns how long a client must wait before another token; 0: not at
+	// all. Nil is no limit.
+	Limit func(principal string) time.Duration
+	// Fetcher gets what tenants' URLs name; nil where none is followed.
+	Fetcher *upstream.Fetcher
 }
 
 // Server answers for the authorization servers of all zones and of the
@@ -39,6 +46,7 @@ type Server struct {
 	now           func() time.Time
 	log           *slog.Logger
 	clientAddress func(*http.Request) string
+	limit         func(principal string) time.Duration
 
 	builder  builder
 	zones    zones
@@ -46,12 +54,13 @@ type Server struct {
 	verified *otter.Cache[[32]byte, *verified]
 	platform platform
 	failures failures
+	fetcher  *upstream.Fetcher
 }
 
 // New returns a Server. Close ends it.
 func New(c Config) *Server {
 	s := &Server{
-		store: c.Store, addresses: c.Addresses, now: c.Now, log: c.Logger, clientAddress: c.ClientAddress,
+		store: c.Store, addresses: c.Addresses, now: c.Now, log: c.Logger, clientAddress: c.ClientAddress, limit: c.Limit,
 		builder: builder{vault: c.Vault, addresses: c.Addresses, log: c.Logger},
 		clients: newClients(),
 		zones:   zones{limit: maxWeight},
@@ -59,6 +68,7 @@ func New(c Config) *Server {
 			MaximumSize: maxRemembered, Executor: func(f func()) { f() },
 		}),
 		platform: platform{owner: c.Platform},
+		fetcher:  c.Fetcher,
 	}
 	if s.clientAddress == nil {
 		s.clientAddress = peer
@@ -88,7 +98,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case to == notFound:
 		s.refuse(w, s.origin(r), id, errNoEndpoint, "")
-	case r.Method == http.MethodOptions && to != authorizeEndpoint: // only people go there
+	case r.Method == http.MethodOptions && to != authorizeEndpoint && to != logoutEndpoint: // only people go there
 		preflight(w, to)
 	case r.Method != allowed[0] && r.Method != allowed[len(allowed)-1]:
 		w.Header()["Allow"] = []string{strings.Join(allowed, ", ") + ", OPTIONS"}
@@ -100,6 +110,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, s.origin(r), id, refused, "")
 	case to == tokenEndpoint:
 		s.token(w, r, id, s.origin(r))
+	case to == pushEndpoint:
+		s.push(w, r, id, s.origin(r))
+	case to == introspectEndpoint:
+		s.introspect(w, r, id, s.origin(r))
+	case to == revokeEndpoint:
+		s.revoke(w, r, id, s.origin(r))
+	case to == userInfoEndpoint:
+		s.userInfo(w, r, id, s.origin(r))
+	case to == logoutEndpoint:
+		s.logout(w, r, id, s.origin(r))
+	case to == registrationEndpoint:
+		s.register(w, r, id, s.origin(r))
 	case to == authorizeEndpoint:
 		s.authorize(w, r, id, s.origin(r))
 	case to == serviceTokenEndpoint:
@@ -154,6 +176,7 @@ type origin struct {
 	requestID string
 	address   string
 	userAgent string
+	counted   bool // towards the client's limit
 }
 
 // maxUserAgent is how much of a User-Agent is kept.
@@ -176,6 +199,22 @@ func (s *Server) origin(r *http.Request) *origin {
 func (o *origin) decides(now time.Time) {
 	o.at = deputy.Time(now)
 	o.id = deputy.EventID(deputy.NewID(o.at))
+}
+
+// limited refuses a client that has proven who it is and asks too often. A
+// request counts once, however often it is decided.
+func (s *Server) limited(from *origin, owner deputy.ID, clientID string) error {
+	if s.limit == nil || from.counted {
+		return nil
+	}
+	from.counted = true
+	if wait := s.limit(string(owner) + " " + clientID); wait > 0 {
+		return &refusal{
+			code: codeUnavailable, description: "Too many requests. Try again later.", status: http.StatusTooManyRequests,
+			retryAfter: wait.Truncate(time.Second) + time.Second,
+		}
+	}
+	return nil
 }
 
 // peer returns the address of the connection's other end.

@@ -32,6 +32,14 @@ type verified struct {
 	policy *policy.Claims // the claims as policies see them
 }
 
+// payload returns the claims as the token has them.
+func payload(token string) []byte {
+	_, rest, _ := strings.Cut(token, ".")
+	body, _, _ := strings.Cut(rest, ".")
+	b, _ := base64.RawURLEncoding.DecodeString(body)
+	return b
+}
+
 // errMalformed is what a token is refused with that is no JWS at all.
 var errMalformed = deputy.Errorf(deputy.Invalid, "the token is not a JWS")
 
@@ -107,8 +115,37 @@ type subject struct {
 	from        *resource // to which the token was addressed; nil if it is gone
 	application *policy.Application
 	principal   policy.Principal
-	user        *deputy.User
-	sessions    []*deputy.Session
+}
+
+// delegator is the person behind a request, and the session that this rests on.
+type delegator struct {
+	*person  // as policies see them; nil: gone, as is user
+	session  deputy.SessionID
+	user     *deputy.User
+	sessions []*deputy.Session
+}
+
+// presentPerson reads the person of a session.
+func (s *Server) presentPerson(ctx context.Context, i *issuance, session deputy.SessionID) error {
+	chain, user, err := s.store.SessionChain(ctx, i.zone.id, session)
+	if unlessAbsent(err) != nil {
+		return err
+	}
+	i.delegator = &delegator{session: session, user: user, sessions: chain}
+	i.standing.Sessions, i.standing.User = chain, user
+	if user == nil {
+		return nil
+	}
+	i.delegator.person, err = i.snap.person(ctx, s.store, user)
+	return err
+}
+
+// show puts the person into what is asked of policy and into the event.
+func (i *issuance) show() *policy.User {
+	u := i.delegator.user
+	i.event.UserID, i.event.UserKey, i.event.SessionID = u.ID, u.KeyID, i.delegator.session
+	i.question.Subject = i.delegator.User
+	return i.question.Subject
 }
 
 // presentSubject takes up the subject token: who it is about is read anew, and
@@ -127,36 +164,50 @@ func (s *Server) presentSubject(ctx context.Context, i *issuance, v *verified) e
 // presentUser reads the person and the session of the subject token.
 func (s *Server) presentUser(ctx context.Context, i *issuance) error {
 	sub := i.subject
-	chain, user, err := s.store.SessionChain(ctx, i.zone.id, sub.Session)
-	if err != nil && deputy.KindOf(err) != deputy.NotFound {
+	if err := s.presentPerson(ctx, i, sub.Session); err != nil {
 		return err
 	}
-	if user != nil && user.Identifier != sub.Subject {
-		user = nil // the session is not of the token's subject
+	if user := i.delegator.user; user != nil && user.Identifier != sub.Subject {
+		i.delegator.user, i.standing.User = nil, nil // the session is not of the token's subject
 	}
-	sub.sessions, sub.user = chain, user
-	i.standing.Sessions, i.standing.User = chain, user
-	if user == nil {
-		return nil // Standing refuses
+	if i.delegator.user != nil { // else Standing refuses
+		sub.principal = i.show()
 	}
-	i.event.UserID, i.event.UserKey, i.event.SessionID = user.ID, user.KeyID, sub.Session
-	principal := policy.NewUser(policy.UserFacts{ID: user.ID, Identifier: user.Identifier, Email: user.Email})
-	sub.principal = principal
-	i.question.Subject = principal
 	return nil
 }
 
-// rereadPerson brings the person and the session of a subject token up to date
-// in the committing transaction: they are outside of zone revisions, and so is
-// what the person agreed to. It is Stale when any of it is another than what
-// the decision was made of: policies see the person, and the token's end is the
-// session's.
+// reread brings up to date in the committing transaction what no zone revision
+// covers.
+func (i *issuance) reread(ctx context.Context, tx deputy.Tx, now *deputy.Standing) error {
+	if i.subject != nil {
+		if err := unrevoked(ctx, tx, i.zone.id, i.subject.ID); err != nil {
+			return err
+		}
+	}
+	if err := i.client.rereadAgent(ctx, tx, i.zone.id, now); err != nil {
+		return err
+	}
+	if i.held != nil {
+		if err := i.held.reread(ctx, tx, now); err != nil {
+			return err
+		}
+	}
+	if i.delegator == nil {
+		return nil
+	}
+	return i.rereadPerson(ctx, tx, now)
+}
+
+// rereadPerson brings the person and the session up to date: they are outside of
+// zone revisions, and so is what the person agreed to. It is Stale when any of it
+// is another than what the decision was made of: policies see the person, and the
+// token's end is the session's.
 func (i *issuance) rereadPerson(ctx context.Context, tx deputy.Tx, now *deputy.Standing) error {
-	chain, user, err := tx.SessionChain(ctx, i.zone.id, i.subject.Session)
+	decided := i.delegator
+	chain, user, err := tx.SessionChain(ctx, i.zone.id, decided.session)
 	if err != nil {
 		return err
 	}
-	decided := i.subject
 	same := user != nil && user.ID == decided.user.ID && user.Revision == decided.user.Revision &&
 		slices.EqualFunc(chain, decided.sessions, func(a, b *deputy.Session) bool {
 			return a != nil && b != nil && a.ID == b.ID && a.Revision == b.Revision
@@ -165,6 +216,9 @@ func (i *issuance) rereadPerson(ctx context.Context, tx deputy.Tx, now *deputy.S
 		return errMoved
 	}
 	now.Sessions, now.User = chain, user
+	if err := decided.person.unchanged(ctx, tx, i.zone.id, user.ID); err != nil {
+		return err
+	}
 	var withdrawn *refusal
 	if err = i.checkConsent(ctx, tx); errors.As(err, &withdrawn) {
 		return errMoved

@@ -20,6 +20,9 @@ const maxAttempts = 12
 // function may be nil. They run in the order written here, so that a grant
 // cannot leave out a shared check or come before it.
 type grant struct {
+	// public is set where clients that cannot prove who they are may use it:
+	// what they present is bound to them otherwise.
+	public bool
 	// present checks what the request presents beside its client, and says who
 	// the credential is about. The client is authenticated.
 	present func(*Server, context.Context, *issuance) error
@@ -30,11 +33,12 @@ type grant struct {
 	agree func(*Server, context.Context, *issuance) error
 }
 
-// grants holds every grant type of the token endpoint. All of them are for
-// clients that can prove who they are.
+// grants holds every grant type of the token endpoint.
 var grants = map[string]grant{
 	clientCredentials: clientCredentialsGrant,
 	tokenExchange:     exchangeGrant,
+	authorizationCode: codeGrant,
+	refreshToken:      refreshGrant,
 }
 
 // issuance is one attempt to answer a token request, against one snapshot.
@@ -45,19 +49,23 @@ type issuance struct {
 	snap   *snapshot
 	client *client
 
-	grant    grant
-	use      deputy.Use
-	wanted   []string // identifiers of resources, as requested
-	scopes   []string // as requested
-	target   target
-	provider *deputy.Provider
-	standing deputy.Standing
-	question policy.Request
-	outcome  policy.Outcome
-	subject  *subject // nil: the client itself
-	claims   claims
-	grounds  grounds
-	event    deputy.Event
+	grant     grant
+	use       deputy.Use
+	wanted    []string // identifiers of resources, as requested
+	scopes    []string // as requested
+	target    target
+	provider  *deputy.Provider
+	standing  deputy.Standing
+	question  policy.Request
+	outcome   policy.Outcome
+	subject   *subject   // of an exchange
+	delegator *delegator // who is behind it, if anybody
+	agreed    *agreed    // what that person has agreed to, of a code or a refresh token
+	refresh   *refresh   // what follows of refresh tokens, if anything
+	held      *held      // what is handed out, if the zone does not sign for the target
+	claims    claims
+	grounds   grounds
+	event     deputy.Event
 }
 
 // token answers at a zone's token endpoint: one answer and, once the client is
@@ -114,8 +122,18 @@ func readTokenRequest(r *http.Request) (*tokenRequest, *claimant, error) {
 // attempt decides the request against the snapshot and commits the answer,
 // with a credential or without. It is Stale when the zone has moved on.
 func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*credential, error) {
+	if err := s.nameClient(ctx, i, claimed); err != nil {
+		return nil, err
+	}
 	c, err := s.authenticate(ctx, i, claimed)
 	if err != nil {
+		return nil, err
+	}
+	who := c.id
+	if !claimed.proven { // whoever names a public client must not use up its limit for all
+		who += " " + i.from.address
+	}
+	if err := s.limited(i.from, deputy.ID(i.snap.zone.ID), who); err != nil {
 		return nil, err
 	}
 	i.begin(c)
@@ -153,12 +171,18 @@ func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claiman
 			}
 		}
 		c, err := s.readClient(ctx, i.zone, who.clientID)
+		if err == nil && c == nil {
+			c, err = s.agentClient(ctx, i.zone, i.snap, who.clientID)
+		}
 		switch {
 		case err != nil:
 			return nil, err
 		case claimed.proven && c.proves(who.secret):
 			return c, nil
-		case !claimed.proven && c != nil && c.application.CredentialType == deputy.PublicCredential:
+		case claimed.proven || c == nil || !c.isPublic():
+		case grants[i.form.grantType].public:
+			return c, nil
+		case c.application.CredentialType != deputy.URLCredential: // which could have keys
 			return nil, refuse(codeUnauthorizedClient, "A public client may not use this grant.")
 		}
 	}
@@ -183,21 +207,21 @@ var nobody [32]byte
 // begin takes up an authenticated client's request.
 func (i *issuance) begin(c *client) {
 	i.client = c
-	a := &c.application
 	i.event = deputy.Event{
 		ID: i.from.id, Time: i.from.at, Type: eventIssue,
 		OrganizationID: i.snap.zone.OrganizationID, ZoneID: i.zone.id,
 		RequestID: i.from.requestID, IP: i.from.address, UserAgent: i.from.userAgent,
-		Actor:    deputy.Actor{Type: "application", ID: string(a.ID), Identifier: a.Identifier},
+		Actor:    c.actor(),
 		ClientID: c.id, CredentialID: c.credential,
 		GrantType: clip(i.form.grantType),
 		Basis:     &deputy.Basis{Zone: i.zone.id, Revision: i.snap.revision, Relies: i.grounds.rely},
 	}
-	i.grounds.application(a.ID)
-	i.claims = claims{
-		issuer: i.snap.issuer, clientID: c.id, application: a.Identifier,
+	i.claims = claims{issuer: i.snap.issuer, clientID: c.id}
+	if c.agent == "" {
+		i.claims.application = c.application.Identifier
 	}
-	i.standing = deputy.Standing{Zone: i.snap.zone, Application: a.ID, Credential: c.credential}
+	i.standing = deputy.Standing{Zone: i.snap.zone}
+	c.stand(&i.standing, &i.grounds)
 	i.question.Narrowable = true
 }
 
@@ -236,7 +260,7 @@ func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
 	if err := run(i.grant.agree, s, ctx, i); err != nil {
 		return nil, err
 	}
-	return i.handOut()
+	return s.handOut(ctx, i)
 }
 
 // aboutSubject reports whether err says that the subject is off: that comes
@@ -328,25 +352,38 @@ func eventPolicy(o *policy.Outcome) *deputy.EventPolicy {
 }
 
 // handOut says what the mint is to make for the target's provider.
-func (i *issuance) handOut() (*decided, error) {
+func (s *Server) handOut(ctx context.Context, i *issuance) (*decided, error) {
+	var err error
 	switch i.provider.Type {
 	case deputy.STSProvider:
 	case deputy.VaultProvider:
-		return nil, refuse(codeInvalidTarget, "Resource %q has no secret attached.", i.target.identifier)
+		err = s.vaulted(ctx, i)
 	default:
 		if i.standing.User != nil {
-			return nil, errConsent
+			return nil, i.askConsent()
 		}
-		return nil, refuse(codeInvalidTarget, "Resource %q offers no credential to an application.", i.target.identifier)
+		err = refuse(codeInvalidTarget, "Resource %q offers no credential to an application.", i.target.identifier)
+	}
+	if err != nil {
+		return nil, err
 	}
 	i.claims.audience = i.target.audience()
 	i.claims.scopes = i.outcome.Scopes
+	if i.agreed != nil {
+		i.complete()
+	}
 	d := &decided{
-		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(),
+		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(), held: i.held,
 		use: i.use, standing: &i.standing, event: &i.event,
 	}
-	if i.standing.User != nil {
-		d.reread = i.rereadPerson
+	if i.delegator != nil || i.subject != nil || i.held != nil {
+		d.reread = i.reread
+	}
+	if i.agreed != nil {
+		d.effect, d.refresh = i.settle, i.refresh
+		if err := i.identify(d); err != nil {
+			return nil, err
+		}
 	}
 	if i.use == deputy.UseClientCredentials && i.from.at.Unix()-i.client.touched.Load() >= touchEvery {
 		d.note = i.touch
@@ -381,7 +418,15 @@ func writeCredential(w http.ResponseWriter, i *issuance, c *credential) {
 	h["Access-Control-Allow-Origin"] = anyone
 	memory := answers.Get().(*[]byte)
 	b := append((*memory)[:0], '{')
-	b = appendToken(b, c.token)
+	if i.held == nil {
+		b = appendToken(b, c.token)
+	} else {
+		b = appendQuoted(appendName(b, "access_token"), c.token)
+	}
+	if c.kind != "" {
+		b = appendQuoted(appendName(b, "username"), c.username)
+		b = appendMember(b, "secret_type", string(c.kind))
+	}
 	if i.subject != nil {
 		b = appendMember(b, "issued_token_type", typeAccessToken)
 	}
@@ -390,6 +435,8 @@ func writeCredential(w http.ResponseWriter, i *issuance, c *credential) {
 	if len(c.scopes) > 0 {
 		b = appendScopes(appendName(b, "scope"), c.scopes)
 	}
+	b = appendMember(b, "refresh_token", c.refreshToken.Reveal())
+	b = appendMember(b, "id_token", c.idToken)
 	b = appendMember(b, "user_id", string(i.event.UserID))
 	b = append(b, '}')
 	_, _ = w.Write(b) // a client that has gone needs no answer

@@ -1,7 +1,9 @@
 package oauth
 
-// Grant types (RFC 6749 §4.4, RFC 8693 §2.1).
+// Grant types (RFC 6749 §4.1, §4.4, §6, RFC 8693 §2.1).
 const (
+	authorizationCode = "authorization_code"
+	refreshToken      = "refresh_token"
 	clientCredentials = "client_credentials"
 	tokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
@@ -53,6 +55,11 @@ const (
 	eventLogin        = "users:login"
 	eventAuthorize    = "users:authorize"
 	eventConsent      = "consents:create"
+	eventLogout       = "users:logout"
+	eventRegister     = "clients:register"
+	eventClientChange = "clients:change"
+	eventSessionEnd   = "sessions:revoke"
+	eventRevoke       = "credentials:revoke"
 )
 
 // Scopes of OpenID Connect (Core 1.0 §5.4, §11).
@@ -74,4 +81,12 @@ const (
 	codeInteractionRequired     = "interaction_required"
 	codeRequestNotSupported     = "request_not_supported"
 	codeInvalidRequestURI       = "invalid_request_uri"
+)
+
+// Error codes of registrations (RFC 7591 §3.2.2) and of bearers (RFC 6750 §3.1).
+const (
+	codeInvalidRedirect   = "invalid_redirect_uri"
+	codeInvalidMetadata   = "invalid_client_metadata"
+	codeInvalidToken      = "invalid_token"
+	codeInsufficientScope = "insufficient_scope"
 )

@@ -491,7 +491,13 @@ func (w *world) do(r *http.Request) *answer {
 // authentication unless it is nil.
 func (w *world) post(a *app, form url.Values) *answer {
 	w.Helper()
-	r := httptest.NewRequest("POST", "/z/"+string(w.zone.ID)+"/oauth/2/token", strings.NewReader(form.Encode()))
+	return w.postTo("/oauth/2/token", a, form)
+}
+
+// postTo sends a form to another endpoint of the zone.
+func (w *world) postTo(path string, a *app, form url.Values) *answer {
+	w.Helper()
+	r := httptest.NewRequest("POST", "/z/"+string(w.zone.ID)+path, strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.RemoteAddr = "192.0.2.7:1234"
 	if a != nil {

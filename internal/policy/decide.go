@@ -4,15 +4,18 @@ import (
 	"cmp"
 	"slices"
 
+	"deputy/internal/deputy"
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 )
 
 // Principal is who asks in one leg of a request: a [User] or an [Application].
 type Principal interface {
-	// entity shows the principal while it accesses a resource with a token
-	// for another one, which may be nil.
-	entity(s shape, accessing *Resource) *types.Entity
+	// entity shows the principal as it is in a request.
+	entity(s shape, r *Request) *types.Entity
+	// kin returns a group or a role that the principal has, while it asks for a
+	// resource.
+	kin(uid types.EntityUID, wanted deputy.ResourceID) (types.Entity, bool)
 }
 
 // Leg is one of the questions that must all be answered with yes.

@@ -18,6 +18,8 @@ const (
 	applicationType        types.EntityType = "Keycard::Application"
 	resourceType           types.EntityType = "Keycard::Resource"
 	claimsType             types.EntityType = "Keycard::Claims"
+	groupType              types.EntityType = "Keycard::Group"
+	roleType               types.EntityType = "Keycard::Role"
 	registrationMethodType types.EntityType = "Keycard::RegistrationMethod"
 	credentialTypeType     types.EntityType = "Keycard::CredentialType"
 )
@@ -29,17 +31,21 @@ var accessAction = types.NewEntityUID("Keycard::Action", "access")
 type shape int
 
 const (
-	plainShape shape = iota // 2026-02-24: strings, no identifiers
-	enumShape               // since 2026-03-16: enumerations, identifiers
+	plainShape  shape = iota // 2026-02-24: strings, no identifiers
+	enumShape                // since 2026-03-16: enumerations, identifiers
+	memberShape              // since 2026-06-18: groups and roles as parents
 	shapes
 )
 
 // shapeOf returns the shape of a schema version.
 func shapeOf(version string) shape {
-	if version < "2026-03-16" {
+	switch {
+	case version < "2026-03-16":
 		return plainShape
+	case version < "2026-06-18":
+		return enumShape
 	}
-	return enumShape
+	return memberShape
 }
 
 // drawn holds an entity in each shape it has been asked for.
@@ -71,6 +77,7 @@ type ApplicationFacts struct {
 	CredentialType     deputy.CredentialType // of the credential used
 	Dependencies       []Dependency
 	Traits             []string
+	Roles              []deputy.HeldRole
 }
 
 // Application is a principal, for any number of decisions of any set. Its
@@ -83,13 +90,13 @@ type Application struct{ ApplicationFacts }
 // must not change afterwards.
 func NewApplication(facts ApplicationFacts) *Application { return &Application{facts} }
 
-// drawing is an application as an entity, in one shape and while accessing one
-// resource.
+// drawing is an application as an entity, in one shape, while accessing one
+// resource and asking for another.
 type drawing struct {
-	of        *Application
-	shape     shape
-	accessing deputy.ResourceID
-	entity    types.Entity
+	of                *Application
+	shape             shape
+	accessing, wanted deputy.ResourceID
+	entity            types.Entity
 }
 
 // recent holds the latest drawings. An application that decides often finds its
@@ -100,20 +107,25 @@ var (
 	recentSeed = maphash.MakeSeed()
 )
 
-// entity returns the application as it is while accessing the given resource,
-// which may be nil.
-func (a *Application) entity(s shape, accessing *Resource) *types.Entity {
-	var id deputy.ResourceID // empty unless it switches a dependency on
-	if accessing != nil && slices.ContainsFunc(a.Dependencies, func(d Dependency) bool {
-		return slices.Contains(d.WhenAccessing, accessing.facts.ID)
+// entity returns the application as it is in a request.
+func (a *Application) entity(s shape, r *Request) *types.Entity {
+	var id, wanted deputy.ResourceID // empty unless it switches a dependency, or a role, on
+	if r.From != nil && slices.ContainsFunc(a.Dependencies, func(d Dependency) bool {
+		return slices.Contains(d.WhenAccessing, r.From.facts.ID)
 	}) {
-		id = accessing.facts.ID
+		id = r.From.facts.ID
+	}
+	if slices.ContainsFunc(a.Roles, func(h deputy.HeldRole) bool { return h.Resource == r.Resource.facts.ID }) {
+		wanted = r.Resource.facts.ID
 	}
 	slot := &recent[maphash.String(recentSeed, string(a.ID))%uint64(len(recent))]
-	if d := slot.Load(); d != nil && d.of == a && d.shape == s && d.accessing == id {
+	if d := slot.Load(); d != nil && d.of == a && d.shape == s && d.accessing == id && d.wanted == wanted {
 		return &d.entity
 	}
-	d := &drawing{of: a, shape: s, accessing: id, entity: a.draw(s, id)}
+	d := &drawing{of: a, shape: s, accessing: id, wanted: wanted, entity: a.draw(s, id)}
+	if s == memberShape {
+		d.entity.Parents = types.NewEntityUIDSet(inForce(nil, a.Roles, wanted)...)
+	}
 	slot.Store(d)
 	return &d.entity
 }
@@ -173,6 +185,10 @@ type UserFacts struct {
 	Identifier string
 	Email      string   // "" when unknown
 	Groups     []string // group identifiers, from claims
+	// Affiliations are the groups and roles of the user in the zone. Whoever
+	// knows that no policy reads them may leave them out: see
+	// [Set.ReadsAffiliations].
+	Affiliations deputy.Affiliations
 }
 
 // User is a principal or a subject, built from its facts once, for any number
@@ -189,8 +205,8 @@ func NewUser(facts UserFacts) *User {
 	return &User{facts: facts, uid: types.NewEntityUID(userType, types.String(facts.ID))}
 }
 
-func (u *User) entity(s shape, _ *Resource) *types.Entity {
-	return u.drawn.in(s, func() types.Entity {
+func (u *User) entity(s shape, r *Request) *types.Entity {
+	e := u.drawn.in(s, func() types.Entity {
 		attributes := types.RecordMap{
 			"email":  types.String(u.facts.Email),
 			"groups": stringSet(u.facts.Groups),
@@ -200,6 +216,13 @@ func (u *User) entity(s shape, _ *Resource) *types.Entity {
 		}
 		return types.Entity{UID: u.uid, Attributes: types.NewRecord(attributes)}
 	})
+	all := &u.facts.Affiliations
+	if s != memberShape || len(all.Groups) == 0 && len(all.Roles) == 0 {
+		return e
+	}
+	member := *e // which roles count is another for another resource
+	member.Parents = types.NewEntityUIDSet(u.parents(r.Resource.facts.ID)...)
+	return &member
 }
 
 // ResourceFacts is what policies may know of a resource.

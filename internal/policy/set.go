@@ -48,6 +48,8 @@ type Set struct {
 	policies []PolicyRef // in manifest order
 	position map[types.PolicyID]int
 	index    *index
+	// affiliations says that some policy names a group or a role.
+	affiliations bool
 }
 
 // Compile makes a set version ready to decide. It fails when an entry's text
@@ -82,6 +84,7 @@ func Compile(v SetVersion) (*Set, error) {
 			return nil, fmt.Errorf("compile policy set version %s: entry %d: policy version %s appears twice", v.ID, i, e.VersionID)
 		}
 		members[i] = m
+		s.affiliations = s.affiliations || namesAffiliation(m.policy)
 		s.position[m.id] = i
 		s.policies[i] = PolicyRef{
 			PolicyID: e.PolicyID, VersionID: e.VersionID, Name: e.PolicyName,
@@ -128,6 +131,10 @@ func (s *Set) Ref() SetRef {
 	}
 	return s.ref
 }
+
+// ReadsAffiliations reports whether a decision of the set may depend on the
+// groups and roles of somebody.
+func (s *Set) ReadsAffiliations() bool { return s != nil && s.affiliations }
 
 // Policies returns the set's policies in manifest order.
 func (s *Set) Policies() []PolicyRef {

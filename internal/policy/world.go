@@ -17,11 +17,11 @@ func (w *world) init(r *Request, s shape) {
 	w.request, w.actor, w.subject = r, r.ActorClaims, r.SubjectClaims
 	w.entities = w.few[:0]
 	for _, leg := range r.Legs {
-		w.entities = append(w.entities, leg.Principal.entity(s, r.From))
+		w.entities = append(w.entities, leg.Principal.entity(s, r))
 	}
 	w.entities = append(w.entities, r.Resource.entity(s))
 	if r.Subject != nil {
-		w.entities = append(w.entities, r.Subject.entity(s, nil))
+		w.entities = append(w.entities, r.Subject.entity(s, r))
 	}
 	if r.From != nil {
 		w.entities = append(w.entities, r.From.entity(s))
@@ -40,8 +40,25 @@ func (w *world) Get(uid types.EntityUID) (types.Entity, bool) {
 		return w.actor.entity(uid), true
 	case uid == subjectClaims && w.subject != nil:
 		return w.subject.entity(uid), true
+	case uid.Type == groupType || uid.Type == roleType:
+		return w.kin(uid)
 	}
 	return types.Entity{}, false
+}
+
+// kin returns a group or a role that somebody in the request has. Those that
+// nobody has are not there: policies can ask whether somebody is in one, not
+// what it is called.
+func (w *world) kin(uid types.EntityUID) (types.Entity, bool) {
+	for _, leg := range w.request.Legs {
+		if e, ok := leg.Principal.kin(uid, w.request.Resource.facts.ID); ok {
+			return e, true
+		}
+	}
+	if w.request.Subject == nil {
+		return types.Entity{}, false
+	}
+	return w.request.Subject.kin(uid, w.request.Resource.facts.ID)
 }
 
 // context returns the context of a leg; scopes are absent from it when nil.

@@ -31,9 +31,11 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 	running.Go(func() {
 		s.repeat(ctx, "removing what is over", time.Minute, func() (bool, error) { return s.store.Sweep(ctx, 1000) })
 	})
-	running.Go(func() {
-		s.repeat(ctx, "background tasks", time.Second, func() (bool, error) { return s.runTasks(ctx) })
-	})
+	for _, group := range works {
+		running.Go(func() {
+			s.repeat(ctx, "background tasks", time.Second, func() (bool, error) { return s.runTasks(ctx, group) })
+		})
+	}
 }
 
 // repeat calls step until ctx ends: at once again while step reports that there

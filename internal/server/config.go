@@ -19,8 +19,10 @@ type Config struct {
 	DataDir        string
 	DatabaseURL    string
 	RootKeyFile    string
+	SMTPURL        string
 	OutgoingAllow  string
 	TrustedProxies string
+	RateLimit      string
 	Dev            bool
 	MetricsListen  string
 	LogFormat      string
@@ -55,16 +57,20 @@ var Settings = []Setting{
 		Text: func(c *Config) *string { return &c.PublicURL }},
 	{Flag: "zone-domain", Env: "DEPUTY_ZONE_DOMAIN", Help: "serve zones at {zone_id}.DOMAIN too, and give new zones such issuers",
 		Text: func(c *Config) *string { return &c.ZoneDomain }},
-	{Flag: "data-dir", Env: "DEPUTY_DATA_DIR", Default: "./deputy-data", Help: "SQLite file, root key and bootstrap.json; created 0700",
+	{Flag: "data-dir", Env: "DEPUTY_DATA_DIR", Default: "./deputy-data", Help: "SQLite file, root key, bootstrap.json and mail outbox; created 0700",
 		Text: func(c *Config) *string { return &c.DataDir }},
 	{Flag: "database-url", Env: "DEPUTY_DATABASE_URL", Help: "postgres://… for several nodes on one database (default: SQLite in the data folder)",
 		Text: func(c *Config) *string { return &c.DatabaseURL }},
 	{Flag: "root-key-file", Env: "DEPUTY_ROOT_KEY_FILE", Help: "root key, 64 hex digits, readable by its owner only (default: root.key in the data folder, made with an empty database)",
 		Text: func(c *Config) *string { return &c.RootKeyFile }},
+	{Flag: "smtp-url", Env: "DEPUTY_SMTP_URL", Help: "smtp://USER:PASSWORD@HOST:PORT?from=ADDRESS or smtps://…, the relay that takes mails (default: files in the outbox of the data folder)",
+		Text: func(c *Config) *string { return &c.SMTPURL }},
 	{Flag: "outgoing-allow", Env: "DEPUTY_OUTGOING_ALLOW", Help: "CIDR[:ports],… that tenants' URLs may reach beside the public internet",
 		Text: func(c *Config) *string { return &c.OutgoingAllow }},
 	{Flag: "trusted-proxies", Env: "DEPUTY_TRUSTED_PROXIES", Help: "CIDR,… whose X-Forwarded-For is believed, for limits and events",
 		Text: func(c *Config) *string { return &c.TrustedProxies }},
+	{Flag: "rate-limit", Env: "DEPUTY_RATE_LIMIT", Help: "requests a second that a node answers each principal of the management API and each client of a token endpoint (default: no limit)",
+		Text: func(c *Config) *string { return &c.RateLimit }},
 	{Flag: "dev", Env: "DEPUTY_DEV", Help: "let outgoing requests reach private addresses and plain http; not for production",
 		Switch: func(c *Config) *bool { return &c.Dev }},
 	{Flag: "metrics-listen", Env: "DEPUTY_METRICS_LISTEN", Help: "address for /metrics and /debug/pprof (default: off)",

@@ -1,6 +1,13 @@
 package server
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"deputy/internal/deputy"
+	"deputy/internal/mail"
+)
 
 // ClientAddress is clientAddress behind the text of its setting.
 func ClientAddress(trusted string) (func(*http.Request) string, error) {
@@ -23,3 +30,52 @@ func (s *Server) ListensOn() string { return "http://" + s.listener.Addr().Strin
 
 // Config returns the settings.
 func (s *Server) Config() *Config { return &s.cfg }
+
+// Send writes a mail to the address, as a change of the organization.
+func (s *Server) Send(ctx context.Context, o deputy.OrganizationID, to string) error {
+	organization, err := s.store.Organizations().Get(ctx, deputy.Scope{}, deputy.ID(o))
+	if err != nil {
+		return err
+	}
+	now := s.cfg.now()
+	m := &deputy.Mail{ID: deputy.NewID(now), OrganizationID: o, Purpose: deputy.MailInvitation, CreatedAt: now}
+	if err := mail.Seal(ctx, s.vault, organization.KeyID, m, mail.Message{To: to, Subject: "Hello", Text: "Code:\n\n123456\n"}); err != nil {
+		return err
+	}
+	event := &deputy.Event{
+		ID: deputy.EventID(deputy.NewID(now)), Time: now, Type: "tests:arrange", Outcome: deputy.Success,
+		OrganizationID: o, Actor: deputy.Actor{Type: "platform"},
+	}
+	return s.store.Write(ctx, event, func(tx deputy.Tx) error { return tx.Mails().Insert(ctx, m) })
+}
+
+// Mails returns how many mails wait, and the outcomes of those that left.
+func (s *Server) Mails(ctx context.Context, o deputy.OrganizationID) (waiting int, outcomes []string, err error) {
+	page, err := s.store.Mails().List(ctx, deputy.Scope{Organization: o}, deputy.Query{})
+	if err != nil {
+		return 0, nil, err
+	}
+	events, err := s.store.Events(ctx, deputy.EventQuery{Organization: o})
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, r := range events.Items {
+		e, err := r.Event(ctx, s.sealing)
+		if err != nil {
+			return 0, nil, err
+		}
+		if e.Type == deputy.TaskSendMail {
+			outcomes = append(outcomes, string(e.Outcome))
+		}
+	}
+	return len(page.Items), outcomes, nil
+}
+
+// Limiter returns the wait of a rate limit.
+func Limiter(setting string, now func() time.Time) (func(principal string) time.Duration, error) {
+	l, err := newLimiter(setting, now)
+	return l.wait, err
+}
+
+// Bounded bounds how many requests a handler has at once.
+func Bounded(n int, next http.Handler) http.Handler { return bounded(make(chan struct{}, n), next) }

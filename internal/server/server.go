@@ -27,6 +27,7 @@ import (
 	"deputy/internal/api"
 	"deputy/internal/deputy"
 	"deputy/internal/keys"
+	"deputy/internal/mail"
 	"deputy/internal/oauth"
 	"deputy/internal/upstream"
 )
@@ -41,9 +42,11 @@ type Server struct {
 	listener  net.Listener
 	addresses deputy.Addresses
 	*data
-	pool  *keys.Pool
-	oauth *oauth.Server
-	api   http.Handler
+	pool    *keys.Pool
+	mails   mail.Transport
+	fetcher *upstream.Fetcher
+	oauth   *oauth.Server
+	api     http.Handler
 	// reattest signs again what an older key of a zone attests.
 	reattest func(context.Context, *deputy.Zone) error
 }
@@ -63,10 +66,15 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
-	if _, err := upstream.ParseAllow(cfg.OutgoingAllow); err != nil {
+	allow, err := upstream.ParseAllow(cfg.OutgoingAllow)
+	if err != nil {
 		return nil, fmt.Errorf("--outgoing-allow: %w", err)
 	}
 	s := &Server{cfg: cfg, log: log}
+	limits, err := newLimiter(cfg.RateLimit, s.cfg.now)
+	if err != nil {
+		return nil, err
+	}
 	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", cfg.Listen, err)
 	}
@@ -74,6 +82,9 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 		s.cfg.PublicURL = "http://" + s.listener.Addr().String()
 	}
 	if s.addresses, err = deputy.NewAddresses(s.cfg.PublicURL, cfg.ZoneDomain); err != nil {
+		return nil, errors.Join(err, s.listener.Close())
+	}
+	if s.mails, err = newTransport(s.cfg); err != nil {
 		return nil, errors.Join(err, s.listener.Close())
 	}
 	if s.data, err = openData(ctx, s.cfg, log); err != nil {
@@ -84,13 +95,14 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	}
 	address := clientAddress(trusted)
 	s.pool = keys.NewPool(2)
+	s.fetcher = upstream.New(upstream.Config{Now: s.cfg.now, Allow: allow, Dev: cfg.Dev})
 	s.oauth = oauth.New(oauth.Config{
-		Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
-		ClientAddress: address, Now: s.cfg.now, Logger: log,
+		Fetcher: s.fetcher, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
+		ClientAddress: address, Limit: limits.wait, Now: s.cfg.now, Logger: log,
 	})
 	management, err := api.New(api.Config{
 		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
-		Authenticate: s.oauth.Authenticate, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log,
+		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, Limit: limits.wait, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -115,7 +127,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 		s.log.Warn("--dev: outgoing requests may reach private addresses and plain http; not for production")
 	}
 	web := &http.Server{
-		Handler:           s.handler(),
+		Handler:           bounded(make(chan struct{}, maxRunning), s.handler()),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,
@@ -149,6 +161,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 	}
 	stopMetrics()
 	s.oauth.Close()
+	s.fetcher.Close()
 	stopWork()
 	background.Wait()
 	return errors.Join(err, s.store.Close())

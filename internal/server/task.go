@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"deputy/internal/deputy"
@@ -22,26 +24,27 @@ const (
 // means that it is done.
 type work func(*Server, context.Context, deputy.Task) (again time.Time, err error)
 
-// works has what does the tasks of each kind.
-var works = map[string]work{
-	deputy.TaskPurgeZone:  (*Server).purgeZone,
-	deputy.TaskRotateKeys: (*Server).rotateKeys,
-	deputy.TaskAttest:     (*Server).attest,
+// works has what does the tasks of each kind, in groups that do not wait for
+// each other.
+var works = []map[string]work{
+	{
+		deputy.TaskPurgeZone:  (*Server).purgeZone,
+		deputy.TaskRotateKeys: (*Server).rotateKeys,
+		deputy.TaskAttest:     (*Server).attest,
+	}, {
+		deputy.TaskSendMail: (*Server).sendMail, // waits for a relay
+	},
 }
 
-// runTasks claims one due task and does it; more reports that there may be
-// another. A task that fails is due again soon, and then later and later.
-func (s *Server) runTasks(ctx context.Context) (more bool, err error) {
-	kinds := make([]string, 0, len(works))
-	for kind := range works {
-		kinds = append(kinds, kind)
-	}
-	tasks, err := s.store.ClaimTasks(ctx, kinds, 1, taskLease)
+// runTasks claims one due task of a group and does it; more reports that there
+// may be another. A task that fails is due again soon, and then later and later.
+func (s *Server) runTasks(ctx context.Context, group map[string]work) (more bool, err error) {
+	tasks, err := s.store.ClaimTasks(ctx, slices.Collect(maps.Keys(group)), 1, taskLease)
 	if err != nil || len(tasks) == 0 {
 		return false, err
 	}
 	t := tasks[0]
-	again, err := works[t.Kind](s, ctx, t)
+	again, err := group[t.Kind](s, ctx, t)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", t.Kind, err)
 		again = s.cfg.now().Add(time.Duration(min(t.Attempt, 60)) * time.Second)

@@ -26,6 +26,9 @@ type dialect struct {
 	contains string
 	// forUpdate and skipLocked end a SELECT whose rows are about to be changed.
 	forUpdate, skipLocked string
+	// told says that lists name the index to go by: without statistics, which
+	// SQLite keeps only when asked to, it reads a zone by its primary key.
+	told bool
 	// prepares tells whether we keep prepared statements of a connection
 	// ourselves; pgx does so alone.
 	prepares bool
@@ -52,6 +55,7 @@ var sqliteDialect = &dialect{
 	begin:    "BEGIN IMMEDIATE",
 	snapshot: "BEGIN",
 	contains: "instr",
+	told:     true,
 	prepares: true,
 	classify: func(err error) failure {
 		var e *sqlite.Error

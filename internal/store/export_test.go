@@ -1,6 +1,11 @@
 package store
 
-import "context"
+import (
+	"context"
+	"database/sql"
+
+	"deputy/internal/deputy"
+)
 
 // KeepChanges makes a zone's list of changes short enough for a test.
 func (s *Store) KeepChanges(n int64) { s.kept = n }
@@ -26,3 +31,57 @@ func (s *Store) ZoneTables(ctx context.Context) (all, emptied []string, err erro
 // BoundTickets bounds the tickets of a kind to n bytes, little enough for a
 // test.
 func (s *Store) BoundTickets(n int64) { s.ticketBound = n }
+
+// Exec runs statements on a connection beside the writer's, to make many rows
+// at once.
+func (s *Store) Exec(ctx context.Context, texts ...string) error {
+	conn, err := s.writing.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for _, text := range texts {
+		if _, err := conn.ExecContext(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ListSessions and ListUsers are lists that also say how SQLite reads them.
+func (s *Store) ListSessions(ctx context.Context, in deputy.Scope, q deputy.Query) (plans []string, err error) {
+	return plan(ctx, s, sessions, in, q)
+}
+
+// ListUsers is ListSessions for users.
+func (s *Store) ListUsers(ctx context.Context, in deputy.Scope, q deputy.Query) (plans []string, err error) {
+	return plan(ctx, s, users, in, q)
+}
+
+func plan[T any](ctx context.Context, s *Store, t *table[T], in deputy.Scope, q deputy.Query) (plans []string, err error) {
+	err = s.readers.with(ctx, func(r querier) error {
+		_, err := t.list(ctx, s, explainer{r, &plans}, in, q)
+		return err
+	})
+	return plans, err
+}
+
+// explainer notes the plan of each query.
+type explainer struct {
+	querier
+	plans *[]string
+}
+
+func (e explainer) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	err := rows(ctx, e.querier, "EXPLAIN QUERY PLAN "+text, args, func(scan func(...any) error) error {
+		var id, parent, unused int
+		var detail string
+		err := scan(&id, &parent, &unused, &detail)
+		*e.plans = append(*e.plans, detail)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e.querier.query(ctx, text, args...)
+}

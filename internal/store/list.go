@@ -19,6 +19,8 @@ type listing[T any] struct {
 	in     deputy.Scope
 	where  statement
 	orders []order
+	// from names the table, and the index to go by where that must be said.
+	from string
 	// stretches are the ways in which the filters can hold beside where, of
 	// which exactly one does for each row.
 	stretches []condition
@@ -39,7 +41,7 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	if err != nil {
 		return nil, err
 	}
-	l := &listing[T]{t: t, s: s, r: r, in: in, orders: orders, bind: []any{t.name, in, q.Where, q.Sort}}
+	l := &listing[T]{t: t, s: s, r: r, in: in, from: t.from(s.d, q.Where, q.Sort), orders: orders, bind: []any{t.name, in, q.Where, q.Sort}}
 	t.within(&l.where, in)
 	if err := l.filter(q.Where); err != nil {
 		return nil, err
@@ -62,7 +64,7 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 // filter writes the conditions of filters: those that are several stretches
 // of an index beside the others.
 func (l *listing[T]) filter(filters []deputy.Filter) error {
-	l.stretches = []condition{nil}
+	l.stretches = []condition{{}}
 	for _, f := range filters {
 		ways := l.t.ways(l.s, l.in, f)
 		if ways == nil {
@@ -98,10 +100,14 @@ func (l *listing[T]) count(ctx context.Context, total *int) error {
 // selecting begins a SELECT of the rows of one stretch.
 func (l *listing[T]) selecting(what string, stretch condition) *statement {
 	b := &statement{args: slices.Clone(l.where.args)}
-	b.WriteString("SELECT " + what + " FROM " + l.t.name + " WHERE " + l.where.String())
-	if stretch != nil {
+	from := l.from
+	if stretch.named {
+		from = l.t.name
+	}
+	b.WriteString("SELECT " + what + " FROM " + from + " WHERE " + l.where.String())
+	if stretch.write != nil {
 		b.WriteString(" AND ")
-		stretch(b)
+		stretch.write(b)
 	}
 	return b
 }
@@ -111,9 +117,10 @@ func (l *listing[T]) selecting(what string, stretch condition) *statement {
 func (t *table[T]) tally(ctx context.Context, s *Store, r querier, in deputy.Scope, field string, values []string, where []deputy.Filter) (map[string]int, error) {
 	counts := map[string]int{}
 	b := &statement{}
-	b.WriteString("SELECT " + field + ", COUNT(*) FROM " + t.name + " WHERE ")
+	where = append([]deputy.Filter{{Fields: []string{field}, Values: values}}, where...)
+	b.WriteString("SELECT " + field + ", COUNT(*) FROM " + t.from(s.d, where, nil) + " WHERE ")
 	t.within(b, in)
-	for _, f := range append([]deputy.Filter{{Fields: []string{field}, Values: values}}, where...) {
+	for _, f := range where {
 		if err := t.filter(b, s.d, f); err != nil {
 			return nil, err
 		}

@@ -15,13 +15,16 @@ var organizations = declare(table[deputy.Organization]{
 			{"name", &o.Name},
 			{"label", &o.Label},
 			{"key_id", &o.KeyID},
+			{"sso_enabled", &o.SSOEnabled},
 			{"created_at", micros{&o.CreatedAt}},
 			{"updated_at", micros{&o.UpdatedAt}},
 			{"revision", &o.Revision},
 		}
 	},
-	uniques: []unique[deputy.Organization]{{field: "label", column: "label", slug: true}},
-	stamp:   func(o *deputy.Organization) (*int64, *time.Time) { return &o.Revision, &o.UpdatedAt },
+	computed: map[string]string{"sso_enabled": "EXISTS (SELECT 1 FROM sso_connections s WHERE s.organization_id = organizations.id)"},
+	related:  map[string]string{"user": "id IN (SELECT organization_id FROM organization_users u WHERE u.id = %s AND u.status = 'active')"},
+	uniques:  []unique[deputy.Organization]{{field: "label", column: "label", slug: true}},
+	stamp:    func(o *deputy.Organization) (*int64, *time.Time) { return &o.Revision, &o.UpdatedAt },
 	cascade: func(ctx context.Context, x *tx, o *deputy.Organization) error {
 		zones, err := column[string](ctx, x, "SELECT id FROM zones WHERE organization_id = $1 AND deleted_at IS NULL LIMIT 1", string(o.ID))
 		if err != nil {
@@ -31,6 +34,11 @@ var organizations = declare(table[deputy.Organization]{
 			return deputy.Errorf(deputy.Conflict, "the organization still has zones")
 		}
 		return x.each(ctx, []any{string(o.ID)},
+			"DELETE FROM mails WHERE organization_id = $1",
+			"DELETE FROM sso_connections WHERE organization_id = $1",
+			"DELETE FROM invitations WHERE organization_id = $1",
+			"DELETE FROM zone_members WHERE organization_id = $1",
+			"DELETE FROM organization_users WHERE organization_id = $1",
 			"DELETE FROM service_account_credentials WHERE organization_id = $1",
 			"DELETE FROM service_accounts WHERE organization_id = $1")
 	},
@@ -63,6 +71,8 @@ var serviceCredentials = declare(table[deputy.ServiceAccountCredential]{
 			{"organization_id", &c.OrganizationID},
 			{"id", &c.ID},
 			{"service_account_id", &c.ServiceAccountID},
+			{"name", &c.Name},
+			{"description", &c.Description},
 			{"client_id", &c.ClientID},
 			{"secret_hash", &c.SecretHash},
 			{"last_used_at", optionalMicros{&c.LastUsedAt}},

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,8 +41,10 @@ func (t *table[T]) within(b *statement, in deputy.Scope) {
 	case zoned:
 		b.WriteString("zone_id = " + b.arg(string(in.Zone)))
 		if in.Organization != "" {
-			b.WriteString(" AND EXISTS (SELECT 1 FROM zones z WHERE z.id = " + b.arg(string(in.Zone)) +
-				" AND z.organization_id = " + b.arg(string(in.Organization)) + ")")
+			// One value, looked up once: SQLite makes a join of EXISTS, and then
+			// sorts what an index has in order.
+			b.WriteString(" AND (SELECT z.organization_id FROM zones z WHERE z.id = " + b.arg(string(in.Zone)) +
+				") = " + b.arg(string(in.Organization)))
 		}
 	case owned:
 		b.WriteString("organization_id = " + b.arg(string(in.Organization)))
@@ -56,19 +59,23 @@ func (t *table[T]) within(b *statement, in deputy.Scope) {
 	}
 }
 
-// condition writes a condition; nil stands for one that always holds.
-type condition func(*statement)
+// condition writes a condition; without one it always holds.
+type condition struct {
+	write func(*statement)
+	// named says that it names the ids, which the primary key finds best.
+	named bool
+}
 
 // and returns the condition that both hold.
 func (c condition) and(other condition) condition {
-	if c == nil {
+	if c.write == nil {
 		return other
 	}
-	return func(b *statement) {
-		c(b)
+	return condition{named: c.named || other.named, write: func(b *statement) {
+		c.write(b)
 		b.WriteString(" AND ")
-		other(b)
-	}
+		other.write(b)
+	}}
 }
 
 // ways returns the conditions that a filter comes to where each is a stretch of
@@ -84,15 +91,34 @@ func (t *table[T]) ways(s *Store, in deputy.Scope, f deputy.Filter) (out []condi
 		case f.Op == deputy.InState:
 			out = append(out, t.state(in, deputy.Status(v), s.now().UnixMicro())...)
 		case f.Op == deputy.Equals && slices.Contains(t.stretches, f.Fields[0]):
-			out = append(out, func(b *statement) { b.WriteString(f.Fields[0] + " = " + b.arg(v)) })
+			out = append(out, condition{write: func(b *statement) { b.WriteString(f.Fields[0] + " = " + b.arg(v)) }})
 		default:
 			return nil
 		}
 	}
 	if len(out) == 0 && f.Op == deputy.InState { // no such state
-		out = append(out, func(b *statement) { b.WriteString("1 = 0") })
+		out = append(out, condition{write: func(b *statement) { b.WriteString("1 = 0") }})
 	}
 	return out
+}
+
+// from names the table, and the index that serves the filters best where the
+// engine must be told.
+func (t *table[T]) from(d *dialect, filters []deputy.Filter, sorts []deputy.Sort) string {
+	if !d.told {
+		return t.name
+	}
+	for _, s := range t.indexes {
+		for _, f := range filters {
+			if f.Op == s.op && len(f.Fields) == 1 && f.Fields[0] == s.field && len(f.Values) > 0 {
+				return t.name + " INDEXED BY " + s.index
+			}
+		}
+	}
+	if len(filters) == 0 && len(sorts) > 0 && t.sorted[sorts[0].Field] != "" {
+		return t.name + " INDEXED BY " + t.sorted[sorts[0].Field]
+	}
+	return t.name
 }
 
 // filter writes the condition of one filter.
@@ -110,6 +136,12 @@ func (t *table[T]) filter(b *statement, d *dialect, f deputy.Filter) error {
 	for _, name := range f.Fields {
 		if name == "id" {
 			name = t.id
+		}
+		if condition, ok := t.related[name]; ok {
+			for _, v := range f.Values {
+				or(fmt.Sprintf(condition, b.arg(v)))
+			}
+			continue
 		}
 		if !slices.Contains(t.columns, name) {
 			return deputy.Bad("filter", "unknown field %q", name)

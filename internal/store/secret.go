@@ -28,6 +28,11 @@ var secrets = declare(table[deputy.VaultSecret]{
 	stamp: func(s *deputy.VaultSecret) (*int64, *time.Time) { return &s.Revision, &s.UpdatedAt },
 })
 
+// secretOf reads the newest secret that is kept for an entity.
+func secretOf(ctx context.Context, q querier, zone deputy.ZoneID, entity deputy.ID) (*deputy.VaultSecret, error) {
+	return secrets.one(ctx, q, "zone_id = $1 AND entity_id = $2 ORDER BY id DESC LIMIT 1", string(zone), string(entity))
+}
+
 // forgetSecrets removes what is kept for an entity.
 func forgetSecrets(ctx context.Context, x *tx, zone deputy.ZoneID, entity deputy.ID) error {
 	_, err := x.exec(ctx, "DELETE FROM secrets WHERE zone_id = $1 AND entity_id = $2", string(zone), string(entity))

@@ -39,6 +39,9 @@ var sessions = declare(table[deputy.Session]{
 	},
 	search:    func(s *deputy.Session) []field { return []field{{"view", text(s.View())}} },
 	stretches: []string{"view"}, lapses: &runsOut{},
+	indexes: []served{
+		{deputy.Equals, "user_id", "sessions_user"}, {deputy.InState, "status", "sessions_status"}, {deputy.Equals, "view", "sessions_view"},
+	},
 	stamp:  func(s *deputy.Session) (*int64, *time.Time) { return &s.Revision, &s.UpdatedAt },
 	before: measureDepth,
 	follow: func(ctx context.Context, x *tx, s *deputy.Session) error {

@@ -30,23 +30,23 @@ func (r runsOut) before(b *statement, now int64) {
 // an index.
 func (t *table[T]) state(in deputy.Scope, state deputy.Status, now int64) []condition {
 	is := func(status deputy.Status) condition {
-		return func(b *statement) { b.WriteString("status = " + b.arg(string(status))) }
+		return condition{write: func(b *statement) { b.WriteString("status = " + b.arg(string(status))) }}
 	}
 	switch state {
 	case deputy.Active:
-		return []condition{func(b *statement) {
+		return []condition{{write: func(b *statement) {
 			b.WriteString("status = 'active' AND (expires_at > " + b.arg(now))
 			if t.lapses.unless != "" {
 				b.WriteString(" OR " + t.lapses.unless)
 			}
 			b.WriteString(")")
-		}}
+		}}}
 	case deputy.Expired:
-		return []condition{is(state), func(b *statement) {
+		return []condition{is(state), {named: true, write: func(b *statement) {
 			b.WriteString("id IN (SELECT id FROM " + t.name + " WHERE zone_id = " + b.arg(string(in.Zone)) + " AND ")
 			t.lapses.before(b, now)
 			b.WriteString(")")
-		}}
+		}}}
 	case deputy.Revoked:
 		return []condition{is(state)}
 	}

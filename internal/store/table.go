@@ -34,11 +34,18 @@ type table[T any] struct {
 	// sorts maps the fields that lists can be sorted by, beside created_at, to
 	// expressions that are never NULL.
 	sorts map[string]string
+	// related are further fields of Equals that lie in other tables: conditions
+	// with one place for a value.
+	related map[string]string
 	// always is the list column whose absence stands for every value.
 	always string
 	// stretches are the columns whose values each are a stretch of an index, in
 	// the order of ids: a filter with several of them is read stretch by stretch.
 	stretches []string
+	// indexes serve filters, the most telling first; sorted, by what a list
+	// without filters is sorted by first.
+	indexes []served
+	sorted  map[string]string
 	// lapses says when an active row has expired; nil where none does.
 	lapses  *runsOut
 	uniques []unique[T]
@@ -64,6 +71,13 @@ type table[T any] struct {
 	kinds    map[string]string // Go kind of a column's values
 	selected string
 	inserted string
+}
+
+// served is a filter, by comparison and field, and the index that serves it.
+type served struct {
+	op    deputy.FilterOp
+	field string
+	index string
 }
 
 // scope is whose entities a table holds.

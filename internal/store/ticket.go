@@ -191,13 +191,18 @@ func (x *tx) dropTickets(kind deputy.TicketKind, source string, size int64) (fre
 	return freed, nil
 }
 
-// Sweep removes up to limit rows of what is over: tickets, and what is behind
-// them.
+// Sweep removes up to limit tickets that are over, and as many families of
+// refresh tokens.
 func (s *Store) Sweep(ctx context.Context, limit int) (more bool, err error) {
 	err = s.work(ctx, func(x *tx) error {
 		n, err := x.exec(x.ctx, "DELETE FROM tickets WHERE (kind, zone_id, key) IN (SELECT kind, zone_id, key FROM tickets"+
 			" WHERE expires_at <= $1 LIMIT $2)", x.now.UnixMicro(), limit)
-		more = n >= int64(limit)
+		if err != nil {
+			return err
+		}
+		m, err := x.exec(x.ctx, "DELETE FROM refresh_families WHERE (zone_id, session_id) IN (SELECT zone_id, session_id"+
+			" FROM refresh_families WHERE expires_at <= $1 LIMIT $2)", x.now.UnixMicro(), limit)
+		more = max(n, m) >= int64(limit)
 		return err
 	})
 	return more, s.fault(err)

@@ -184,12 +184,24 @@ func (x *tx) Account(_ context.Context, clientID string) (*deputy.Account, error
 	return account(x.ctx, x, clientID)
 }
 
+func (x *tx) AccountsOf(_ context.Context, field, value string) ([]*deputy.OrganizationUser, error) {
+	return accountsOf(x.ctx, x, field, value)
+}
+
+func (x *tx) Invitation(_ context.Context, token deputy.SecretHash) (*deputy.Invitation, *deputy.Organization, error) {
+	return invitation(x.ctx, x, token)
+}
+
 func (x *tx) SessionChain(_ context.Context, zone deputy.ZoneID, id deputy.SessionID) ([]*deputy.Session, *deputy.User, error) {
 	return sessionChain(x.ctx, x, zone, id)
 }
 
 func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
 	return consent(x.ctx, x, zone, user, client, resource)
+}
+
+func (x *tx) Secret(_ context.Context, zone deputy.ZoneID, entity deputy.ID) (*deputy.VaultSecret, error) {
+	return secretOf(x.ctx, x, zone, entity)
 }
 
 func (x *tx) Affiliations(_ context.Context, zone deputy.ZoneID, user deputy.UserID) (*deputy.Affiliations, error) {
@@ -203,6 +215,15 @@ func (x *tx) ServiceAccounts() deputy.Writes[deputy.ServiceAccount] {
 func (x *tx) ServiceCredentials() deputy.Writes[deputy.ServiceAccountCredential] {
 	return writing(x, serviceCredentials)
 }
+func (x *tx) OrganizationUsers() deputy.Writes[deputy.OrganizationUser] {
+	return writing(x, organizationUsers)
+}
+func (x *tx) Invitations() deputy.Writes[deputy.Invitation] { return writing(x, invitations) }
+func (x *tx) SSOConnections() deputy.Writes[deputy.SSOConnection] {
+	return writing(x, ssoConnections)
+}
+func (x *tx) Mails() deputy.Writes[deputy.Mail]               { return writing(x, mails) }
+func (x *tx) ZoneMembers() deputy.Writes[deputy.ZoneMember]   { return writing(x, zoneMembers) }
 func (x *tx) Zones() deputy.Writes[deputy.Zone]               { return writing(x, zones) }
 func (x *tx) Applications() deputy.Writes[deputy.Application] { return writing(x, applications) }
 func (x *tx) Credentials() deputy.Writes[deputy.Credential]   { return writing(x, credentials) }
@@ -220,7 +241,10 @@ func (x *tx) RoleAssignments() deputy.Writes[deputy.RoleAssignment] {
 }
 func (x *tx) Groups() deputy.Writes[deputy.Group]           { return writing(x, groups) }
 func (x *tx) Memberships() deputy.Writes[deputy.Membership] { return writing(x, memberships) }
-func (x *tx) Policies() deputy.Writes[deputy.Policy]        { return writing(x, policies) }
+func (x *tx) RefreshFamilies() deputy.Writes[deputy.RefreshFamily] {
+	return writing(x, refreshFamilies)
+}
+func (x *tx) Policies() deputy.Writes[deputy.Policy] { return writing(x, policies) }
 func (x *tx) PolicyVersions() deputy.Archives[deputy.PolicyVersion] {
 	return archives[deputy.PolicyVersion]{writing(x, policyVersions), func(v *deputy.PolicyVersion) (**time.Time, *string) {
 		return &v.ArchivedAt, &v.ArchivedBy

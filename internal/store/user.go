@@ -43,7 +43,9 @@ var users = declare(table[deputy.User]{
 			{"account_key", text(key(account))},
 		}
 	},
-	sorts: map[string]string{"email": "email", "authenticated_at": "COALESCE(authenticated_at, 0)"},
+	sorts:   map[string]string{"email": "email", "authenticated_at": "COALESCE(authenticated_at, 0)"},
+	indexes: []served{{deputy.Equals, "email", "users_email"}},
+	sorted:  map[string]string{"email": "users_email", "authenticated_at": "users_authenticated"},
 	uniques: []unique[deputy.User]{
 		{field: "identifier", column: "identifier_key", within: zoned},
 		{
@@ -95,7 +97,10 @@ var grants = declare(table[deputy.Grant]{
 		}
 	},
 	lapses: &runsOut{unless: "refresh_token_set"},
-	stamp:  func(g *deputy.Grant) (*int64, *time.Time) { return &g.Revision, &g.UpdatedAt },
+	indexes: []served{
+		{deputy.Equals, "user_id", "grants_user"}, {deputy.Equals, "resource_id", "grants_resource"}, {deputy.InState, "status", "grants_status"},
+	},
+	stamp: func(g *deputy.Grant) (*int64, *time.Time) { return &g.Revision, &g.UpdatedAt },
 })
 
 // consents have no id of their own; their table is read and written whole.

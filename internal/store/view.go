@@ -102,6 +102,18 @@ func (s *Store) ServiceAccounts() deputy.Reads[deputy.ServiceAccount] {
 func (s *Store) ServiceCredentials() deputy.Reads[deputy.ServiceAccountCredential] {
 	return reading(s, serviceCredentials)
 }
+func (s *Store) OrganizationUsers() deputy.Reads[deputy.OrganizationUser] {
+	return reading(s, organizationUsers)
+}
+func (s *Store) Invitations() deputy.Reads[deputy.Invitation] { return reading(s, invitations) }
+func (s *Store) OrganizationIdentities() deputy.Reads[deputy.OrganizationIdentity] {
+	return reading(s, organizationIdentities)
+}
+func (s *Store) SSOConnections() deputy.Reads[deputy.SSOConnection] {
+	return reading(s, ssoConnections)
+}
+func (s *Store) Mails() deputy.Reads[deputy.Mail]               { return reading(s, mails) }
+func (s *Store) ZoneMembers() deputy.Reads[deputy.ZoneMember]   { return reading(s, zoneMembers) }
 func (s *Store) Zones() deputy.Reads[deputy.Zone]               { return reading(s, zones) }
 func (s *Store) Applications() deputy.Reads[deputy.Application] { return reading(s, applications) }
 func (s *Store) Credentials() deputy.Reads[deputy.Credential]   { return reading(s, credentials) }
@@ -119,7 +131,10 @@ func (s *Store) RoleAssignments() deputy.Reads[deputy.RoleAssignment] {
 }
 func (s *Store) Groups() deputy.Reads[deputy.Group]           { return reading(s, groups) }
 func (s *Store) Memberships() deputy.Reads[deputy.Membership] { return reading(s, memberships) }
-func (s *Store) Policies() deputy.Reads[deputy.Policy]        { return reading(s, policies) }
+func (s *Store) RefreshFamilies() deputy.Reads[deputy.RefreshFamily] {
+	return reading(s, refreshFamilies)
+}
+func (s *Store) Policies() deputy.Reads[deputy.Policy] { return reading(s, policies) }
 func (s *Store) PolicyVersions() deputy.Reads[deputy.PolicyVersion] {
 	return reading(s, policyVersions)
 }
@@ -139,6 +154,30 @@ func (s *Store) Account(ctx context.Context, clientID string) (a *deputy.Account
 		return err
 	})
 	return a, s.fault(err)
+}
+
+func (s *Store) AccountsOf(ctx context.Context, field, value string) (users []*deputy.OrganizationUser, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		users, err = accountsOf(ctx, q, field, value)
+		return err
+	})
+	return users, s.fault(err)
+}
+
+func (s *Store) ZoneRoles(ctx context.Context, organization deputy.OrganizationID, user deputy.ID) (roles map[deputy.ZoneID]deputy.ZoneRole, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		roles, err = zoneRoles(ctx, q, organization, user)
+		return err
+	})
+	return roles, s.fault(err)
+}
+
+func (s *Store) Invitation(ctx context.Context, token deputy.SecretHash) (i *deputy.Invitation, o *deputy.Organization, err error) {
+	err = s.readers.consistent(ctx, func(q querier) (err error) {
+		i, o, err = invitation(ctx, q, token)
+		return err
+	})
+	return i, o, s.fault(err)
 }
 
 func (s *Store) Zone(ctx context.Context, zone deputy.ZoneID, since int64) (d *deputy.ZoneDelta, err error) {
@@ -177,6 +216,14 @@ func (s *Store) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.Use
 		return err
 	})
 	return c, s.fault(err)
+}
+
+func (s *Store) Secret(ctx context.Context, zone deputy.ZoneID, entity deputy.ID) (found *deputy.VaultSecret, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		found, err = secretOf(ctx, q, zone, entity)
+		return err
+	})
+	return found, s.fault(err)
 }
 
 func (s *Store) Consents(ctx context.Context, zone deputy.ZoneID, user deputy.UserID) (all []*deputy.ConsentRecord, err error) {

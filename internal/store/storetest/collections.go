@@ -62,7 +62,7 @@ func roundTrip(w *world) {
 	account := &deputy.ServiceAccount{ID: w.newID(), OrganizationID: w.org.ID, Name: "Ünï", Description: ref(""), CreatedAt: now, UpdatedAt: now}
 	trip(w, asInserts(deputy.Tx.ServiceAccounts), w.ServiceAccounts(), w.owned(), account.ID, account)
 	secret := &deputy.ServiceAccountCredential{
-		ID: w.newID(), OrganizationID: w.org.ID, ServiceAccountID: account.ID, ClientID: "Client", SecretHash: []byte{0, 1, 255},
+		ID: w.newID(), OrganizationID: w.org.ID, ServiceAccountID: account.ID, Name: "n", Description: ref("d"), ClientID: "Client", SecretHash: []byte{0, 1, 255},
 		LastUsedAt: at(), CreatedAt: now,
 	}
 	trip(w, asInserts(deputy.Tx.ServiceCredentials), w.ServiceCredentials(), w.owned(), secret.ID, secret)

@@ -28,6 +28,7 @@ var people = map[string]func(*world){
 	"pages of sessions make up their list":      sessionPages,
 	"the state of a session counts at the time": states,
 	"what has run out is written down":          expire,
+	"the newest secret of an entity":            secretOfEntity,
 }
 
 func (w *world) userAgent(name string) *deputy.UserAgent {
@@ -195,6 +196,30 @@ func disabledUser(w *world) {
 		return err
 	}))
 	w.same([]deputy.Status{deputy.Revoked, deputy.Revoked, deputy.Revoked, deputy.Active}, w.statuses(root, child, grandchild, other))
+}
+
+func secretOfEntity(w *world) {
+	entity := w.newID()
+	older, newer, other := w.secret(entity), w.secret(entity), w.secret(w.newID())
+	put(w, deputy.Tx.Secrets, newer, older, other)
+	w.same(newer, sure(w.Secret(w.ctx, w.zone.ID, entity)))
+	w.insert(func(t deputy.Tx) error {
+		w.same(newer, sure(t.Secret(w.ctx, w.zone.ID, entity)))
+		if err := t.Secrets().Delete(w.ctx, w.in, newer.ID); err != nil {
+			return err
+		}
+		w.same(older, sure(t.Secret(w.ctx, w.zone.ID, entity))) // a transaction sees its own
+		return nil
+	})
+	w.same(older, sure(w.Secret(w.ctx, w.zone.ID, entity)))
+	for _, zone := range []deputy.ZoneID{w.zone.ID, "elsewhere"} {
+		if _, err := w.Secret(w.ctx, zone, deputy.ID(w.zone.ID)); deputy.KindOf(err) != deputy.NotFound {
+			w.Errorf("the secret of something else in %s: %v", zone, err)
+		}
+	}
+	if _, err := w.Secret(w.ctx, "elsewhere", entity); deputy.KindOf(err) != deputy.NotFound {
+		w.Errorf("the secret in another zone: %v", err)
+	}
 }
 
 func deleteBehindSessions(w *world) {

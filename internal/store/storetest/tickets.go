@@ -14,6 +14,7 @@ var tickets = map[string]func(*world){
 	"a ticket is taken once":                   ticketOnce,
 	"a ticket takes another's place":           ticketPlace,
 	"tickets over are swept away":              ticketSweep,
+	"a family of refresh tokens":               refreshFamily,
 	"a source with many tickets displaces its": ticketBound,
 }
 
@@ -156,4 +157,31 @@ func ticketBound(w *world) {
 	if kept < 700 || kept > 1000 { // of some 260 bytes each
 		w.Errorf("%d tickets are kept", kept)
 	}
+}
+
+func refreshFamily(w *world) {
+	now := w.tick()
+	f := &deputy.RefreshFamily{
+		ZoneID: w.zone.ID, SessionID: fresh[deputy.SessionID](w), ClientID: "client", Generation: 1,
+		Current: deputy.HashSecret(deputy.Conceal("one")), Tag: []byte("tag"), Data: []byte(`{"a":1}`),
+		CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+	}
+	w.insert(func(x deputy.Tx) error { return x.RefreshFamilies().Insert(w.ctx, f) })
+	w.same(f, sure(w.RefreshFamilies().Get(w.ctx, w.in, deputy.ID(f.SessionID))))
+	w.insert(func(x deputy.Tx) error {
+		_, err := x.RefreshFamilies().Update(w.ctx, w.in, deputy.ID(f.SessionID), func(f *deputy.RefreshFamily) error {
+			f.Generation, f.Previous, f.Current = 2, f.Current, deputy.HashSecret(deputy.Conceal("two"))
+			f.Sealed, f.Turns = []byte("sealed"), []int64{now.UnixMicro()}
+			return nil
+		})
+		return err
+	})
+	got := sure(w.RefreshFamilies().Get(w.ctx, w.in, deputy.ID(f.SessionID)))
+	if got.Generation != 2 || string(got.Sealed) != "sealed" || len(got.Turns) != 1 || string(got.Previous) != string(f.Current) {
+		w.Errorf("the family is %+v", got)
+	}
+	w.clock.advance(2 * time.Hour)
+	sure(w.Sweep(w.ctx, 10))
+	_, err := w.RefreshFamilies().Get(w.ctx, w.in, deputy.ID(f.SessionID))
+	w.is(err, deputy.NotFound)
 }

@@ -280,6 +280,12 @@ func deletedZone(w *world) {
 			return t.Credentials().Insert(w.ctx, w.credential(a.ID, deputy.PublicCredential, "client"))
 		},
 		func(t deputy.Tx) error { return t.Policies().Insert(w.ctx, w.policy("p")) },
+		func(t deputy.Tx) error {
+			return t.ZoneMembers().Insert(w.ctx, w.zoneMember(w.organizationUser("x@example.com")))
+		},
+		func(t deputy.Tx) error {
+			return t.Mails().Insert(w.ctx, &deputy.Mail{ID: w.newID(), OrganizationID: w.org.ID, ZoneID: w.zone.ID, Sealed: []byte{1}, CreatedAt: w.tick()})
+		},
 	)...)
 	kept := w.newZone("Kept")
 	w.insert(func(t deputy.Tx) error { return t.Zones().Insert(w.ctx, kept) })
@@ -317,6 +323,12 @@ func deletedZone(w *world) {
 	}
 	if p := sure(w.Resources().List(w.ctx, w.in, deputy.Query{})); len(p.Items) > 0 {
 		w.Error("resources are left")
+	}
+	if p := sure(w.ZoneMembers().List(w.ctx, w.in, deputy.Query{})); len(p.Items) > 0 {
+		w.Error("members are left")
+	}
+	if p := sure(w.Mails().List(w.ctx, w.owned(), deputy.Query{})); len(p.Items) > 0 {
+		w.Error("mails are left")
 	}
 	if more := sure(w.PurgeZone(w.ctx, w.zone.ID, 10)); more {
 		w.Error("a purged zone has rows")

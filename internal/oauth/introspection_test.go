@@ -1,0 +1,143 @@
+package oauth_test
+
+import (
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"deputy/internal/deputy"
+)
+
+func (f *flow) userInfo(token string) *answer {
+	f.Helper()
+	r := httptest.NewRequest("GET", "/z/"+string(f.zone.ID)+"/openid/connect/userinfo", nil)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	return f.do(r)
+}
+
+func TestUserInfo(t *testing.T) {
+	f := newFlow(t, both...)
+	a := f.must(f.redeem(f.code("scope", "openid email")), 200, "")
+	token := a.text("access_token")
+	got := f.must(f.userInfo(token), 200, "")
+	if got.text("sub") != f.payload(a.text("id_token"))["sub"] || got.text("email") != "zoe@example.test" || got.json["email_verified"] != true {
+		t.Errorf("the answer is %s", got)
+	}
+	for name, bad := range map[string]string{"none": "", "nonsense": "x.y.z", "of an application": f.credentialsFor(f.client, "").text("access_token"), "an ID token": a.text("id_token")} {
+		if got := f.userInfo(bad); got.status != 401 || got.header.Get("WWW-Authenticate") != `Bearer error="invalid_token"` {
+			t.Errorf("%s: %s %v", name, got, got.header)
+		}
+	}
+	plain := f.must(f.redeem(f.code("scope", "email")), 200, "").text("access_token")
+	if got := f.userInfo(plain); got.status != 403 || got.header.Get("WWW-Authenticate") != `Bearer error="insufficient_scope"` {
+		t.Errorf("without openid: %s", got)
+	}
+	f.setUser(f.user, func(u *deputy.User) { u.Status = deputy.UserDisabled })
+	f.must(f.userInfo(token), 401, "invalid_token")
+}
+
+func TestIntrospection(t *testing.T) {
+	f := newFlow(t)
+	owner, stranger := f.newApp("owner"), f.newApp("stranger")
+	f.setResource(f.api, func(r *deputy.Resource) { r.ApplicationID = &owner.ID })
+	token := f.must(f.redeem(f.code("resource", f.api.Identifier, "scope", "read")), 200, "").text("access_token")
+	for name, a := range map[string]*app{"its client": f.client, "the resource's owner": owner} {
+		got := f.must(f.introspect(a, token), 200, "")
+		if got.text("sub") != f.user.Identifier || got.text("scope") != "read" || got.text("token_type") != "Bearer" || got.text("aud") != f.api.Identifier {
+			t.Errorf("%s learns %s", name, got)
+		}
+	}
+	for name, a := range map[string]*answer{
+		"a stranger": f.introspect(stranger, token), "nonsense": f.introspect(owner, "x"),
+	} {
+		if a.text("error") != "inactive" {
+			t.Errorf("%s: %s", name, a)
+		}
+	}
+	f.must(f.postTo("/oauth/2/introspect", nil, form("token", token)), 401, "invalid_client")
+	public := f.insertCredential(f.client.Application, deputy.PublicCredential, nil)
+	f.must(f.postTo("/oauth/2/introspect", nil, form("token", token, "client_id", public.Identifier)), 401, "invalid_client")
+	f.must(f.postTo("/oauth/2/introspect", owner, form()), 400, "invalid_request")
+}
+
+func TestRevocation(t *testing.T) {
+	f := newFlow(t)
+	stranger := f.newApp("stranger")
+	a := f.must(f.redeem(f.code("resource", f.api.Identifier)), 200, "")
+	access, refresh := a.text("access_token"), a.text("refresh_token")
+	revoke := func(by *app, token string) {
+		t.Helper()
+		if a := f.postTo("/oauth/2/revoke", by, form("token", token)); a.status != 200 || a.body != "" {
+			t.Errorf("revoked with %s", a)
+		}
+	}
+	revoke(f.client, "nonsense")
+	revoke(stranger, access)
+	revoke(stranger, refresh)
+	f.must(f.introspect(f.client, access), 200, "")
+	revoke(f.client, access)
+	if a := f.introspect(f.client, access); a.text("error") != "inactive" {
+		t.Errorf("a revoked token is %s", a)
+	}
+	f.setResource(f.api, func(r *deputy.Resource) { r.ApplicationID = &stranger.ID })
+	f.must(f.exchange(stranger, access, f.api.Identifier), 400, "invalid_grant")
+	refresh = f.must(f.refreshed(refresh), 200, "").text("refresh_token") // the session goes on
+	revoke(f.client, refresh)
+	f.must(f.refreshed(refresh), 400, "invalid_grant")
+	f.must(f.postTo("/oauth/2/revoke", nil, form("token", access)), 401, "invalid_client")
+}
+
+func TestPushedRequest(t *testing.T) {
+	f := newFlow(t)
+	push := func(by *app, q url.Values) *answer { return f.postTo("/oauth/2/par", by, q) }
+	a := f.must(push(f.client, asking(f.client.credential.Identifier, "resource", f.api.Identifier)), 201, "")
+	uri := a.text("request_uri")
+	if !strings.HasPrefix(uri, "urn:ietf:params:oauth:request_uri:") || a.json["expires_in"] != 60.0 {
+		t.Errorf("pushed %s", a)
+	}
+	other := f.newWebApp("other", deputy.ImplicitConsent)
+	f.browser.shown(f.browser.open(form("client_id", other.credential.Identifier, "request_uri", uri)), "invalid_request_uri")
+	f.browser.at(f.browser.open(form("client_id", f.client.credential.Identifier, "request_uri", uri, "state", "another")), "/login")
+	f.must(f.redeem(f.browser.answered(f.browser.act("sign in", f.user))), 200, "")
+	f.browser.shown(f.browser.open(form("client_id", f.client.credential.Identifier, "request_uri", uri)), "invalid_request_uri")
+	f.browser.shown(f.browser.open(form("client_id", f.client.credential.Identifier, "request_uri", "https://client.test/request")), "invalid_request_uri")
+	f.must(push(nil, asking(f.client.credential.Identifier)), 401, "invalid_client")
+	f.must(push(f.client, asking(f.client.credential.Identifier, "redirect_uri", "https://evil.test/")), 400, "invalid_request")
+	f.must(push(f.client, asking(f.client.credential.Identifier, "code_challenge", "")), 400, "invalid_request")
+	f.must(push(f.client, asking(f.client.credential.Identifier, "resource", "urn:nothing")), 400, "invalid_target")
+}
+
+func TestLogout(t *testing.T) {
+	f := newFlow(t, both...)
+	const after = "https://client.test/bye"
+	f.change(f.client, func(a *deputy.Application) { a.LogoutURIs = []string{after} })
+	leave := func(pairs ...string) *page { return f.browser.get("/openid/connect/logout?" + form(pairs...).Encode()) }
+	a := f.must(f.redeem(f.code("scope", "openid")), 200, "")
+	id, refresh := a.text("id_token"), a.text("refresh_token")
+	for _, elsewhere := range []string{"https://evil.test/", after + "/x", after + "?x", "javascript:alert(1)"} {
+		f.browser.shown(leave("id_token_hint", id, "post_logout_redirect_uri", elsewhere), "invalid_request")
+	}
+	f.browser.shown(leave("post_logout_redirect_uri", after), "invalid_request") // of which client?
+	f.browser.shown(leave("id_token_hint", "x.y.z"), "invalid_request")
+	// Without a hint any site could send the person here: they are asked.
+	p := leave("client_id", f.client.credential.Identifier, "post_logout_redirect_uri", after)
+	if p.status != 200 || !strings.Contains(p.body, `name="csrf"`) {
+		t.Fatalf("the browser is at %d %s", p.status, p.body)
+	}
+	if p := f.browser.send("/openid/connect/logout", form("csrf", "forged")); p.status != 200 || !strings.Contains(p.body, `name="csrf"`) {
+		t.Errorf("a forged form: %d %s", p.status, p.body)
+	}
+	f.must(f.refreshed(refresh), 200, "")
+	p = leave("id_token_hint", id, "post_logout_redirect_uri", after, "state", "s")
+	if p.location == nil || p.location.String() != after+"?state=s" || len(f.browser.cookies) != 0 {
+		t.Errorf("the browser is at %v with %v", p.location, f.browser.cookies)
+	}
+	f.must(f.refreshed(refresh), 400, "invalid_grant")
+	f.browser.refused(f.browser.open(asking(f.client.credential.Identifier, "prompt", "none")), "login_required")
+	if len(f.events("users:logout")) != 1 {
+		t.Error("no event tells of it")
+	}
+}

@@ -1,0 +1,174 @@
+package store_test
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"deputy/internal/deputy"
+	"deputy/internal/store"
+)
+
+// crowded returns a store with a zone of n users and as many sessions: of each
+// hundred sessions 2 are revoked, 18 have run out, of which one is not written
+// down, and 10 are nested.
+func crowded(t testing.TB, c store.Config, n int) (*store.Store, *deputy.Zone) {
+	t.Helper()
+	c.Migrate = true
+	s, z := open(t, c), newZone()
+	write(t, s, z.ID, func(x deputy.Tx) error { return x.Zones().Insert(t.Context(), z) })
+	numbers, id := "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $n)", "printf('%026d', i)"
+	if c.URL != "" {
+		numbers, id = "WITH n(i) AS (SELECT generate_series(1::bigint, $n))", "lpad(i::text, 26, '0')"
+	}
+	fill := strings.NewReplacer("$numbers", strings.ReplaceAll(numbers, "$n", strconv.Itoa(n)), "$id", id, "$zone", string(z.ID),
+		"$organization", string(z.OrganizationID), "$email", "('user' || (i * 7919 % 1000003) || '@example.test')",
+		"$now", fmt.Sprint(time.Now().UnixMicro()), "$hour", fmt.Sprint(time.Hour.Microseconds()))
+	before, after := "PRAGMA cache_size = -400000", "PRAGMA wal_checkpoint(TRUNCATE)"
+	if c.URL != "" {
+		before, after = "SELECT 1", "VACUUM ANALYZE"
+	}
+	people := fill.Replace(`INSERT INTO users (zone_id, id, organization_id, identifier, identifier_key, email, email_folded, email_verified, status, issuer,
+			subject, subject_folded, account_key, authenticated_at, key_id, created_at, updated_at, revision)
+		$numbers SELECT '$zone', $id, '$organization', $id, $id, $email, $email, true, 'active', 'https://idp.test',
+			$id, $id, $id, CASE WHEN i % 3 = 0 THEN NULL ELSE $now - i END, 'k', $now, $now, 1 FROM n`)
+	sessions := fill.Replace(`INSERT INTO sessions (zone_id, id, organization_id, session_type, status, depth, view, user_id, application_id,
+			name, issuer, subject, session_data, authenticated_at, expires_at, created_at, updated_at, revision)
+		$numbers SELECT '$zone', $id, '$organization', 'user',
+			CASE WHEN i % 100 < 2 THEN 'revoked' WHEN i % 100 < 19 THEN 'expired' ELSE 'active' END, 1,
+			CASE WHEN i % 100 >= 90 THEN 'nested' ELSE 'user' END, $id, 'a', 'Agent', 'https://idp.test', 's', '{"sub":"s"}',
+			$now, CASE WHEN i % 100 < 20 THEN $now - $hour ELSE $now + $hour END, $now, $now, 1 FROM n`)
+	if err := s.Exec(t.Context(), before, people, sessions, after); err != nil {
+		t.Fatal(err)
+	}
+	return s, z
+}
+
+func where(field string, op deputy.FilterOp, values ...string) deputy.Filter {
+	return deputy.Filter{Fields: []string{field}, Op: op, Values: values}
+}
+
+var shown = where("view", deputy.Equals, "user", "application")
+
+// questions are what lists of sessions and users are asked.
+var questions = map[string]map[string]deputy.Query{
+	"sessions": {
+		"all":            {Where: []deputy.Filter{shown}},
+		"oldest first":   {Where: []deputy.Filter{shown}, Sort: []deputy.Sort{{Field: "created_at"}}},
+		"nested":         {Where: []deputy.Filter{where("view", deputy.Equals, "user", "application", "nested")}},
+		"active":         {Where: []deputy.Filter{shown, where("status", deputy.InState, "active")}},
+		"expired":        {Where: []deputy.Filter{shown, where("status", deputy.InState, "expired")}},
+		"revoked":        {Where: []deputy.Filter{shown, where("status", deputy.InState, "revoked")}},
+		"of a user":      {Where: []deputy.Filter{shown, where("user_id", deputy.Equals, "00000000000000000000000077")}},
+		"active, a user": {Where: []deputy.Filter{shown, where("user_id", deputy.Equals, "00000000000000000000000177"), where("status", deputy.InState, "active")}},
+	},
+	"users": {
+		"all":                            {},
+		"by email":                       {Sort: []deputy.Sort{{Field: "email"}}},
+		"by email, latest":               {Sort: []deputy.Sort{{Field: "email", Descending: true}}},
+		"by authentication":              {Sort: []deputy.Sort{{Field: "authenticated_at", Descending: true}}},
+		"of an email, by authentication": {Where: []deputy.Filter{where("email", deputy.Equals, "user7919@example.test")}, Sort: []deputy.Sort{{Field: "authenticated_at"}}},
+	},
+}
+
+// TestListsGoByIndex: no page of a list is found by reading or sorting all
+// there is, whatever it is asked.
+func TestListsGoByIndex(t *testing.T) {
+	s, z := crowded(t, engines["SQLite"](t), 300)
+	in := deputy.Scope{Organization: z.OrganizationID, Zone: z.ID}
+	for noun, list := range map[string]func(deputy.Query) ([]string, error){
+		"sessions": func(q deputy.Query) ([]string, error) { return s.ListSessions(t.Context(), in, q) },
+		"users":    func(q deputy.Query) ([]string, error) { return s.ListUsers(t.Context(), in, q) },
+	} {
+		for name, q := range questions[noun] {
+			q.Limit = 100
+			plans, err := list(q)
+			if err != nil || len(plans) == 0 {
+				t.Fatal(plans, err)
+			}
+			for _, p := range plans {
+				// What one person has is little to sort, and so is what has run out and
+				// is not written down.
+				sorts := strings.Contains(p, "TEMP B-TREE FOR ORDER BY") && !slices.Contains([]string{"of a user", "active, a user", "of an email, by authentication", "expired"}, name)
+				whole := strings.Contains(p, "PRIMARY KEY (zone_id=?)") && len(q.Where) > 0 ||
+					name == "expired" && strings.Contains(p, "status=?") && !strings.Contains(strings.Join(plans, " "), "PRIMARY KEY (zone_id=? AND id=?)")
+				if strings.HasPrefix(p, "SCAN") || whole || sorts {
+					t.Errorf("%s, %s: %q", noun, name, plans)
+				}
+			}
+		}
+	}
+}
+
+// rowsOf is how many rows benchmarks of lists have: 10,000 unless
+// DEPUTY_BENCH_ROWS says otherwise.
+func rowsOf(b *testing.B) int {
+	n, err := strconv.Atoi(os.Getenv("DEPUTY_BENCH_ROWS"))
+	if err != nil {
+		n = 10_000
+	}
+	return n
+}
+
+// BenchmarkLists reads pages of lists, from their beginning and from their end,
+// and reports the 99th percentile in milliseconds, and what a total costs.
+func BenchmarkLists(b *testing.B) {
+	for engine, database := range engines {
+		b.Run(engine, func(b *testing.B) {
+			s, z := crowded(b, database(b), rowsOf(b))
+			in := deputy.Scope{Organization: z.OrganizationID, Zone: z.ID}
+			for noun, all := range questions {
+				for name, q := range all {
+					b.Run(noun+" "+name, func(b *testing.B) { measure(b, s, in, noun, q) })
+				}
+			}
+			for name, q := range map[string]deputy.Query{
+				"found early": {Where: []deputy.Filter{{Fields: []string{"email", "subject"}, Op: deputy.Contains, Values: []string{"example"}}}},
+				"not found":   {Where: []deputy.Filter{{Fields: []string{"email", "subject"}, Op: deputy.Contains, Values: []string{"nobody"}}}},
+			} {
+				b.Run("search "+name, func(b *testing.B) { measure(b, s, in, "users", q) })
+			}
+		})
+	}
+}
+
+// measure reads the first page, and in turn with it that of the list the other
+// way round, which is the last one.
+func measure(b *testing.B, s *store.Store, in deputy.Scope, noun string, q deputy.Query) {
+	read := func(q deputy.Query) (err error) {
+		if noun == "users" {
+			_, err = s.Users().List(b.Context(), in, q)
+		} else {
+			_, err = s.Sessions().List(b.Context(), in, q)
+		}
+		return err
+	}
+	last := q
+	last.Sort = nil
+	for _, o := range q.Sort {
+		last.Sort = append(last.Sort, deputy.Sort{Field: o.Field, Descending: !o.Descending})
+	}
+	if last.Sort == nil {
+		last.Sort = []deputy.Sort{{Field: "created_at"}}
+	}
+	var took []time.Duration
+	for n := 0; b.Loop(); n++ {
+		begun := time.Now()
+		if err := read([]deputy.Query{q, last}[n%2]); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(begun))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+	q.Count = true
+	begun := time.Now()
+	if err := read(q); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(time.Since(begun).Microseconds())/1000, "count-ms")
+}

@@ -1,0 +1,15 @@
+package vault
+
+import "deputy/internal/deputy"
+
+// SecretPlace is where what a vaulted secret consists of is sealed, under the
+// zone's key.
+func SecretPlace(zone deputy.ZoneID, id deputy.ID) Place {
+	return Place{Zone: zone, Table: "secrets", Column: "sealed", Row: string(id)}
+}
+
+// ClientSecretPlace is where a provider's client secret is sealed, under the
+// zone's key.
+func ClientSecretPlace(zone deputy.ZoneID, id deputy.ProviderID) Place {
+	return Place{Zone: zone, Table: "providers", Column: "sealed_secret", Row: string(id)}
+}
