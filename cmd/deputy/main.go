@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"deputy/internal/deputy"
+	"deputy/internal/evidence"
 
 	"github.com/spf13/cobra"
 )
@@ -37,6 +38,11 @@ func run(ctx context.Context, args []string) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
+	}
+	var mistake *evidence.Mistake // of a file, not of ours
+	if errors.As(err, &mistake) {
+		fmt.Fprintln(os.Stderr, mistake)
+		return 1
 	}
 	fmt.Fprintln(os.Stderr, "deputy:", sentence(err))
 	var usage *usageError
@@ -79,7 +85,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServe(), newDemo(), newOrganization(), newMigrate(), newBench(), newFloor(), newAudit(), newPolicy(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newOrganization(), newMigrate(), newBench(), newFloor(), newAudit(), newCatalog(), newPolicy(), newVersion())
 	strict(root)
 	return root
 }

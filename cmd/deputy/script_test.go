@@ -3,6 +3,7 @@ package main_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"deputy/internal/api"
 	"deputy/internal/client"
 	"deputy/internal/deputy"
 
@@ -24,7 +26,8 @@ import (
 //	status N PROGRAM ARGS…  runs a program that must exit with status N
 //	serve FOLDER            runs a server on a free port until the script ends
 //	account FOLDER          puts the account of a data folder into the environment
-//	zone                    makes a zone there, whose id is then $ZONE
+//	zone                    makes a zone as that account and calls it ZONE
+//	installed               calls the install that was just made INSTALL
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	path, err := binary()
@@ -75,12 +78,17 @@ func TestScripts(t *testing.T) {
 				if neg || len(args) != 0 {
 					ts.Fatalf("usage: zone")
 				}
-				var zone struct {
-					ID string `json:"id"`
-				}
 				manage := client.New(ts.Getenv("DEPUTY_URL"), ts.Getenv("DEPUTY_CLIENT_ID"), deputy.Conceal(ts.Getenv("DEPUTY_CLIENT_SECRET")), nil)
-				ts.Check(manage.Do(context.Background(), "POST", "/zones", map[string]string{"name": "Scripted"}, &zone))
-				ts.Setenv("ZONE", zone.ID)
+				var z api.Zone
+				ts.Check(manage.Do(context.Background(), http.MethodPost, "/zones", api.ZoneCreate{Name: "Test"}, &z))
+				ts.Setenv("ZONE", z.ID)
+			},
+			"installed": func(ts *testscript.TestScript, neg bool, args []string) {
+				m := regexp.MustCompile(`(?m)^install ([a-z0-9]+): active$`).FindStringSubmatch(ts.ReadFile("stdout"))
+				if neg || len(args) != 0 || m == nil {
+					ts.Fatalf("usage: installed, after an install")
+				}
+				ts.Setenv("INSTALL", m[1])
 			},
 		},
 	})
@@ -117,7 +125,8 @@ func TestHelpOfEveryCommand(t *testing.T) {
 	visit(nil)
 	visit([]string{"floor"}) // hidden
 	want := []string{
-		"deputy", "deputy audit", "deputy audit export", "deputy bench", "deputy demo", "deputy migrate",
+		"deputy", "deputy audit", "deputy audit export", "deputy audit verify", "deputy bench", "deputy catalog", "deputy catalog install", "deputy catalog list", "deputy catalog release",
+		"deputy catalog show", "deputy catalog uninstall", "deputy demo", "deputy migrate",
 		"deputy organization", "deputy organization create", "deputy policy", "deputy policy pull", "deputy policy push", "deputy serve", "deputy version", "deputy floor",
 	}
 	if !slices.Equal(seen, want) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/fnv"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/maypok86/otter/v2"
 
+	"deputy/internal/catalog"
 	"deputy/internal/deputy"
 	"deputy/internal/keys"
 	"deputy/internal/vault"
@@ -34,6 +37,13 @@ type Config struct {
 	Sealing deputy.Sealing
 	// ClientIP returns the address that events name; the peer's unless set.
 	ClientIP func(*http.Request) string
+	// EvaluationRetention is how long decisions of policy are shown and can be
+	// made again; 30 days unless set.
+	EvaluationRetention time.Duration
+	// Catalog has the kinds of packages; the built-in one unless set.
+	Catalog func() *catalog.Catalog
+	// Wake tells that there is background work to do at once; nil: it is found.
+	Wake func()
 	// Limit returns how long a principal must wait before another call; 0: not
 	// at all. Nil is no limit.
 	Limit func(principal string) time.Duration
@@ -54,16 +64,26 @@ type API struct {
 	pool      *keys.Pool
 	sealing   deputy.Sealing
 	clientIP  func(*http.Request) string
+	retention time.Duration
 	limit     func(principal string) time.Duration
 	now       func() time.Time
 	log       *slog.Logger
 
+	catalog  func() *catalog.Catalog
+	releases *otter.Cache[[32]byte, *catalog.Release]
+	wake     func()
+
 	lanes [64]sync.Mutex
+	// replaying has room for the one replay that runs.
+	replaying chan struct{}
 
 	mux        *http.ServeMux
 	huma       huma.API
 	operations []operation
 }
+
+// maxReleases is how many packages are kept ready for use.
+const maxReleases = 200
 
 // lane is what those hold who make versions of one set, in this process.
 func (a *API) lane(set deputy.ID) *sync.Mutex {
@@ -79,8 +99,16 @@ func New(c Config) (*API, error) {
 	}
 	a := &API{
 		store: c.Store, addresses: c.Addresses, verify: c.Authenticate, issue: c.IssueBearer, vault: c.Vault, pool: c.Pool, sealing: c.Sealing,
-		clientIP: c.ClientIP, now: c.Now, log: c.Log, mux: http.NewServeMux(),
+		clientIP: c.ClientIP, retention: cmp.Or(c.EvaluationRetention, defaultRetention), now: c.Now, log: c.Log,
+		mux: http.NewServeMux(), replaying: make(chan struct{}, 1),
 	}
+	if a.catalog = c.Catalog; a.catalog == nil {
+		a.catalog = catalog.Builtin
+	}
+	if a.wake = c.Wake; a.wake == nil {
+		a.wake = func() {}
+	}
+	a.releases = otter.Must(&otter.Options[[32]byte, *catalog.Release]{MaximumSize: maxReleases, Executor: func(f func()) { f() }})
 	if a.limit = c.Limit; a.limit == nil {
 		a.limit = func(string) time.Duration { return 0 }
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"deputy/internal/deputy"
@@ -36,6 +37,7 @@ type AuditEvent struct {
 	UserAgent        string         `json:"user_agent,omitzero"`
 	Changes          []string       `json:"changes,omitempty" doc:"Names of the members that a management call set."`
 	Count            int            `json:"count,omitzero" doc:"How many of a kind a summary stands for."`
+	InclusionProof   *AuditProof    `json:"inclusion_proof,omitzero" doc:"Where one event is got: that it is in the log."`
 }
 
 // AuditActor is who did it.
@@ -91,6 +93,7 @@ func (a *API) mountAudit() {
 			ID: "get-" + at.id + "-audit-event", Method: http.MethodGet, Path: at.path + "/{event_id}", Action: "audit_events:read", Tag: "Audit events",
 			Summary: "Get one of the events of " + at.what, Status: http.StatusOK,
 		}, a.getEvent)
+		a.mountProofs(at.id, strings.TrimSuffix(at.path, "/audit-events"), at.what)
 	}
 }
 
@@ -145,12 +148,15 @@ func (a *API) getEvent(ctx context.Context, c *call, _ *empty) (*output[AuditEve
 	if c.zone != nil {
 		zone = c.zone.ID
 	}
-	r, err := a.store.Event(ctx, c.caller.Organization, zone, deputy.EventID(c.param("event_id")))
+	r, state, err := a.store.ProveEvent(ctx, c.caller.Organization, zone, deputy.EventID(c.param("event_id")))
 	if err != nil {
 		return nil, missing(err, "event")
 	}
 	v, err := a.viewEvent(ctx, r)
 	if err != nil {
+		return nil, err
+	}
+	if v.InclusionProof, err = a.proof(ctx, r, state); err != nil {
 		return nil, err
 	}
 	return &output[AuditEvent]{v}, nil

@@ -1,6 +1,17 @@
 package api_test
 
-import "testing"
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"deputy/internal/deputy"
+	"deputy/internal/evidence"
+)
 
 func TestAuditEvents(t *testing.T) {
 	s := newServer(t)
@@ -54,4 +65,105 @@ func TestAuditPages(t *testing.T) {
 		step{do: "POST /organizations", status: 403, events: []string{"organizations:create!"}},
 		step{do: "GET /organizations/{org}/audit-events?limit=1", status: 200, want: `{"items":[{"type":"organizations:create","outcome":"failure","error":"forbidden","error_description":"<any>","zone_id":"<absent>"}]}`},
 	)
+}
+
+// What the API says of the log proves itself to somebody who does not trust it.
+func TestAuditProofs(t *testing.T) {
+	s := newServer(t)
+	s.zone()
+	s.run(
+		step{do: "POST /zones/{zone}/providers", status: 200, keep: []string{"idp=id"}, events: []string{"providers:create"}, body: `{"identifier":"https://idp.test","name":"IdP"}`},
+	)
+	var now, then struct {
+		evidence.Signed
+		Size        int64    `json:"tree_size"`
+		Root        []byte   `json:"root_hash"`
+		Consistency [][]byte `json:"consistency"`
+	}
+	s.get("/zones/{zone}/audit-checkpoint", &then)
+	s.vars["size"] = strconv.FormatInt(then.Size, 10)
+	s.run(
+		step{do: "DELETE /zones/{zone}/providers/{idp}", status: 204, events: []string{"providers:delete"}},
+		step{do: "GET /zones/{zone}/audit-events", status: 200, keep: []string{"id=items.1.id"}},
+		step{do: "GET /organizations/{org}/audit-checkpoint?since_size={size}", status: 200, want: `{"organization_id":"{org}"}`},
+		step{do: "GET /organizations/{org}/audit-checkpoint?since_size=1000000", status: 400, want: `{"details":[{"field":"since_size"}]}`},
+		step{do: "GET /organizations/{org}/audit-checkpoint?since_size=-1", status: 400},
+		step{do: "GET /zones/{zone}/audit-entries?limit=1001", status: 400, want: `{"details":[{"field":"limit"}]}`},
+		step{do: "GET /zones/{zone}/audit-entries?limit=0", status: 400},
+		step{do: "GET /zones/{zone}/audit-entries?from=0", status: 400, want: `{"details":[{"field":"from"}]}`},
+		step{do: "GET /zones/{zone}/audit-entries?since=today", status: 400},
+		step{do: "GET /organizations/{org}/audit-entries?since=2100-01-01T00:00:00Z&from=2&limit=1", status: 200, want: `{"items":[{"seq":2,"record":"<absent>"}]}`},
+		step{do: "GET /organizations/{org}/audit-checkpoint", as: "stranger", status: 404},
+		step{do: "GET /organizations/{org}/audit-entries", as: "stranger", status: 404},
+	)
+	s.get("/organizations/{org}/audit-checkpoint?since_size={size}", &now)
+	key, err := json.Marshal(now.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwks := []byte(`{"keys":[` + string(key) + `]}`)
+	c, _, err := evidence.OpenCheckpoint(jwks, now.Checkpoint)
+	if err != nil || c.Size != now.Size || [32]byte(now.Root) != c.Root {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	var tree tlog.TreeProof
+	for _, h := range now.Consistency {
+		tree = append(tree, tlog.Hash(h))
+	}
+	if err := tlog.CheckTree(tree, now.Size, tlog.Hash(now.Root), then.Size, tlog.Hash(then.Root)); err != nil {
+		t.Error(err)
+	}
+	// One event, by its proof alone.
+	var event struct {
+		Proof struct {
+			Record     string   `json:"record"`
+			Index      int64    `json:"leaf_index"`
+			Hashes     [][]byte `json:"hashes"`
+			Checkpoint string   `json:"checkpoint"`
+		} `json:"inclusion_proof"`
+	}
+	s.get("/zones/{zone}/audit-events/{id}", &event)
+	in, _, err := evidence.OpenCheckpoint(jwks, event.Proof.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var path tlog.RecordProof
+	for _, h := range event.Proof.Hashes {
+		path = append(path, tlog.Hash(h))
+	}
+	if err := tlog.CheckRecord(path, in.Size, in.Root, event.Proof.Index, deputy.LeafHash([]byte(event.Proof.Record))); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(event.Proof.Record, `"type":"providers:create"`) {
+		t.Error(event.Proof.Record)
+	}
+	// What an export is made of leads to the checkpoint; a zone's shows no event
+	// of another.
+	for _, path := range []string{"/organizations/{org}", "/zones/{zone}"} {
+		s.get(path+"/audit-checkpoint", &then)
+		var file []byte
+		var page struct {
+			Items []struct {
+				Seq    int64  `json:"seq"`
+				Leaf   []byte `json:"leaf_hash"`
+				Record string `json:"record"`
+			} `json:"items"`
+		}
+		s.get(path+"/audit-entries?limit=1000", &page)
+		shown := int64(0)
+		for _, item := range page.Items[:then.Size] {
+			e := evidence.Entry{Seq: item.Seq, Leaf: [32]byte(item.Leaf)}
+			if item.Record != "" {
+				e.Record, shown = []byte(item.Record), shown+1
+			}
+			if strings.HasPrefix(path, "/zones") && item.Record != "" && !strings.Contains(item.Record, s.fill(`"zone_id":"{zone}"`)) {
+				t.Error(item.Record)
+			}
+			file = e.Append(file)
+		}
+		v, err := evidence.Verify(bytes.NewReader(then.Signed.Append(file)), jwks, &now.Signed)
+		if err != nil || v.Size != then.Size || v.Shown != shown || shown == 0 {
+			t.Errorf("%s: %+v, %v", path, v, err)
+		}
+	}
 }

@@ -113,6 +113,8 @@ func (m *members) walk(r huma.Registry, s *huma.Schema, path string, value any) 
 			at := strings.TrimPrefix(path+"."+name, ".")
 			if sub := property(r, s, v, name); sub != nil {
 				m.walk(r, sub, at, member)
+			} else if _, open := s.AdditionalProperties.(*huma.Schema); open {
+				m.add(at)
 			} else {
 				m.unknown = append(m.unknown, at)
 			}

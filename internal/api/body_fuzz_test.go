@@ -109,7 +109,11 @@ func (e *estate) lastEvent() deputy.EventID {
 // undo removes what a body made, where it can be removed.
 func (e *estate) undo(op described, id string) {
 	e.t.Helper()
-	if draft, published := strings.CutSuffix(op.path, "/publish"); published { // it is gone: save it again
+	draft, spent := strings.CutSuffix(op.path, "/publish")
+	if of, released := strings.CutSuffix(op.path, "/{package_id}/versions"); released {
+		draft, spent = of+"/{package_id}/draft", true
+	}
+	if spent { // save it again
 		e.call("PUT "+e.path(draft, nil), e.bodyFor("PUT", draft))
 	}
 	if op.method != http.MethodPost || id == "" {

@@ -35,6 +35,8 @@ type call struct {
 	query  url.Values // the query, names without a final []
 	answer http.Header
 	caller *deputy.Caller
+	// delegate makes the call for background work; nil for calls from outside.
+	delegate *delegate
 
 	changes []string // after readBody: the members that the body holds
 
@@ -127,7 +129,13 @@ func (c *call) once(names ...string) error {
 func (a *API) authenticate(hc huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(hc)
 	c := callOf(hc.Context())
-	caller, err := a.callerOf(hc, c, r)
+	var caller *deputy.Caller
+	var err error
+	if c.delegate = delegateOf(hc.Context()); c.delegate != nil {
+		caller = &deputy.Caller{Organization: c.delegate.task.OrganizationID}
+	} else {
+		caller, err = a.callerOf(hc, c, r)
+	}
 	if err != nil {
 		writeProblem(w, problem(hc.Context(), err))
 		return
@@ -172,6 +180,9 @@ func (c *call) event(outcome deputy.Outcome, target *deputy.Target) *deputy.Even
 	if c.zone != nil {
 		e.ZoneID = c.zone.ID
 	}
+	if c.delegate != nil {
+		e.Actor = *c.delegate.task.Actor
+	}
 	return e
 }
 
@@ -190,7 +201,10 @@ func (a *API) writeEvent(ctx context.Context, c *call, event *deputy.Event, chan
 		if err := stillLive(ctx, tx, c); err != nil {
 			return err
 		}
-		return change(tx)
+		if err := change(tx); err != nil || c.delegate == nil || c.delegate.journal == nil {
+			return err
+		}
+		return c.delegate.journal(ctx, tx, event.Target)
 	})
 	if deputy.KindOf(err) == deputy.Denied {
 		return a.refuse(ctx, c, event.Target, err)
@@ -201,6 +215,10 @@ func (a *API) writeEvent(ctx context.Context, c *call, event *deputy.Event, chan
 // stillLive reports whether caller and zone are still in force, and a person
 // still has a role that allows the action.
 func stillLive(ctx context.Context, tx deputy.Tx, c *call) error {
+	if c.delegate != nil {
+		_, err := tx.Zones().Get(ctx, deputy.Scope{Organization: c.caller.Organization}, deputy.ID(c.zone.ID))
+		return err
+	}
 	now, err := standing(ctx, tx, c.caller)
 	if err != nil {
 		return err

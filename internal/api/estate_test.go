@@ -47,9 +47,18 @@ var births = []birth{
 	{"POST /zones/{zone_id}/policy-sets", "policy_set", `{"name":"S"}`},
 	{"POST /zones/{zone_id}/policy-sets/{policy_set_id}/versions", "policy_set_version",
 		`{"schema_version":"` + schema + `","manifest":{"entries":[{"policy_id":"{policy}","policy_version_id":"{policy_version}"}]}}`},
+	{"POST /zones/{zone_id}/policy-sets/{policy_set_id}/versions/{version_id}/test", "", `{"application_id":"{application}","resource_id":"{resource}"}`},
 	{"PUT /zones/{zone_id}/policies/{policy_id}/draft", "", version("permit (principal, action, resource);")},
 	{"PUT /zones/{zone_id}/policy-sets/{policy_set_id}/draft", "",
 		`{"schema_version":"` + schema + `","base_version_id":"{policy_set_version}","manifest":{"entries":[{"policy_id":"{policy}","policy_version_id":"{policy_version}"}]}}`},
+	{"POST /zones/{zone_id}/packages", "package", `{"kind":"application","name":"Pack","inputs":{"bindings":"{\"name\": \"Pack\", \"identifier\": \"pack\"}"}}`},
+	{"POST /zones/{zone_id}/packages/{package_id}/versions", "package_version", ``},
+	{"PATCH /zones/{zone_id}/packages/{package_id}", "", `{"published":true}`},
+	{"PUT /zones/{zone_id}/packages/{package_id}/draft", "", `{"name":"Next","inputs":{"bindings":"{\"name\": \"Next\", \"identifier\": \"pack\"}"}}`},
+	{"POST /zones/{zone_id}/installs", "", `{"package_id":"{package}"}`},
+	{"POST /organizations/{organization_id}/packages", "organization_package", `{"kind":"application","name":"Pack","inputs":{"bindings":"{\"name\": \"Pack\", \"identifier\": \"pack\"}"}}`},
+	{"POST /organizations/{organization_id}/packages/{package_id}/versions", "organization_package_version", ``},
+	{"PUT /organizations/{organization_id}/packages/{package_id}/draft", "", `{"name":"Next","inputs":{"bindings":"{\"name\": \"Next\", \"identifier\": \"pack\"}"}}`},
 	{"PATCH /zones/{zone_id}", "", `{"user_identity_provider_id":"{provider}","default_resource_id":"{resource}","default_mcp_gateway_application_id":"{application}"}`},
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -60,6 +61,10 @@ func (i interrupted) Write(ctx context.Context, e *deputy.Event, apply func(depu
 var pool = keys.NewPool(8)
 
 func TestMain(m *testing.M) {
+	if os.Getenv(dieAt) != "" {
+		runAndDie()
+		return
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	go func() { _ = pool.Run(ctx) }()
 	m.Run()
@@ -93,6 +98,7 @@ func newServerOn(t testing.TB, database store.Config) *server {
 	}
 	s.api, s.store, s.vault = s.node(database)
 	s.vars["org"] = string(s.organization("Own", "own", "admin"))
+	s.platform()
 	s.vars["foreign"] = string(s.organization("Foreign", "foreign", "stranger"))
 	return s
 }
@@ -149,6 +155,37 @@ func (s *server) organization(name, label, clientID string) deputy.OrganizationI
 		return errors.Join(tx.InsertDataKey(ctx, key), tx.Organizations().Insert(ctx, o), tx.ServiceAccounts().Insert(ctx, a), tx.ServiceCredentials().Insert(ctx, c))
 	})
 	return o.ID
+}
+
+// platform gives the platform its keys.
+func (s *server) platform() {
+	s.t.Helper()
+	ctx, now := s.t.Context(), s.now()
+	data, err := s.vault.New(ctx, deputy.PlatformID, "", now)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, signing, err := keys.Generate(ctx, s.vault, nil, keys.Spec{
+		Owner: deputy.PlatformID, DataKey: data.ID, Algorithm: deputy.ES256, State: deputy.KeyActive, Now: now,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.write(deputy.OrganizationID(s.vars["org"]), func(tx deputy.Tx) error {
+		return errors.Join(tx.InsertDataKey(ctx, data), tx.InsertSigningKey(ctx, signing))
+	})
+}
+
+// get reads an answer.
+func (s *server) get(path string, out any) {
+	s.t.Helper()
+	w := s.request(step{do: "GET " + path})
+	if w.Code != http.StatusOK {
+		s.t.Fatalf("%s: status %d: %s", path, w.Code, w.Body)
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), out); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // write changes the store beside the API.

@@ -210,6 +210,7 @@ var pathDocs = map[string]string{
 	"policy_id":            "Id of a policy.",
 	"policy_set_id":        "Id of a policy set.",
 	"version_id":           "Id of a version.",
+	"package_id":           "Id or slug of a package.",
 	"event_id":             "Id of an event, which is also the jti of the credential it records.",
 }
 

@@ -27,13 +27,14 @@ const (
 
 // Those who usually may do something together.
 const (
-	nobody      capacities = 0
-	admins                 = serviceAccount | orgAdmin
-	orgReaders             = admins | orgViewer
-	everybody              = orgReaders | orgMember
-	persons                = orgAdmin | orgViewer | orgMember
-	zoneWriters            = admins | zoneManager
-	zoneReaders            = zoneWriters | zoneViewer
+	nobody         capacities = 0
+	admins                    = serviceAccount | orgAdmin
+	orgReaders                = admins | orgViewer
+	everybody                 = orgReaders | orgMember
+	persons                   = orgAdmin | orgViewer | orgMember
+	zoneWriters               = admins | zoneManager
+	zoneReaders               = zoneWriters | zoneViewer
+	catalogReaders            = zoneReaders | orgViewer
 )
 
 // rights is who may do what in their own organization; in any other, nothing
@@ -143,6 +144,8 @@ var rights = map[string]capacities{
 	"policy_set_versions:read":     zoneReaders,
 	"policy_set_versions:activate": zoneWriters,
 	"policy_set_versions:archive":  zoneWriters,
+	"policy_set_versions:test":     zoneReaders,
+	"policy_set_versions:replay":   zoneReaders,
 
 	"policy_schemas:list":   zoneReaders,
 	"policy_schemas:read":   zoneReaders,
@@ -157,6 +160,12 @@ var rights = map[string]capacities{
 	"policy_set_drafts:save":    zoneWriters,
 	"policy_set_drafts:delete":  zoneWriters,
 	"policy_set_drafts:publish": zoneWriters,
+	"policy_set_drafts:replay":  zoneReaders,
+
+	"policy_evaluations:list": zoneReaders,
+
+	"policy_bundles:read":  zoneReaders,
+	"policy_bundles:apply": zoneWriters,
 
 	"users:list":   zoneReaders,
 	"users:read":   zoneReaders,
@@ -201,6 +210,28 @@ var rights = map[string]capacities{
 	"group_members:list":   zoneReaders,
 	"group_members:put":    zoneWriters,
 	"group_members:delete": zoneWriters,
+
+	"packages:list":            catalogReaders,
+	"packages:create":          zoneWriters,
+	"packages:read":            catalogReaders,
+	"packages:update":          zoneWriters,
+	"packages:archive":         zoneWriters,
+	"packages:release":         zoneWriters,
+	"package_drafts:read":      zoneWriters,
+	"package_drafts:update":    zoneWriters,
+	"package_drafts:delete":    zoneWriters,
+	"package_drafts:validate":  zoneWriters,
+	"package_versions:list":    catalogReaders,
+	"package_versions:read":    catalogReaders,
+	"package_versions:archive": zoneWriters,
+	"package_kinds:list":       catalogReaders,
+	"package_kinds:read":       catalogReaders,
+	"installs:list":            zoneReaders,
+	"installs:create":          zoneWriters,
+	"installs:read":            zoneReaders,
+	"installs:delete":          zoneWriters,
+	"catalog_tasks:list":       zoneReaders,
+	"catalog_tasks:read":       zoneReaders,
 
 	"audit_events:list": zoneReaders,
 	"audit_events:read": zoneReaders,
@@ -259,7 +290,7 @@ func (a *API) permit(ctx context.Context, c *call, action string) error {
 	if err := a.locate(ctx, c); err != nil {
 		return err
 	}
-	if !c.roles.may(action) {
+	if c.delegate == nil && !c.roles.may(action) {
 		return a.refuse(ctx, c, nil, denied(c.caller))
 	}
 	return nil

@@ -50,7 +50,7 @@ func (a *API) mountBundles() {
 	o := operation{
 		ID: "get-policy-bundle", Method: http.MethodGet, Path: bundlePath, Action: "policy_bundles:read", Tag: "Policy bundles",
 		Summary: "Get what decides at a target as a bundle", Status: http.StatusOK, Headers: policyHeaders,
-		Doc:    "The active policies as files in an archive, so that they can live in a git repository. 404 when nothing is bound at the target.",
+		Doc:    "The active policies as files in an archive, so that they can live in a git repository. 404 when nothing is bound at the target. Those of a person are for managers and that person.",
 		Errors: []int{http.StatusNotAcceptable}, ETag: true,
 	}
 	mount(a, o, a.getBundle)
@@ -77,6 +77,11 @@ func bundleTarget(c *call) (kind, id string, err error) {
 		return kind, id, deputy.SafeText("target_id", id, 1, deputy.MaxIdentifier)
 	}
 	return "", "", deputy.Errorf(deputy.NotFound, "no such target")
+}
+
+// isPerson reports whether the caller is the person with the identifier.
+func (c *call) isPerson(identifier string) bool {
+	return c.caller.Person() && c.caller.Name == identifier
 }
 
 // shelf is where policies lie: in the store, or as a transaction sees it.
@@ -149,6 +154,9 @@ func (a *API) getBundle(ctx context.Context, c *call, _ *empty) (*archive, error
 	kind, id, err := bundleTarget(c)
 	if err != nil {
 		return nil, err
+	}
+	if kind == deputy.UserTarget && c.roles&zoneWriters == 0 && !c.isPerson(id) {
+		return nil, a.refuse(ctx, c, nil, denied(c.caller))
 	}
 	if !acceptable(c.header("Accept")) {
 		return nil, newError(ctx, http.StatusNotAcceptable, CodeBadRequest, "a bundle is "+bundle.MediaType)
@@ -269,8 +277,8 @@ func (p *bundling) parse() error {
 	if err != nil {
 		return deputy.Bad("manifest.json", "names no schema")
 	}
-	if n := len(p.sent.Policies); n == 0 || n > maxEntries {
-		return deputy.Bad("manifest.json", "must have 1 to %d policies", maxEntries)
+	if n := len(p.sent.Policies); n == 0 || n > maxPinned {
+		return deputy.Bad("manifest.json", "must have 1 to %d policies", maxPinned)
 	}
 	for _, sent := range p.sent.Policies {
 		doc, err := policy.ParseText(string(sent.Text))

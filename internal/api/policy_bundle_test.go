@@ -14,6 +14,7 @@ import (
 
 	"deputy/internal/api"
 	"deputy/internal/bundle"
+	"deputy/internal/deputy"
 )
 
 // exchange asks for a bundle, or sends one when there is a body.
@@ -268,6 +269,14 @@ func TestBundlesOfPeople(t *testing.T) {
 	}
 	if w := s.exchange("user/grace@example.com", nil); w.Code != 404 {
 		t.Errorf("another person's: %d", w.Code)
+	}
+	// Of those who only view the zone, the person alone may read it.
+	for person, status := range map[string]int{"ada": 200, "bob": 403} {
+		s.person("org", person, deputy.OrganizationMember)
+		s.member("zone", person, deputy.ZoneViewer)
+		if w := s.exchange(ada, nil, "Authorization", "Bearer "+person+"@example.com"); w.Code != status {
+			t.Errorf("to %s, who views: %d", person, w.Code)
+		}
 	}
 	// Pushed at once with the same tag, one of them wins.
 	var group sync.WaitGroup

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"deputy/internal/deputy"
 )
@@ -49,7 +50,8 @@ type PolicySetDraftPut struct {
 
 // PolicySetDraftPublish says how to publish a draft.
 type PolicySetDraftPublish struct {
-	Activate Patch[bool] `json:"activate,omitzero" doc:"Let the new version decide at once."`
+	Activate            Patch[bool] `json:"activate,omitzero" doc:"Let the new version decide at once."`
+	AcknowledgeWidening Patch[bool] `json:"acknowledge_widening,omitzero" doc:"Also where that gives access which is not there today. Otherwise it is refused with 409 and witnesses."`
 }
 
 var policySetDrafts = Noun[deputy.PolicySetDraft, PolicySetDraft, empty, empty]{
@@ -67,7 +69,9 @@ func (a *API) mountPolicySetDrafts() {
 	save.Doc = "It replaces the one there is. What it pins must exist; what keeps a version from pinning it is told as warnings."
 	mount(a, save, a.putSetDraft)
 	mount(a, policySetDrafts.draft(remove), policySetDrafts.remove(a))
-	mount(a, policySetDrafts.draft(create), a.publishSetDraft)
+	publish := policySetDrafts.draft(create)
+	publish.Errors = append(publish.Errors, http.StatusConflict)
+	mount(a, publish, a.publishSetDraft)
 	pinned := policySetDrafts.draft(get)
 	pinned.ID, pinned.Path, pinned.Action, pinned.ETag = "list-policies-of-policy-set-draft", pinned.Path+"/policies", "policy_versions:list", false
 	pinned.Summary, pinned.Query = "List the policy versions that the draft of a policy set pins", pinnedList.document()
@@ -200,6 +204,11 @@ func (a *API) publishSetDraft(ctx context.Context, c *call, in *input[PolicySetD
 	}
 	if err := policySetDrafts.writable(c, d); err != nil {
 		return nil, err
+	}
+	if in.Body.Activate.V && !in.Body.AcknowledgeWidening.V {
+		if err := a.checkWidening(ctx, c, d); err != nil {
+			return nil, err
+		}
 	}
 	v := newSetVersion(c, d.SchemaVersion, d.Manifest)
 	err = a.addSetVersion(ctx, c, v, func(tx deputy.Tx) error {

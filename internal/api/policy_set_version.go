@@ -26,8 +26,8 @@ type PolicySetVersion struct {
 	ArchivedBy    *string      `json:"archived_by,omitzero"`
 }
 
-// maxEntries is how many policy versions a manifest pins at most.
-const maxEntries = 2000
+// maxPinned is how many policy versions a manifest pins at most.
+const maxPinned = 2000
 
 // Manifest pins policy versions; their order counts for its hash.
 type Manifest struct {

@@ -46,6 +46,7 @@ type Error struct {
 	Status    int           `json:"status" doc:"The HTTP status." example:"409"`
 	Details   []ErrorDetail `json:"details" doc:"One finding each; empty when there is nothing to add."`
 	Path      string        `json:"path" doc:"Path of the request." example:"/zones/k3v9q0m2x7b1c8d4e5f6g7h8j9/applications"`
+	Witnesses []Witness     `json:"witnesses,omitempty" doc:"Of a 409 because access would widen: requests that would be answered otherwise."`
 	RequestID string        `json:"request_id" format:"uuid" doc:"The X-Client-Request-ID of the request when it was a UUID, else one made for it. Events carry it too."`
 	Timestamp Time          `json:"timestamp"`
 
@@ -110,6 +111,7 @@ func problem(ctx context.Context, err error) *Error {
 			body.headers.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.After.Seconds()))))
 		}
 	}
+	body.Witnesses = witnessesOf(err)
 	return body
 }
 

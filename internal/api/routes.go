@@ -82,6 +82,13 @@ func (a *API) routes() {
 	a.mountPolicySetDrafts()
 	a.mountBundles()
 
+	a.mountTrials()
+	a.mountReplays()
+	a.mountEvaluations()
+
+	a.mountPackages()
+	a.mountInstalls()
+
 	a.mountAudit()
 }
 

@@ -115,7 +115,10 @@ func eachMember(v any, do func(name string, value any)) {
 	case map[string]any:
 		for name, value := range v {
 			do(name, value)
-			if name != "cedar_json" && name != "cedar_schema_json" { // members there are Cedar's
+			switch name {
+			case "cedar_json", "cedar_schema_json": // members there are Cedar's
+			case "input_schema", "output_schema", "effective_schema", "effective_bindings", "schema": // and there those of packages
+			default:
 				eachMember(value, do)
 			}
 		}

@@ -180,7 +180,7 @@ func viewZone(a *API, c *call, z *deputy.Zone) Zone {
 				RegistrationEndpoint:        issuer + "/oauth/2/registration",
 				JWKSURI:                     issuer + "/openidconnect/jwks",
 				AuthorizationServerMetadata: issuer + "/.well-known/oauth-authorization-server",
-				RedirectURI:                 issuer + "/oauth/2/redirect",
+				RedirectURI:                 issuer + redirectPath,
 				PKCERequired:                z.PKCERequired, DCREnabled: z.DCREnabled, SigningAlg: z.SigningAlg,
 				CIMD: CIMD{Enabled: z.CIMDEnabled, AllowedClientIDs: append([]string{}, z.CIMDClientIDs...)},
 			},
@@ -332,3 +332,6 @@ func (a *API) createZone(ctx context.Context, c *call, in *input[ZoneCreate]) (*
 	}
 	return zones.view(a, c, z), nil
 }
+
+// redirectPath is, below an issuer, what to register at outside providers.
+const redirectPath = "/oauth/2/redirect"

@@ -69,6 +69,9 @@ var rules = []rule{
 		pkg: "internal/mail", ours: []string{"internal/vault"}, not: [][]string{httpPackages, sqlPackages},
 		why: "mail is messages and how they leave: what they say and when is for others",
 	}, {
+		pkg: "internal/evidence", ours: []string{"internal/keys"}, not: [][]string{httpPackages, sqlPackages},
+		why: "what proves the log works without the server that kept it",
+	}, {
 		pkg: "internal/policy", not: [][]string{httpPackages, sqlPackages},
 		why: "a decision depends on its arguments alone, so that it can be replayed",
 	}, {
@@ -91,7 +94,7 @@ var rules = []rule{
 		not: [][]string{sqlPackages, huma},
 		why: "the authorization server and the management API never meet, and reach the store through the domain's interfaces",
 	}, {
-		pkg: "internal/api", ours: []string{"internal/keys", "internal/policy", "internal/bundle", "internal/catalog", "internal/vault", "internal/mail"},
+		pkg: "internal/api", ours: []string{"internal/keys", "internal/policy", "internal/bundle", "internal/catalog", "internal/evidence", "internal/vault", "internal/mail"},
 		not: [][]string{sqlPackages},
 		why: "the management API and the authorization server never meet, and reach the store through the domain's interfaces",
 	}, {
@@ -114,7 +117,7 @@ var rules = []rule{
 		pkg: "internal/bench", ours: []string{"internal/server", "internal/client", "internal/api"}, not: [][]string{sqlPackages, cedar, huma},
 		why: "the load measures the outside, so it starts a server and then uses nothing but HTTP",
 	}, {
-		pkg: "cmd", ours: []string{"internal/server", "internal/client", "internal/demo", "internal/bench"},
+		pkg: "cmd", ours: []string{"internal/server", "internal/client", "internal/demo", "internal/bench", "internal/evidence"},
 		not: [][]string{sqlPackages, cedar, huma},
 		why: "a command reads flags, calls and prints: the work lives behind it",
 	},
@@ -257,6 +260,7 @@ func TestEachRuleBites(t *testing.T) {
 		"internal/pages":              {[]string{oauth, api, "database/sql", humago}, []string{domain, "net/http", "html/template"}},
 		"internal/oauth":              {[]string{api, store, humago, "database/sql"}, []string{domain, "deputy/internal/upstream", "net/http"}},
 		"internal/api":                {[]string{oauth, store, pgx, "database/sql"}, []string{domain, "deputy/internal/catalog", humago}},
+		"internal/evidence":           {[]string{"net/http", store}, []string{domain, "deputy/internal/keys", "golang.org/x/mod/sumdb/tlog"}},
 		"internal/console":            {[]string{domain, "net/http", humago}, []string{"embed"}},
 		"internal/server":             {[]string{"deputy/cmd/deputy", "deputy/internal/client", "deputy/internal/deputytest"}, []string{store, oauth, api, "net/http"}},
 		"internal/client":             {[]string{server, store, "database/sql"}, []string{api, "net/http"}},

@@ -70,6 +70,9 @@ type Event struct {
 	Changes         []string       `json:"changes,omitempty"` // field names only
 	Count           int            `json:"count,omitzero"`    // how many of a kind a summary stands for
 
+	// Evaluation is what policy decided, where it was asked.
+	Evaluation *Evaluation `json:"evaluation,omitzero"`
+
 	// Basis is the state of the zone that the decision relied on; nil for a
 	// change that decides nothing. It is not part of the event.
 	Basis *Basis `json:"-"`

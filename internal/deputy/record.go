@@ -163,16 +163,7 @@ func (e *Event) append(b []byte, sealed []byte) []byte {
 	w.texts("scopes_granted", e.ScopesGranted)
 	w.text("jti", string(e.JTI))
 	w.text("session_id", string(e.SessionID))
-	if p := e.Policy; p != nil {
-		w.key("policy")
-		w = append(w, '{')
-		w.text("set_id", string(p.SetID))
-		w.text("set_version_id", string(p.SetVersionID))
-		w.key("version")
-		w = strconv.AppendInt(w, int64(p.Version), 10)
-		w.texts("determining", p.Determining)
-		w = append(w, '}')
-	}
+	w.policy(e.Policy)
 	w.text("ip", e.IP)
 	w.text("user_agent", e.UserAgent)
 	w.texts("changes", e.Changes)
@@ -185,6 +176,10 @@ func (e *Event) append(b []byte, sealed []byte) []byte {
 		w = append(w, '"')
 		w = base64.StdEncoding.AppendEncode(w, sealed)
 		w = append(w, '"')
+	}
+	if e.Evaluation != nil { // last: see EvaluationBytes
+		w.key("evaluation")
+		w = e.Evaluation.append(w)
 	}
 	return append(w, '}')
 }
@@ -224,6 +219,20 @@ func (w *object) texts(name string, values []string) {
 		w.string(v)
 	}
 	*w = append(*w, ']')
+}
+
+func (w *object) policy(p *EventPolicy) {
+	if p == nil {
+		return
+	}
+	w.key("policy")
+	*w = append(*w, '{')
+	w.text("set_id", string(p.SetID))
+	w.text("set_version_id", string(p.SetVersionID))
+	w.key("version")
+	*w = strconv.AppendInt(*w, int64(p.Version), 10)
+	w.texts("determining", p.Determining)
+	*w = append(*w, '}')
 }
 
 func (w *object) actor(a *Actor) {

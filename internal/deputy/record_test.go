@@ -36,6 +36,35 @@ func turn(p []byte) []byte {
 	return out
 }
 
+func anyEvaluation(t *rapid.T) *deputy.Evaluation {
+	text := rapid.StringN(0, 12, 64)
+	texts := rapid.SliceOfN(rapid.StringN(1, 8, 32), 1, 3)
+	flag := rapid.Bool()
+	entity := func(name string) (id deputy.EntityID) {
+		if flag.Draw(t, "has "+name) {
+			id = deputy.EntityID(rapid.SliceOfN(rapid.Byte(), len(id), len(id)).Draw(t, name))
+		}
+		return id
+	}
+	e := &deputy.Evaluation{
+		Legs: []deputy.EvaluatedLeg{
+			{Principal: entity("first"), OnBehalf: flag.Draw(t, "on behalf"), Allowed: flag.Draw(t, "allowed")},
+			{Principal: entity("second"), OnBehalf: true},
+		},
+		Resource: entity("resource"), From: entity("from"), Subject: entity("subject"),
+		ActorClaims: entity("actor"), SubjectClaims: entity("claims"),
+		Impersonate: flag.Draw(t, "impersonate"), Narrowable: flag.Draw(t, "narrowable"),
+		Scopes: texts.Draw(t, "scopes"), Kept: texts.Draw(t, "kept"), Refusal: text.Draw(t, "refusal"), Errors: texts.Draw(t, "errors"),
+	}
+	if flag.Draw(t, "shadow") {
+		e.Shadow = &deputy.ShadowOf{
+			Event: "e", Policy: &deputy.EventPolicy{SetID: "s", SetVersionID: "v", Version: 2, Determining: texts.Draw(t, "determining")},
+			Kept: texts.Draw(t, "enforced"), Refusal: text.Draw(t, "enforced refusal"), Diverged: flag.Draw(t, "diverged"),
+		}
+	}
+	return e
+}
+
 func anyEvent(t *rapid.T) *deputy.Event {
 	text := rapid.StringN(0, 12, 64)
 	texts := rapid.SliceOfN(rapid.StringN(1, 8, 32), 0, 3)
@@ -58,6 +87,7 @@ func anyEvent(t *rapid.T) *deputy.Event {
 		IP:             text.Draw(t, "ip"),
 		UserAgent:      text.Draw(t, "agent"),
 		Count:          rapid.Int().Draw(t, "count"),
+		Evaluation:     anyEvaluation(t),
 	}
 	if s := texts.Draw(t, "scopes"); len(s) > 0 {
 		e.ScopesRequested, e.Changes, e.Policy.Determining = s, s, s
@@ -84,6 +114,13 @@ func TestRecordsReadBackWhatWasWritten(t *testing.T) {
 		got, err := r.Event(t.Context(), reversal{})
 		if err != nil {
 			t.Fatal(err)
+		}
+		var evaluation deputy.Evaluation
+		if err := json.Unmarshal(deputy.EvaluationBytes(r.Bytes), &evaluation); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want.Evaluation, &evaluation); diff != "" {
+			t.Fatal(diff)
 		}
 		want.UserKey = ""
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -122,7 +159,7 @@ func TestPersonalFieldsAreSealedAndCanBeForgotten(t *testing.T) {
 func TestWithoutAPersonNothingIsSealed(t *testing.T) {
 	r := new(deputy.Record)
 	err := r.Take(t.Context(), &deputy.Event{ID: "e", IP: "192.0.2.7"}, nil)
-	if err != nil || !strings.Contains(string(r.Bytes), `"ip":"192.0.2.7"`) {
+	if err != nil || !strings.Contains(string(r.Bytes), `"ip":"192.0.2.7"`) || deputy.EvaluationBytes(r.Bytes) != nil {
 		t.Errorf("%s, %v", r.Bytes, err)
 	}
 }

@@ -32,6 +32,9 @@ type Store interface {
 	// FinishTask ends a claimed task: it removes it, or when again is not zero
 	// makes it due at that time. It is Stale when the lease was lost.
 	FinishTask(ctx context.Context, t Task, again time.Time) error
+	// PruneEntities removes up to limit entities that were last used before a
+	// time, and reports whether any are left.
+	PruneEntities(ctx context.Context, before time.Time, limit int) (more bool, err error)
 	// Expire writes down that the time of up to limit sessions and grants has run
 	// out, and reports whether there are more. Nobody needs to wait for that: the
 	// status of each counts at the time it is asked for.
@@ -46,6 +49,8 @@ type Store interface {
 	PutTicket(ctx context.Context, t *Ticket, was SecretHash) error
 	// DropTicket removes a ticket, if there is one. No event tells of it.
 	DropTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) error
+	// SpendTicket is Tx.SpendTicket without anything else. No event tells of it.
+	SpendTicket(ctx context.Context, t *Ticket) error
 	// Sweep removes up to limit tickets and families of refresh tokens that are
 	// over and reports whether there may be more.
 	Sweep(ctx context.Context, limit int) (more bool, err error)
@@ -92,6 +97,14 @@ type View interface {
 	PolicyVersions() Reads[PolicyVersion]
 	PolicySets() Reads[PolicySet]
 	PolicySetVersions() Reads[PolicySetVersion]
+	// Packages and their versions lie in catalogs: of the zone of the scope, or
+	// of its organization, or of a scope with both in these two and the global one.
+	Packages() Reads[Package]
+	PackageVersions() Reads[PackageVersion]
+	Installs() Reads[Install]
+	// InstalledEntities: the scope's Parent is the install, the id the name.
+	InstalledEntities() Reads[InstalledEntity]
+	CatalogTasks() Reads[CatalogTask]
 	// PolicySchemas are of no zone: their scope is empty, their ids are versions.
 	PolicySchemas() Reads[PolicySchema]
 	// PolicyDrafts are named by their policies, PolicySetDrafts by their sets.
@@ -137,10 +150,32 @@ type View interface {
 	SigningKeys(ctx context.Context, owner ID) ([]SigningKey, error)
 	DataKey(ctx context.Context, id ID) (DataKey, error)
 
+	// BoundPolicy returns a set version with all that it pins, bound or not; one
+	// without a set when version is empty. It is NotFound when there is none.
+	BoundPolicy(ctx context.Context, zone ZoneID, version ID) (*BoundPolicy, error)
+	// PinnedPolicies returns the policy versions that a manifest pins, in its
+	// order. It is NotFound when one is missing.
+	PinnedPolicies(ctx context.Context, zone ZoneID, manifest []ManifestEntry) ([]BoundPolicyEntry, error)
+	// Evaluations returns decisions of policy in a zone that were enforced,
+	// newest first, up to limit: those before a position of the log (0: from its
+	// end), made since and before until. Where the last of them lies is where to
+	// go on; none means that there are no more.
+	Evaluations(ctx context.Context, q EvaluationQuery) ([]StoredEvaluation, error)
+	// PolicyEntities returns those of the entities that are kept.
+	PolicyEntities(ctx context.Context, zone ZoneID, ids []EntityID) ([]PolicyEntity, error)
+
 	// Events returns a page of an organization's log.
 	Events(ctx context.Context, q EventQuery) (*Page[Record], error)
 	// Event returns one event by its id, or NotFound.
 	Event(ctx context.Context, organization OrganizationID, zone ZoneID, id EventID) (*Record, error)
+	// ProveEvent returns it with the hashes that prove that it is in the log.
+	ProveEvent(ctx context.Context, organization OrganizationID, zone ZoneID, id EventID) (*Record, LogState, error)
+	// LogState returns the size and root of a log, and the hashes that prove that
+	// it continues what it was at an earlier size, none when since is 0. A size
+	// that it has not had yet is Invalid.
+	LogState(ctx context.Context, organization OrganizationID, since int64) (LogState, error)
+	// LogEntries returns events of a log in its order.
+	LogEntries(ctx context.Context, q LogQuery) ([]LogEntry, error)
 }
 
 // Tx reads and changes inside one Write.
@@ -214,6 +249,13 @@ type Tx interface {
 	// PolicySetVersions: Insert gives the version its number and updates the
 	// set's latest members. The scope's Parent is the set.
 	PolicySetVersions() Archives[PolicySetVersion]
+	Packages() Writes[Package]
+	// PackageVersions: Insert gives the version its number and counts it in the
+	// package. The scope's Parent is the package.
+	PackageVersions() Archives[PackageVersion]
+	Installs() Writes[Install]
+	InstalledEntities() Writes[InstalledEntity]
+	CatalogTasks() Writes[CatalogTask]
 	PolicySchemas() Writes[PolicySchema]
 	PolicyDrafts() Writes[PolicyDraft]
 	PolicySetDrafts() Writes[PolicySetDraft]
@@ -236,6 +278,9 @@ type Tx interface {
 	// Touch notes that a credential was used: its application session is written
 	// once for all touches of one transaction.
 	Touch(s *Session)
+	// KeepEntity keeps an entity, or notes the use of one that is kept: it is
+	// written once for all of one transaction.
+	KeepEntity(zone ZoneID, e PolicyEntity)
 	// TouchServiceCredential notes the last use of a management credential.
 	TouchServiceCredential(organization OrganizationID, id ID, at time.Time)
 
@@ -245,6 +290,10 @@ type Tx interface {
 	// TakeTicket removes a ticket that is not over and returns it. Of those who
 	// take the same one, on any node, one succeeds; for the others it is NotFound.
 	TakeTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) (*Ticket, error)
+	// SpendTicket adds a ticket where there is none with its key, or one that is
+	// over. Of those who spend the same one, on any node, one succeeds; for the
+	// others it is a Conflict.
+	SpendTicket(ctx context.Context, t *Ticket) error
 	// Once reports whether this is the first transaction ever to name the key, on
 	// any node; a later one that asks at the same time waits for this one's end.
 	Once(ctx context.Context, key string) (first bool, err error)
@@ -393,8 +442,8 @@ type ZoneDelta struct {
 	Policies, Shadow *BoundPolicy
 }
 
-// BoundPolicy is a set version bound to a zone, as the one that decides or as
-// its shadow.
+// BoundPolicy is a set version with what it pins, such as the one that decides
+// for a zone or its shadow.
 type BoundPolicy struct {
 	Set      *PolicySet // nil: none is bound
 	Version  *PolicySetVersion
@@ -427,14 +476,42 @@ type Basis struct {
 	Relies func(kind ChangeKind, id string) bool
 }
 
+// LogState is what a log is at a moment: the tree of RFC 6962 §2.1 over the leaf
+// hashes of its events, and hashes that prove something about it.
+type LogState struct {
+	Size  int64
+	Root  [32]byte
+	Proof [][32]byte
+}
+
+// LogQuery selects a stretch of a log.
+type LogQuery struct {
+	Organization OrganizationID
+	Zone         ZoneID    // not empty: events of others are not shown
+	Since        time.Time // events before are not shown
+	From         int64     // the first sequence number; they begin at 1
+	Limit        int
+}
+
+// LogEntry is an event of a log, or where it is and its hash alone.
+type LogEntry struct {
+	Seq    int64
+	Leaf   [32]byte
+	Record []byte // as Record.Bytes; nil: it is not shown
+}
+
 // EventQuery selects a page of a log, newest first unless Ascending.
 type EventQuery struct {
-	Organization  OrganizationID
-	Zone          ZoneID // empty: the whole organization
-	JTI           []EventID
-	RequestID     []string
-	Since, Until  time.Time // zero: open
-	Ascending     bool
+	Organization OrganizationID
+	Zone         ZoneID // empty: the whole organization
+	JTI          []EventID
+	RequestID    []string
+	Since, Until time.Time // zero: open
+	Ascending    bool
+	Evaluated    *EvaluationFilter // not nil: only decisions of policy
+	// Horizon hides what is older. It moves with the clock, so a cursor is not
+	// bound to it as it is to Since.
+	Horizon       time.Time
 	After, Before string
 	Limit         int
 	Count         bool

@@ -13,6 +13,7 @@ const (
 	CodeTicket         TicketKind = "code"         // an authorization code
 	SpentCodeTicket    TicketKind = "spent code"   // a code that was redeemed, to notice its second use
 	RevokedTicket      TicketKind = "revoked"      // an access token that was revoked; its jti
+	AssertionTicket    TicketKind = "assertion"    // a client assertion that was used; its client and jti
 	RegistrationTicket TicketKind = "registration" // a registered client that nobody has signed in with yet
 )
 

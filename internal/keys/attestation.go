@@ -2,9 +2,11 @@ package keys
 
 import (
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
+	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json"
@@ -19,9 +21,29 @@ import (
 // is deputy.Invalid. Nothing in the payload has been looked at.
 func VerifyFlattened(jwks []byte, f Flattened) (payload []byte, kid string, err error) {
 	h, err := parseHeader(f.Protected)
-	if err != nil || h.Typ != "" {
+	if err != nil || h.Typ != "" || h.Alg == string(deputy.ES256) {
 		return nil, "", deputy.Errorf(deputy.Invalid, "the signature's header is malformed")
 	}
+	return verify(jwks, h, f)
+}
+
+// VerifyCompact returns the payload of a compact JWS with the typ that a key of
+// a JWKS document signed, and the kid of that key. The algorithm is one of ours
+// or EdDSA, and its key's. Every refusal is deputy.Invalid. Nothing in the
+// payload has been looked at.
+func VerifyCompact(jwks []byte, typ, token string) (payload []byte, kid string, err error) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 || strings.ContainsAny(token, "\r\n") {
+		return nil, "", deputy.Errorf(deputy.Invalid, "the signature is malformed")
+	}
+	h, err := parseHeader(parts[0])
+	if err != nil || h.Typ != typ {
+		return nil, "", deputy.Errorf(deputy.Invalid, "the signature's header is malformed")
+	}
+	return verify(jwks, h, Flattened{Protected: parts[0], Payload: parts[1], Signature: parts[2]})
+}
+
+func verify(jwks []byte, h header, f Flattened) (payload []byte, kid string, err error) {
 	key, err := keyOf(jwks, h.Kid)
 	if err != nil {
 		return nil, "", err
@@ -60,6 +82,12 @@ func signed(key crypto.PublicKey, alg string, input, signature []byte) bool {
 	case *rsa.PublicKey:
 		digest := sha256.Sum256(input)
 		return alg == string(deputy.RS256) && fits(k, deputy.RS256) && rsa.VerifyPKCS1v15(k, crypto.SHA256, digest[:], signature) == nil
+	case *ecdsa.PublicKey:
+		if alg != string(deputy.ES256) || !fits(k, deputy.ES256) || len(signature) != rawSize {
+			return false
+		}
+		digest := sha256.Sum256(input)
+		return ecdsa.VerifyASN1(k, digest[:], derFromRaw(make([]byte, 0, maxDERSize), signature))
 	case ed25519.PublicKey:
 		return alg == "EdDSA" && ed25519.Verify(k, input, signature)
 	}

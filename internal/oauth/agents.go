@@ -16,6 +16,7 @@ const agentPrefix = "ua:"
 func newAgentClient(a *deputy.UserAgent) *client {
 	return &client{
 		id: a.Identifier, agent: a.ID, consent: deputy.RequiredConsent,
+		jwksURI: a.JWKSURI, jwks: a.JWKS, keyed: a.AuthMethod == methodKeys,
 		application: *policy.NewApplication(policy.ApplicationFacts{
 			ID: deputy.ApplicationID(a.ID), Identifier: a.Identifier, Name: a.Name,
 			RegistrationMethod: "dcr", CredentialType: deputy.PublicCredential,

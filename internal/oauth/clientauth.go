@@ -15,7 +15,8 @@ type claimant struct {
 	// identities are the readings of what was presented: two when the Basic
 	// header reads differently decoded and raw, none when nobody is named.
 	identities []identity
-	proven     bool // a secret was presented
+	proven     bool // a secret was presented, or an assertion
+	assertion  *assertion
 }
 
 type identity struct {
@@ -44,11 +45,18 @@ func newClaimant(h http.Header, f *tokenRequest) (*claimant, error) {
 		c.proven = true
 		c.identities = []identity{{f.clientID, f.clientSecret}}
 	}
-	if f.clientAssertion != "" || f.clientAssertionType != "" { // RFC 7521 §4.2
-		methods++ // of which no credential type makes use, so it names nobody
+	asserted := f.clientAssertion != "" || f.clientAssertionType != "" // RFC 7521 §4.2
+	if asserted {
+		methods++
 	}
 	if methods > 1 {
 		return c, refuse(codeInvalidRequest, "More than one way of client authentication is used.")
+	}
+	if asserted {
+		c.proven = true
+		if c.assertion, err = newAssertion(f); err != nil {
+			return c, disproven(err)
+		}
 	}
 	if methods == 0 && f.clientID != "" {
 		c.identities = []identity{{clientID: f.clientID}}
@@ -106,8 +114,12 @@ func basicIdentities(credentials, formClient string) ([]identity, error) {
 
 // name returns the client id that the request gives, for counting.
 func (c *claimant) name() string {
-	if c == nil || len(c.identities) == 0 {
-		return ""
+	switch {
+	case c == nil:
+	case c.assertion != nil:
+		return clip(c.assertion.claims.Subject)
+	case len(c.identities) > 0:
+		return clip(c.identities[0].clientID)
 	}
-	return clip(c.identities[0].clientID)
+	return ""
 }

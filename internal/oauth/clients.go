@@ -23,6 +23,9 @@ type client struct {
 	id          string              // client_id; empty, as is all of the credential, where only the application is known
 	credential  deputy.CredentialID // that proves it
 	secret      [sha256.Size]byte   // the hash of it, of a password credential
+	jwksURI     string              // where the client's own keys are
+	jwks        []byte              // those keys, of a user agent that registered them
+	keyed       bool                // it has keys, and so must prove who it is
 	application policy.Application
 	consent     deputy.Consent
 	// agent is set where the client is a user agent, to its id: then application
@@ -40,27 +43,20 @@ func newClient(read *deputy.Client, signIn deputy.ResourceID) *client {
 	if by.Type == deputy.TokenCredential {
 		c.id = string(by.ID)
 	}
+	c.jwksURI = by.JWKSURI
 	copy(c.secret[:], by.SecretHash)
-	pack(&c.id, (*string)(&c.credential), (*string)(&c.application.ID), &c.application.Identifier, &c.application.Name)
+	pack(&c.id, &c.jwksURI, (*string)(&c.credential), (*string)(&c.application.ID), &c.application.Identifier, &c.application.Name)
 	return c
 }
 
-// newPrincipal returns an application as policies see it. Beside what it was
-// made to depend on, every application depends on the zone's sign-in resource:
-// a client that names no resource gets a token for that one, which says who it
-// is and opens nothing else.
+// newPrincipal returns an application as policies see it.
 func newPrincipal(a *deputy.Application, by deputy.CredentialType, edges []deputy.Dependency, roles []deputy.HeldRole, signIn deputy.ResourceID) *policy.Application {
-	dependencies := make([]policy.Dependency, 0, len(edges)+1)
-	for _, d := range edges {
-		dependencies = append(dependencies, policy.Dependency{ResourceID: shared(d.ResourceID), WhenAccessing: d.WhenAccessing})
+	facts := policy.DescribeApplication(a, shared(by), edges, roles, signIn)
+	for i := range facts.Dependencies {
+		d := &facts.Dependencies[i]
+		d.ResourceID = shared(d.ResourceID)
 	}
-	if signIn != "" {
-		dependencies = append(dependencies, policy.Dependency{ResourceID: shared(signIn)})
-	}
-	return policy.NewApplication(policy.ApplicationFacts{
-		ID: a.ID, Identifier: a.Identifier, Name: a.Name, RegistrationMethod: "managed",
-		CredentialType: shared(by), Dependencies: dependencies, Traits: a.Traits, Roles: roles,
-	})
+	return policy.NewApplication(facts)
 }
 
 // shared returns s in memory that all cached clients share, for what many of
@@ -86,7 +82,8 @@ func pack(texts ...*string) {
 
 // isPublic reports whether the client has nothing to prove itself with.
 func (c *client) isPublic() bool {
-	return c.agent != "" || c.application.CredentialType == deputy.PublicCredential || c.application.CredentialType == deputy.URLCredential
+	kind := c.application.CredentialType
+	return !c.keyed && (c.agent != "" || kind == deputy.PublicCredential || kind == deputy.URLCredential)
 }
 
 // consenter returns what agreements name the client by.

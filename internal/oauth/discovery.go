@@ -65,8 +65,12 @@ func metadata(z *deputy.Zone, issuer string) []byte {
 	if z.DCREnabled {
 		b = appendMember(b, "registration_endpoint", issuer+pathRegistration)
 	}
-	confidential := []string{"client_secret_basic", "client_secret_post"}
-	public := append(slices.Clone(confidential), "none")
+	confidential := []string{methodBasic, methodPost, methodKeys}
+	public := append(slices.Clone(confidential), methodNone)
+	algorithms := make([]string, len(outsideAlgorithms))
+	for i, a := range outsideAlgorithms {
+		algorithms[i] = string(a)
+	}
 	for _, list := range []struct {
 		name   string
 		values []string
@@ -78,6 +82,9 @@ func metadata(z *deputy.Zone, issuer string) []byte {
 		{"token_endpoint_auth_methods_supported", public},
 		{"revocation_endpoint_auth_methods_supported", public},
 		{"introspection_endpoint_auth_methods_supported", confidential},
+		{"token_endpoint_auth_signing_alg_values_supported", algorithms},
+		{"revocation_endpoint_auth_signing_alg_values_supported", algorithms},
+		{"introspection_endpoint_auth_signing_alg_values_supported", algorithms},
 		{"subject_types_supported", []string{"public"}},
 		{"id_token_signing_alg_values_supported", []string{string(deputy.RS256)}},
 		{"scopes_supported", openIDScopes},

@@ -12,6 +12,7 @@
 //	grant_*.go     what one grant type adds to them
 //	mint.go        the credential and its event, in one commit, or neither
 //	error.go       the one table from errors to answers
+//	shadow.go      once it has left: what other policies would have said
 //
 // The way of a person, from a client and back to it:
 //

@@ -46,6 +46,19 @@ func (r *refusal) because(err error) *refusal {
 	return r
 }
 
+// why returns what the zone's administrators may know of the cause, if there is
+// one. What a fetch met inside is for the operator's log only.
+func (r *refusal) why() string {
+	var e *deputy.Error
+	switch {
+	case errors.As(r.cause, &e):
+		return clip(e.Message)
+	case r.cause != nil:
+		return clip(r.cause.Error())
+	}
+	return ""
+}
+
 // statuses holds the HTTP status of every code that is not answered with 400.
 var statuses = map[string]int{
 	codeInvalidClient:    http.StatusUnauthorized,

@@ -85,6 +85,9 @@ func CachedClients(s *Server) (n int) {
 	return n
 }
 
+// DeafenShadows makes the shadows of a server too busy for any question.
+func DeafenShadows(s *Server) { s.shadows.start.Do(func() {}); s.shadows.queue = make(chan *shadowed) }
+
 // Act stands for the pages of the sign-in: it takes the login transaction that
 // the request's cookie names one step on, as the page's form would.
 func (s *Server) Act(w http.ResponseWriter, r *http.Request, zone deputy.ZoneID, step string, user *deputy.User) {

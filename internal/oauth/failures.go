@@ -43,7 +43,8 @@ type failures struct {
 
 	mu     sync.Mutex
 	counts map[failure]int
-	timer  *time.Timer // runs while there is something to write
+	whys   map[failure]string // of a source, why the last one failed, where that is known
+	timer  *time.Timer        // runs while there is something to write
 	closed bool
 	busy   sync.WaitGroup // counts timers that will fire or are firing
 }
@@ -53,6 +54,7 @@ func (f *failures) init(s *Server) { f.server = s }
 // count notes a failure and returns the answer to it: r, or that there have
 // been too many.
 func (f *failures) count(r *refusal, by failure) *refusal {
+	f.note(by, r)
 	if !f.tooMany(by) {
 		return r
 	}
@@ -60,6 +62,21 @@ func (f *failures) count(r *refusal, by failure) *refusal {
 		code: codeUnavailable, description: "Client authentication failed too often. Try again later.",
 		status: http.StatusTooManyRequests, retryAfter: failurePeriod,
 	}
+}
+
+// note remembers why a source failed, for its summary.
+func (f *failures) note(by failure, r *refusal) {
+	why := r.why()
+	by.clientID = ""
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, known := f.whys[by]; why == "" || !known && len(f.whys) >= maxSummaries {
+		return
+	}
+	if f.whys == nil {
+		f.whys = make(map[failure]string)
+	}
+	f.whys[by] = why
 }
 
 // tooMany notes a failure and reports whether it is one too many.
@@ -89,8 +106,8 @@ func (f *failures) tooMany(by failure) bool {
 // flush ends the period and writes its summaries.
 func (f *failures) flush() {
 	f.mu.Lock()
-	counts := f.counts
-	f.counts, f.timer = nil, nil
+	counts, whys := f.counts, f.whys
+	f.counts, f.whys, f.timer = nil, nil, nil
 	f.mu.Unlock()
 	sources := make(map[failure]int) // without the client id
 	for by, n := range counts {
@@ -106,7 +123,9 @@ func (f *failures) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	for by, n := range sources {
-		if err := f.server.store.Write(ctx, f.server.summary(by, n), nil); err != nil {
+		event := f.server.summary(by, n)
+		event.ErrorDetail = whys[by]
+		if err := f.server.store.Write(ctx, event, nil); err != nil {
 			f.server.log.Error("failed authentications were not recorded", "zone_id", string(by.zone), "count", n, "cause", err)
 		}
 	}

@@ -92,7 +92,7 @@ func TestVaultedToken(t *testing.T) {
 		t.Errorf("the event is %+v", e)
 	}
 	record, err := w.store.Event(context.Background(), w.organization.ID, w.zone.ID, e.ID)
-	if err != nil || strings.Contains(string(record.Bytes), "kept") {
+	if err != nil || strings.Contains(string(record.Bytes), "sk-kept") {
 		t.Errorf("the log has %s, %v", record.Bytes, err)
 	}
 	// The newest of several is handed out, and what it consists of now.

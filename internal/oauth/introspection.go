@@ -28,6 +28,9 @@ func (s *Server) callingClient(r *http.Request, z *zone, snap *snapshot) (*clien
 	}
 	i := &issuance{form: &tokenRequest{grantType: refreshToken}, zone: z, snap: snap} // a grant of public clients
 	c, err := s.authenticate(r.Context(), i, claimed)
+	if err == nil && i.spent != nil {
+		err = replayed(s.store.SpendTicket(r.Context(), i.spent))
+	}
 	return c, claimed, body, err
 }
 
@@ -73,7 +76,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, id deputy.Zo
 		return
 	}
 	c, claimed, body, err := s.callingClient(r, z, snap)
-	if err == nil && c.isPublic() {
+	if err == nil && !claimed.proven {
 		err = errClient
 	}
 	if err != nil {

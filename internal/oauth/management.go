@@ -113,7 +113,7 @@ func (s *Server) issueServiceToken(ctx context.Context, form *tokenRequest, clai
 	if !ok {
 		return nil, err
 	}
-	if err := s.record(ctx, d.event, refused); err != nil {
+	if err := s.record(ctx, d.event, nil, refused); err != nil {
 		return nil, err
 	}
 	return nil, refused

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
 	"net/url"
 	"slices"
@@ -69,7 +70,7 @@ func (s *Server) readDocument(ctx context.Context, zone deputy.ZoneID, id string
 	if err := json.Unmarshal(d.Body, said); err != nil {
 		return nil, refuse(errDocument.code, errDocument.description).because(err)
 	}
-	if said.ClientID != id || said.AuthMethod != "" && said.AuthMethod != "none" {
+	if said.ClientID != id || !slices.Contains([]string{"", methodNone, methodKeys}, said.AuthMethod) {
 		return nil, errDocument
 	}
 	if err := said.check(); err != nil {
@@ -79,20 +80,20 @@ func (s *Server) readDocument(ctx context.Context, zone deputy.ZoneID, id string
 }
 
 // documentParty returns the client with the document at the address. When that
-// says other redirect addresses than the first time, nobody has agreed to this
-// client: the user agent that it was goes, with what hangs on it.
+// says other redirect addresses or keys than the first time, nobody has agreed to
+// this client: the user agent that it was goes, with what hangs on it.
 func (s *Server) documentParty(ctx context.Context, z *zone, snap *snapshot, id string, from *origin) (*relyingParty, error) {
 	said, err := s.readDocument(ctx, z.id, id)
 	if err != nil {
 		return nil, err
 	}
-	now := said.describe(snap.zone, id, from.at)
+	now := said.describe(snap.zone, id, said.keyed(), from.at)
 	known, err := s.userAgent(ctx, z, snap, id)
 	if err != nil {
 		return nil, err
 	}
-	if known != nil && !sameTexts(known.RedirectURIs, now.RedirectURIs) {
-		if err := s.forgetAgent(ctx, snap, from, known); err != nil {
+	if changes := changedDocument(known, now); len(changes) > 0 {
+		if err := s.forgetAgent(ctx, snap, from, known, changes); err != nil {
 			return nil, err
 		}
 		known = nil
@@ -103,6 +104,20 @@ func (s *Server) documentParty(ctx context.Context, z *zone, snap *snapshot, id 
 	return newAgentParty(known, trustDocument, false), nil
 }
 
+// changedDocument names what a document says else than it did the first time.
+func changedDocument(known, now *deputy.UserAgent) (changes []string) {
+	if known == nil {
+		return nil
+	}
+	if !sameTexts(known.RedirectURIs, now.RedirectURIs) {
+		changes = append(changes, "redirect_uris")
+	}
+	if known.AuthMethod != now.AuthMethod || known.JWKSURI != now.JWKSURI || !bytes.Equal(known.JWKS, now.JWKS) {
+		changes = append(changes, "keys")
+	}
+	return changes
+}
+
 // sameTexts reports whether two lists have the same members.
 func sameTexts(a, b []string) bool {
 	a, b = slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
@@ -110,12 +125,12 @@ func sameTexts(a, b []string) bool {
 }
 
 // forgetAgent removes a user agent whose document has changed.
-func (s *Server) forgetAgent(ctx context.Context, snap *snapshot, from *origin, a *deputy.UserAgent) error {
+func (s *Server) forgetAgent(ctx context.Context, snap *snapshot, from *origin, a *deputy.UserAgent, changes []string) error {
 	event := &deputy.Event{
 		ID: deputy.EventID(deputy.NewID(from.at)), Time: from.at, Type: eventClientChange, Outcome: deputy.Success,
 		OrganizationID: a.OrganizationID, ZoneID: a.ZoneID, RequestID: from.requestID, IP: from.address, UserAgent: from.userAgent,
 		Actor:    deputy.Actor{Type: "user_agent", ID: string(a.ID), Identifier: a.Identifier},
-		ClientID: a.Identifier, Target: &deputy.Target{Type: "user_agent", ID: string(a.ID)}, Changes: []string{"redirect_uris"},
+		ClientID: a.Identifier, Target: &deputy.Target{Type: "user_agent", ID: string(a.ID)}, Changes: changes,
 	}
 	return unlessAbsent(s.store.Write(ctx, event, func(tx deputy.Tx) error {
 		return tx.UserAgents().Delete(ctx, deputy.Scope{Zone: snap.zone.ID}, a.ID)

@@ -2,13 +2,18 @@ package oauth_test
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"deputy/internal/deputy"
 	"deputy/internal/upstream"
@@ -99,4 +104,130 @@ func TestMetadataDocumentRefusals(t *testing.T) {
 		}
 	}
 	f.must(f.post(nil, form("grant_type", "authorization_code", "code", "x", "client_id", f.id)), 401, "invalid_client") // nobody has signed in
+}
+
+// keyed adds to a document that the client proves who it is with keys.
+func (f *documented) keyed(keys ...*outsideKey) string {
+	set := jose.JSONWebKeySet{}
+	for _, k := range keys {
+		set.Keys = append(set.Keys, k.jwk())
+	}
+	return `,"token_endpoint_auth_method":"private_key_jwt","jwks":` + string(must(json.Marshal(set)))
+}
+
+// asserted returns form members with an assertion of the client called id.
+func (f *documented) asserted(key *outsideKey, id string, more ...string) url.Values {
+	now := f.clock.Now()
+	assertion := key.token(map[string]any{
+		"iss": id, "sub": id, "aud": f.issuer(), "jti": string(f.world.id()), "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+	})
+	return form(append([]string{"client_assertion_type", jwtBearer, "client_assertion", assertion}, more...)...)
+}
+
+// An administrator registered the address of a document that has keys.
+func TestRegisteredDocumentWithKeys(t *testing.T) {
+	f := newDocumented(t)
+	key, other := newOutsideKey("one", "ES256"), newOutsideKey("other", "ES256")
+	tool := f.newApp("tool")
+	f.depend(tool, f.api)
+	f.insertCredential(tool.Application, deputy.URLCredential, func(c *deputy.Credential) { c.Identifier = f.id })
+	f.setZone(func(z *deputy.Zone) { z.CIMDEnabled = false }) // which is about others
+	ask := []string{"grant_type", "client_credentials", "resource", f.api.Identifier}
+
+	f.say(callback, f.keyed(key))
+	a := f.must(f.post(nil, f.asserted(key, f.id, ask...)), 200, "")
+	if claims := f.payload(a.text("access_token")); claims["client_id"] != f.id || claims["sub"] != tool.Identifier {
+		t.Errorf("the token is %v", claims)
+	}
+	f.must(f.post(nil, f.asserted(other, f.id, ask...)), 401, "invalid_client")
+	f.must(f.post(nil, form(append(ask, "client_id", f.id)...)), 401, "invalid_client")
+	f.must(f.post(nil, form("grant_type", "refresh_token", "refresh_token", "x", "client_id", f.id)), 401, "invalid_client")
+	f.must(f.postTo("/oauth/2/introspect", nil, f.asserted(key, f.id, "token", a.text("access_token"))), 200, "")
+
+	keys := newPublisher(t)
+	keys.publish(other)
+	f.say(callback, `,"jwks_uri":"`+keys.URL+`/jwks.json"`) // the method goes without saying
+	f.must(f.post(nil, f.asserted(key, f.id, ask...)), 401, "invalid_client")
+	f.must(f.post(nil, f.asserted(other, f.id, ask...)), 200, "")
+	f.must(f.post(nil, form("grant_type", "refresh_token", "refresh_token", "x", "client_id", f.id)), 401, "invalid_client")
+
+	f.say(callback) // from here on it is public
+	f.must(f.post(nil, f.asserted(key, f.id, ask...)), 401, "invalid_client")
+	f.must(f.post(nil, form(append(ask, "client_id", f.id)...)), 401, "invalid_client")
+	f.must(f.post(nil, form("grant_type", "refresh_token", "refresh_token", "x", "client_id", f.id)), 400, "invalid_grant")
+	f.must(f.postTo("/oauth/2/introspect", nil, form("client_id", f.id, "token", "x")), 401, "invalid_client")
+
+	gone := "<html>"
+	f.said.Store(&gone)
+	f.clock.advance(25 * time.Hour)
+	f.must(f.post(nil, form("grant_type", "refresh_token", "refresh_token", "x", "client_id", f.id)), 401, "invalid_client")
+}
+
+// A document that nobody registered, with keys: who has signed in with it is
+// bound to the keys of that day.
+func TestMetadataDocumentWithKeys(t *testing.T) {
+	f := newDocumented(t)
+	key, other := newOutsideKey("one", "ES256"), newOutsideKey("other", "ES256")
+	f.say(callback, f.keyed(key))
+	f.browser.at(f.browser.open(asking(f.id)), "/login")
+	f.browser.at(f.browser.act("sign in", f.user), "/login/consent")
+	code := f.browser.answered(f.browser.act("approve", nil))
+	redeem := []string{"grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier}
+	f.must(f.post(nil, form(append(redeem, "client_id", f.id)...)), 401, "invalid_client")
+	f.must(f.post(nil, f.asserted(other, f.id, redeem...)), 401, "invalid_client")
+	a := f.must(f.post(nil, f.asserted(key, f.id, redeem...)), 200, "")
+	refresh := []string{"grant_type", "refresh_token", "refresh_token", a.text("refresh_token")}
+	f.must(f.post(nil, form(append(refresh, "client_id", f.id)...)), 401, "invalid_client")
+	a = f.must(f.post(nil, f.asserted(key, f.id, refresh...)), 200, "")
+	for _, grant := range []string{"client_credentials", exchangeGrantType} {
+		f.must(f.post(nil, f.asserted(key, f.id, "grant_type", grant)), 400, "unauthorized_client")
+	}
+	f.say(callback, f.keyed(other))
+	f.browser.at(f.browser.open(asking(f.id)), "/login/consent")
+	if events := f.events("clients:change"); len(events) != 1 || !slices.Equal(events[0].Changes, []string{"keys"}) {
+		t.Errorf("the events are %v", events)
+	}
+	f.must(f.post(nil, f.asserted(key, f.id, "grant_type", "refresh_token", "refresh_token", a.text("refresh_token"))), 401, "invalid_client")
+	// Nobody has signed in with an address that is not known yet.
+	f.must(f.post(nil, f.asserted(key, f.id+"?other", refresh...)), 401, "invalid_client")
+}
+
+func TestRegistrationWithKeys(t *testing.T) {
+	f := newDocumented(t)
+	key := newOutsideKey("one", "EdDSA")
+	said := `{"client_name":"Desk","redirect_uris":["` + callback + `"]` + f.keyed(key)
+	a := f.register(said + `}`)
+	if a.status != 201 || a.json["token_endpoint_auth_method"] != "private_key_jwt" || a.json["jwks"] == nil {
+		t.Fatalf("registered as %s", a)
+	}
+	id := a.text("client_id")
+	f.browser.at(f.browser.open(asking(id)), "/login")
+	f.browser.at(f.browser.act("sign in", f.user), "/login/consent")
+	code := f.browser.answered(f.browser.act("approve", nil))
+	redeem := []string{"grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier}
+	f.must(f.post(nil, form(append(redeem, "client_id", id)...)), 401, "invalid_client")
+	f.must(f.post(nil, f.asserted(key, id, redeem...)), 200, "")
+	for name, more := range map[string]string{
+		"both":      f.keyed(key) + `,"jwks_uri":"https://client.test/jwks.json"`,
+		"no keys":   `,"token_endpoint_auth_method":"private_key_jwt"`,
+		"null":      `,"token_endpoint_auth_method":"private_key_jwt","jwks":null`,
+		"empty set": `,"jwks":{"keys":[]}`,
+		"a secret":  `,"jwks":{"keys":[{"kty":"oct","k":"AAAA"}]}`,
+		"a text":    `,"jwks":"x"`,
+	} {
+		if a := f.register(`{"client_name":"Desk","redirect_uris":["` + callback + `"]` + more + `}`); a.status != 400 || a.text("error") != "invalid_client_metadata" {
+			t.Errorf("%s: %s", name, a)
+		}
+	}
+	if a := f.register(`{"redirect_uris":["` + callback + `"],"jwks_uri":"https://client.test/jwks.json","jwks":null}`); a.json["token_endpoint_auth_method"] != "none" {
+		t.Errorf("without the method: %s", a)
+	}
+}
+
+// register sends a registration.
+func (f *documented) register(body string) *answer {
+	f.Helper()
+	r := httptest.NewRequest("POST", "/z/"+string(f.zone.ID)+"/oauth/2/registration", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	return f.do(r)
 }

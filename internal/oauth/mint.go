@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/policy"
 )
 
 // decided is a request that was answered with yes: all that the mint needs.
@@ -21,6 +22,9 @@ type decided struct {
 	standing *deputy.Standing
 	event    *deputy.Event
 
+	// spend uses up what the request was authenticated with, in the committing
+	// transaction; nil when that is good more often.
+	spend func(deputy.Tx) error
 	// reread brings those parts of standing up to date that no zone revision
 	// covers, in the committing transaction; nil when there are none.
 	reread func(context.Context, deputy.Tx, *deputy.Standing) error
@@ -29,6 +33,8 @@ type decided struct {
 	effect func(context.Context, deputy.Tx) error
 	// note writes what the use leaves behind; nil when there is nothing.
 	note func(deputy.Tx)
+	// unkept must be kept with the event.
+	unkept []policy.Entity
 
 	identity *identityClaims // of the ID token that comes along; nil for none
 	witness  *signer         // signs that
@@ -64,7 +70,7 @@ func (s *Server) mint(ctx context.Context, d *decided) (*credential, error) {
 	if d.held == nil {
 		d.event.JTI = d.event.ID
 	}
-	if err := s.store.Write(ctx, d.event, d.apply(ctx)); err != nil {
+	if err := s.writeKeeping(ctx, d.event, d.unkept, d.apply(ctx)); err != nil {
 		return nil, moved(err)
 	}
 	return c, nil
@@ -122,10 +128,15 @@ func (d *decided) issue(ctx context.Context) (*credential, error) {
 // apply returns what the transaction does beside recording the event; nil for
 // nothing, which is cheapest.
 func (d *decided) apply(ctx context.Context) func(deputy.Tx) error {
-	if d.reread == nil && d.effect == nil && d.note == nil {
+	if d.spend == nil && d.reread == nil && d.effect == nil && d.note == nil {
 		return nil
 	}
 	return func(tx deputy.Tx) error {
+		if d.spend != nil {
+			if err := d.spend(tx); err != nil {
+				return err
+			}
+		}
 		if d.reread != nil {
 			now := *d.standing // apply may run again
 			if err := d.reread(ctx, tx, &now); err != nil {
@@ -157,11 +168,16 @@ func moved(err error) error {
 
 // record writes down that a request of a known client was refused, on the same
 // proof that nothing has moved.
-func (s *Server) record(ctx context.Context, e *deputy.Event, r *refusal) error {
+func (s *Server) record(ctx context.Context, e *deputy.Event, unkept []policy.Entity, r *refusal) error {
+	return s.recordWith(ctx, e, unkept, r, nil)
+}
+
+// recordWith is record with something else in the same transaction.
+func (s *Server) recordWith(ctx context.Context, e *deputy.Event, unkept []policy.Entity, r *refusal, apply func(deputy.Tx) error) error {
 	e.Outcome = deputy.Failure
 	e.Error, e.ErrorDetail = r.code, r.description
 	if r.cause != nil {
 		e.ErrorDetail += " (" + r.cause.Error() + ")"
 	}
-	return moved(s.store.Write(ctx, e, nil))
+	return moved(s.writeKeeping(ctx, e, unkept, apply))
 }

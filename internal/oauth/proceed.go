@@ -332,7 +332,7 @@ func (s *Server) recordAuthorization(ctx context.Context, l *login, r *refusal) 
 	event := s.personalEvent(l, eventAuthorize, user)
 	event.SessionID = l.Session
 	event.ScopesRequested = append(slices.Clone(l.Request.OpenID), l.Request.Scopes...)
-	return s.record(ctx, event, r)
+	return s.record(ctx, event, nil, r)
 }
 
 // authorized is what a code stands for.

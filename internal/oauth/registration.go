@@ -113,6 +113,9 @@ func (m *registration) check() error {
 	if err := checkRedirects(m.RedirectURIs, m.ApplicationType); err != nil {
 		return err
 	}
+	if err := m.checkKeys(); err != nil {
+		return err
+	}
 	for _, text := range []struct{ name, value string }{
 		{"client_name", m.Name}, {"software_id", m.SoftwareID}, {"software_version", m.SoftwareVersion},
 	} {
@@ -126,6 +129,26 @@ func (m *registration) check() error {
 		if u, err := url.Parse(link.value); link.value != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || len(link.value) > deputy.MaxIdentifier) {
 			return refuse(codeInvalidMetadata, "The member %s must be a web address.", link.name)
 		}
+	}
+	return nil
+}
+
+// checkKeys refuses keys that nobody can use, or that are not for others to see,
+// and brings those that are good into one form.
+func (m *registration) checkKeys() error {
+	if m.JWKS.Kind() == jsontext.KindNull || len(m.JWKS) == 0 {
+		m.JWKS = nil
+	}
+	switch {
+	case m.JWKS != nil && m.JWKSURI != "":
+		return refuse(codeInvalidMetadata, "Of the members jwks and jwks_uri a client can have one.")
+	case m.AuthMethod == methodKeys && !m.hasKeys():
+		return refuse(codeInvalidMetadata, "The method private_key_jwt needs the member jwks or jwks_uri.")
+	case m.JWKS == nil:
+		return nil
+	}
+	if len(outsideSet(m.JWKS)) == 0 || m.JWKS.Canonicalize() != nil {
+		return refuse(codeInvalidMetadata, "The member jwks has no public key that can verify a signature.")
 	}
 	return nil
 }
@@ -152,7 +175,7 @@ func (m *registration) userAgent(zone *deputy.Zone, now time.Time) (*deputy.User
 	uris := slices.Clone(m.RedirectURIs)
 	slices.Sort(uris)
 	said := map[string]any{"zone_id": zone.ID, "client_name": m.Name, "redirect_uris": uris, "software_id": m.SoftwareID, "jwks_uri": m.JWKSURI}
-	if m.JWKS != nil && m.JWKS.Kind() != jsontext.KindNull {
+	if m.JWKS != nil {
 		said["jwks"] = m.JWKS
 	}
 	text, err := json.Marshal(said)
@@ -164,16 +187,28 @@ func (m *registration) userAgent(zone *deputy.Zone, now time.Time) (*deputy.User
 		return nil, refuse(codeInvalidMetadata, "The client metadata cannot be read.").because(err)
 	}
 	sum := sha256.Sum256(canonical)
-	return m.describe(zone, agentPrefix+hex.EncodeToString(sum[:]), now), nil
+	return m.describe(zone, agentPrefix+hex.EncodeToString(sum[:]), m.AuthMethod == methodKeys, now), nil
 }
 
-// describe returns the user agent called identifier.
-func (m *registration) describe(zone *deputy.Zone, identifier string, now time.Time) *deputy.UserAgent {
+// keyed reports whether the client of a metadata document proves who it is with
+// its keys.
+func (m *registration) keyed() bool {
+	return m.AuthMethod == methodKeys || m.AuthMethod == "" && m.hasKeys()
+}
+
+func (m *registration) hasKeys() bool { return m.JWKSURI != "" || m.JWKS != nil }
+
+// describe returns the user agent called identifier, with the keys that it gave
+// if it is to prove who it is with them.
+func (m *registration) describe(zone *deputy.Zone, identifier string, keyed bool, now time.Time) *deputy.UserAgent {
 	a := &deputy.UserAgent{
 		OrganizationID: zone.OrganizationID, ZoneID: zone.ID, Slug: deputy.Slug(m.Name, "user-agent"), Name: m.Name,
-		Identifier: identifier, RedirectURIs: m.RedirectURIs, AuthMethod: "none",
+		Identifier: identifier, RedirectURIs: m.RedirectURIs, AuthMethod: methodNone,
 		LogoURI: m.LogoURI, SoftwareID: m.SoftwareID, SoftwareVersion: m.SoftwareVersion,
 		LastUsedAt: now, CreatedAt: now, UpdatedAt: now,
+	}
+	if keyed {
+		a.AuthMethod, a.JWKSURI, a.JWKS = methodKeys, m.JWKSURI, m.JWKS
 	}
 	for _, grant := range []string{authorizationCode, refreshToken} {
 		if len(m.GrantTypes) == 0 || slices.Contains(m.GrantTypes, grant) {
@@ -222,19 +257,25 @@ func (s *Server) staged(ctx context.Context, z *zone, id string) (*deputy.UserAg
 // writeRegistration answers with what was registered (RFC 7591 §3.2.1). Members
 // that are not set are left out: some clients refuse null.
 func writeRegistration(w http.ResponseWriter, a *deputy.UserAgent) {
+	var keys jsontext.Value
+	if len(a.JWKS) > 0 {
+		keys = a.JWKS
+	}
 	body, err := json.Marshal(struct {
-		ClientID        string   `json:"client_id"`
-		IssuedAt        int64    `json:"client_id_issued_at"`
-		Name            string   `json:"client_name,omitzero"`
-		RedirectURIs    []string `json:"redirect_uris"`
-		GrantTypes      []string `json:"grant_types"`
-		ResponseTypes   []string `json:"response_types"`
-		AuthMethod      string   `json:"token_endpoint_auth_method"`
-		LogoURI         string   `json:"logo_uri,omitzero"`
-		SoftwareID      string   `json:"software_id,omitzero"`
-		SoftwareVersion string   `json:"software_version,omitzero"`
+		ClientID        string         `json:"client_id"`
+		IssuedAt        int64          `json:"client_id_issued_at"`
+		Name            string         `json:"client_name,omitzero"`
+		RedirectURIs    []string       `json:"redirect_uris"`
+		GrantTypes      []string       `json:"grant_types"`
+		ResponseTypes   []string       `json:"response_types"`
+		AuthMethod      string         `json:"token_endpoint_auth_method"`
+		JWKSURI         string         `json:"jwks_uri,omitzero"`
+		JWKS            jsontext.Value `json:"jwks,omitzero"`
+		LogoURI         string         `json:"logo_uri,omitzero"`
+		SoftwareID      string         `json:"software_id,omitzero"`
+		SoftwareVersion string         `json:"software_version,omitzero"`
 	}{
-		a.Identifier, a.CreatedAt.Unix(), a.Name, a.RedirectURIs, a.GrantTypes, []string{"code"}, a.AuthMethod,
+		a.Identifier, a.CreatedAt.Unix(), a.Name, a.RedirectURIs, a.GrantTypes, []string{"code"}, a.AuthMethod, a.JWKSURI, keys,
 		a.LogoURI, a.SoftwareID, a.SoftwareVersion,
 	})
 	if err != nil {

@@ -78,7 +78,7 @@ func (s *Server) registeredParty(ctx context.Context, z *zone, snap *snapshot, i
 		if err != nil {
 			return nil, err
 		}
-		c.redirectURIs = said.RedirectURIs
+		c.redirectURIs, c.keyed = said.RedirectURIs, said.keyed()
 	}
 	return c, nil
 }

@@ -37,12 +37,15 @@ func TestDiscovery(t *testing.T) {
 		"introspection_endpoint": issuer + "/oauth/2/introspect", "pushed_authorization_request_endpoint": issuer + "/oauth/2/par",
 		"end_session_endpoint": issuer + "/openid/connect/logout", "registration_endpoint": issuer + "/oauth/2/registration",
 		"response_types_supported": []any{"code"}, "response_modes_supported": []any{"query"},
-		"grant_types_supported":                         []any{"authorization_code", "refresh_token", "client_credentials", exchangeGrantType},
-		"code_challenge_methods_supported":              []any{"S256"},
-		"token_endpoint_auth_methods_supported":         []any{"client_secret_basic", "client_secret_post", "none"},
-		"revocation_endpoint_auth_methods_supported":    []any{"client_secret_basic", "client_secret_post", "none"},
-		"introspection_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post"},
-		"scopes_supported":                              []any{"openid", "profile", "email", "offline_access"},
+		"grant_types_supported":                                    []any{"authorization_code", "refresh_token", "client_credentials", exchangeGrantType},
+		"code_challenge_methods_supported":                         []any{"S256"},
+		"token_endpoint_auth_methods_supported":                    []any{"client_secret_basic", "client_secret_post", "private_key_jwt", "none"},
+		"revocation_endpoint_auth_methods_supported":               []any{"client_secret_basic", "client_secret_post", "private_key_jwt", "none"},
+		"introspection_endpoint_auth_methods_supported":            []any{"client_secret_basic", "client_secret_post", "private_key_jwt"},
+		"token_endpoint_auth_signing_alg_values_supported":         assertionAlgorithms,
+		"revocation_endpoint_auth_signing_alg_values_supported":    assertionAlgorithms,
+		"introspection_endpoint_auth_signing_alg_values_supported": assertionAlgorithms,
+		"scopes_supported":                                         []any{"openid", "profile", "email", "offline_access"},
 		"claims_supported": []any{
 			"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "sid", "email", "email_verified", "preferred_username", "updated_at",
 		},
@@ -211,3 +214,5 @@ func TestPublicURLWithPath(t *testing.T) {
 		}
 	}
 }
+
+var assertionAlgorithms = []any{"RS256", "ES256", "PS256", "EdDSA"}

@@ -35,6 +35,9 @@ type Config struct {
 	Limit func(principal string) time.Duration
 	// Fetcher gets what tenants' URLs name; nil where none is followed.
 	Fetcher *upstream.Fetcher
+	// StrictAudience refuses client assertions that are addressed to the client
+	// itself.
+	StrictAudience bool
 }
 
 // Server answers for the authorization servers of all zones and of the
@@ -52,9 +55,14 @@ type Server struct {
 	zones    zones
 	clients  *clients
 	verified *otter.Cache[[32]byte, *verified]
+	people   people
 	platform platform
 	failures failures
-	fetcher  *upstream.Fetcher
+	shadows  shadows
+
+	fetcher        *upstream.Fetcher
+	keysets        keysets
+	strictAudience bool
 }
 
 // New returns a Server. Close ends it.
@@ -67,8 +75,9 @@ func New(c Config) *Server {
 		verified: otter.Must(&otter.Options[[32]byte, *verified]{
 			MaximumSize: maxRemembered, Executor: func(f func()) { f() },
 		}),
+		people:   newPeople(),
 		platform: platform{owner: c.Platform},
-		fetcher:  c.Fetcher,
+		fetcher:  c.Fetcher, keysets: newKeysets(), strictAudience: c.StrictAudience,
 	}
 	if s.clientAddress == nil {
 		s.clientAddress = peer
@@ -77,12 +86,17 @@ func New(c Config) *Server {
 		s.basePath = u.Path
 	}
 	s.failures.init(s)
+	s.shadows.init(s)
 	return s
 }
 
-// Close writes down the failures counted so far and waits for work in the
-// background. Requests must have ended.
-func (s *Server) Close() { s.failures.close() }
+// Close writes down the failures counted so far, lets the shadows answer what
+// they were asked, and waits for work in the background. Requests must have
+// ended.
+func (s *Server) Close() {
+	s.shadows.close()
+	s.failures.close()
+}
 
 // Handles reports whether the request is for one of the authorization servers.
 // Whatever comes for a zone is, even if there is no such zone or path.

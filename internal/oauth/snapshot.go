@@ -3,7 +3,6 @@ package oauth
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -116,7 +115,7 @@ func (b *builder) advance(ctx context.Context, old *snapshot, d *deputy.ZoneDelt
 		next.setProviders(d.Providers)
 	}
 	if d.Policies != nil {
-		next.policies, next.undecidable = compilePolicies(d.Policies)
+		next.policies, next.undecidable = policy.CompileBound(d.Policies)
 	} else if d.Full {
 		next.policies, next.undecidable = nil, nil
 	}
@@ -243,35 +242,7 @@ func (s *snapshot) setShadow(b *deputy.BoundPolicy, log *slog.Logger) {
 		return
 	}
 	var err error
-	if s.shadow, err = compilePolicies(b); err != nil {
+	if s.shadow, err = policy.CompileBound(b); err != nil {
 		log.Error("the zone's shadow policies cannot be asked", "zone_id", string(s.zone.ID), "cause", err)
 	}
-}
-
-// compilePolicies makes a bound set version ready to decide. The nil set,
-// where none is bound, denies everything; a set that is not the one
-// its manifest hash was made of decides nothing at all.
-func compilePolicies(a *deputy.BoundPolicy) (*policy.Set, error) {
-	if a.Set == nil {
-		return nil, nil
-	}
-	v := policy.SetVersion{
-		ID: a.Version.ID, SetID: a.Set.ID, SetName: a.Set.Name,
-		Number: a.Version.Version, SchemaVersion: a.Version.SchemaVersion,
-		Entries: make([]policy.Entry, len(a.Policies)),
-	}
-	for i, p := range a.Policies {
-		v.Entries[i] = policy.Entry{
-			PolicyID: p.Version.PolicyID, VersionID: p.Version.ID, PolicyName: p.Name,
-			Text: p.Version.Text, SHA: p.Version.SHA,
-		}
-	}
-	set, err := policy.Compile(v)
-	if err != nil {
-		return nil, err
-	}
-	if got := set.Ref().ManifestSHA; got != a.Version.ManifestSHA {
-		return nil, fmt.Errorf("oauth: policy set version %s has the manifest hash %s, not %s", v.ID, got, a.Version.ManifestSHA)
-	}
-	return set, nil
 }

@@ -136,8 +136,11 @@ func (s *Server) presentPerson(ctx context.Context, i *issuance, session deputy.
 	if user == nil {
 		return nil
 	}
-	i.delegator.person, err = i.snap.person(ctx, s.store, user)
-	return err
+	if i.delegator.person, err = i.snap.person(ctx, s.store, user); err != nil {
+		return err
+	}
+	i.delegator.User = s.people.of(i.delegator.User, user.KeyID)
+	return nil
 }
 
 // show puts the person into what is asked of policy and into the event.

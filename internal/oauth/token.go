@@ -48,24 +48,30 @@ type issuance struct {
 	zone   *zone
 	snap   *snapshot
 	client *client
+	spent  *deputy.Ticket // of what the client proved itself with, where that is good once only
 
-	grant     grant
-	use       deputy.Use
-	wanted    []string // identifiers of resources, as requested
-	scopes    []string // as requested
-	target    target
-	provider  *deputy.Provider
-	standing  deputy.Standing
-	question  policy.Request
-	outcome   policy.Outcome
-	subject   *subject   // of an exchange
-	delegator *delegator // who is behind it, if anybody
-	agreed    *agreed    // what that person has agreed to, of a code or a refresh token
-	refresh   *refresh   // what follows of refresh tokens, if anything
-	held      *held      // what is handed out, if the zone does not sign for the target
-	claims    claims
-	grounds   grounds
-	event     deputy.Event
+	grant    grant
+	use      deputy.Use
+	wanted   []string // identifiers of resources, as requested
+	scopes   []string // as requested
+	target   target
+	provider *deputy.Provider
+	standing deputy.Standing
+	question policy.Request
+	outcome  policy.Outcome
+	// evaluation is what the event tells of the outcome, unkept what of it must
+	// be kept with the event.
+	evaluation deputy.Evaluation
+	legs       [2]deputy.EvaluatedLeg // the memory of evaluation's
+	unkept     []policy.Entity
+	subject    *subject   // of an exchange
+	delegator  *delegator // who is behind it, if anybody
+	agreed     *agreed    // what that person has agreed to, of a code or a refresh token
+	refresh    *refresh   // what follows of refresh tokens, if anything
+	held       *held      // what is handed out, if the zone does not sign for the target
+	claims     claims
+	grounds    grounds
+	event      deputy.Event
 }
 
 // token answers at a zone's token endpoint: one answer and, once the client is
@@ -89,12 +95,16 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, id deputy.ZoneID,
 		switch {
 		case err == nil:
 			writeCredential(w, i, c)
+			s.observe(i)
 			return
 		case deputy.KindOf(err) != deputy.Stale && i.client == nil:
 			s.refuseClaimant(w, from, snap, claimed, err)
 			return
 		case deputy.KindOf(err) != deputy.Stale:
 			s.refuse(w, from, id, asRefusal(err), realm(claimed, snap))
+			if _, recorded := asDecision(err); recorded {
+				s.observe(i)
+			}
 			return
 		}
 		if snap, err = s.advance(ctx, z, snap); err != nil {
@@ -140,6 +150,7 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 	d, err := s.decide(ctx, i)
 	var minted *credential
 	if err == nil {
+		d.spend = i.spending(ctx)
 		minted, err = s.mint(ctx, d)
 	}
 	if err == nil {
@@ -149,13 +160,15 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 		return minted, nil
 	}
 	r, ok := asDecision(err)
-	if !ok {
-		return nil, err
+	if ok && !errors.Is(err, errReplayed) {
+		if err = s.recordWith(ctx, &i.event, i.unkept, r, i.spending(ctx)); err == nil {
+			return nil, r
+		}
 	}
-	if err := s.record(ctx, &i.event, r); err != nil {
-		return nil, err
+	if errors.Is(err, errReplayed) { // so it was not the client that asked
+		i.client = nil
 	}
-	return nil, r
+	return nil, err
 }
 
 // authenticate returns the client if it proves who it is. A cached client can
@@ -163,6 +176,9 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 // the store is asked before there is one. So every refusal costs one look-up
 // and one comparison, whether there is such a client or not.
 func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claimant) (*client, error) {
+	if claimed.assertion != nil {
+		return s.assert(ctx, i, claimed.assertion)
+	}
 	for _, who := range claimed.identities {
 		if claimed.proven {
 			c := s.clients.get(clientKey{zone: i.zone.serial, id: who.clientID})
@@ -181,7 +197,7 @@ func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claiman
 			return c, nil
 		case claimed.proven || c == nil || !c.isPublic():
 		case grants[i.form.grantType].public:
-			return c, nil
+			return c, s.keyless(ctx, i.zone.id, c)
 		case c.application.CredentialType != deputy.URLCredential: // which could have keys
 			return nil, refuse(codeUnauthorizedClient, "A public client may not use this grant.")
 		}
@@ -234,6 +250,9 @@ func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
 			return nil, refuse(codeInvalidRequest, "The parameter grant_type is missing.")
 		}
 		return nil, refuse(codeUnsupportedGrantType, "The grant type is not supported.")
+	}
+	if i.client.agent != "" && !i.grant.public {
+		return nil, refuse(codeUnauthorizedClient, "A client that registered itself may not use this grant.")
 	}
 	var err error
 	if i.scopes, err = scopes(i.form.scope); err != nil {
@@ -327,6 +346,7 @@ func (s *Server) judge(i *issuance) error {
 	i.question.Scopes = i.scopes
 	i.outcome = i.snap.policies.Decide(i.question)
 	i.event.Policy = eventPolicy(&i.outcome)
+	i.evaluated()
 	for _, e := range i.outcome.Errors {
 		s.log.Error("a policy could not be evaluated, so the request was refused", "zone_id", string(i.zone.id),
 			"request_id", i.from.requestID, "policy", e.Policy.Label, "cause", e.Message)
@@ -374,7 +394,7 @@ func (s *Server) handOut(ctx context.Context, i *issuance) (*decided, error) {
 	}
 	d := &decided{
 		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(), held: i.held,
-		use: i.use, standing: &i.standing, event: &i.event,
+		use: i.use, standing: &i.standing, event: &i.event, unkept: i.unkept,
 	}
 	if i.delegator != nil || i.subject != nil || i.held != nil {
 		d.reread = i.reread

@@ -55,6 +55,10 @@ func TestClientCredentials(t *testing.T) {
 		t.Error("the claims:", diff)
 	}
 	e.Policy.Determining = nil // labels are of package policy
+	if e.Evaluation == nil || !e.Evaluation.Allowed() {
+		t.Errorf("the event does not tell what was decided: %+v", e.Evaluation)
+	}
+	e.Evaluation = nil
 	if diff := cmp.Diff(&deputy.Event{
 		ID: e.ID, JTI: e.ID, Time: w.clock.Now(), Type: "credentials:issue", Outcome: "success",
 		ZoneID: w.zone.ID, OrganizationID: w.organization.ID, RequestID: e.RequestID,

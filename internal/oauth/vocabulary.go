@@ -45,6 +45,14 @@ const (
 	codeMethodNotAllowed     = "method_not_allowed" // HTTP, before OAuth begins
 )
 
+// Client authentication methods (RFC 7591 §2, OpenID Connect Core 1.0 §9).
+const (
+	methodBasic = "client_secret_basic"
+	methodPost  = "client_secret_post"
+	methodKeys  = "private_key_jwt"
+	methodNone  = "none"
+)
+
 // formType is the one content type of requests (RFC 6749 appendix B).
 const formType = "application/x-www-form-urlencoded"
 
@@ -52,6 +60,7 @@ const formType = "application/x-www-form-urlencoded"
 const (
 	eventIssue        = "credentials:issue"
 	eventAuthenticate = "clients:authenticate"
+	eventEvaluate     = "policies:evaluate" // by a shadow
 	eventLogin        = "users:login"
 	eventAuthorize    = "users:authorize"
 	eventConsent      = "consents:create"

@@ -21,6 +21,7 @@ import (
 	"deputy/internal/oauth"
 	"deputy/internal/policy"
 	"deputy/internal/store"
+	"deputy/internal/upstream"
 	"deputy/internal/vault"
 )
 
@@ -111,7 +112,9 @@ func newWorld(t testing.TB, algs ...deputy.SigningAlgorithm) *world {
 	w.config = oauth.Config{
 		Store: w.store, Vault: w.vault, Addresses: addresses, Platform: w.platform,
 		Now: w.clock.Now, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Fetcher: upstream.New(upstream.Config{Now: w.clock.Now, Dev: true}),
 	}
+	t.Cleanup(w.config.Fetcher.Close)
 	w.server = oauth.New(w.config)
 	t.Cleanup(w.server.Close)
 	w.organization = w.newOrganization("Acme", "acme")
@@ -252,8 +255,15 @@ func (w *world) newZone(o *deputy.Organization, form deputy.IssuerForm) (z *depu
 	return z, sts, vaulted
 }
 
-// activate makes a policy set of the texts and binds it.
+// activate makes a policy set of the texts and makes it the one that decides.
 func (w *world) activate(z *deputy.Zone, name string, order []string, texts map[string]string, change ...func(*deputy.PolicySetVersion)) *deputy.PolicySet {
+	w.Helper()
+	return w.bind(deputy.Tx.Activate, z, name, order, texts, change...)
+}
+
+// bind makes a policy set of the texts and binds it.
+func (w *world) bind(how func(deputy.Tx, context.Context, deputy.ZoneID, deputy.ID, deputy.ID) (deputy.ID, error),
+	z *deputy.Zone, name string, order []string, texts map[string]string, change ...func(*deputy.PolicySetVersion)) *deputy.PolicySet {
 	w.Helper()
 	now := w.clock.Now()
 	set := &deputy.PolicySet{
@@ -307,7 +317,7 @@ func (w *world) activate(z *deputy.Zone, name string, order []string, texts map[
 		if err := tx.PolicySetVersions().Insert(ctx, version); err != nil {
 			return err
 		}
-		_, err := tx.Activate(ctx, z.ID, set.ID, version.ID)
+		_, err := how(tx, ctx, z.ID, set.ID, version.ID)
 		return err
 	})
 	return set

@@ -11,6 +11,11 @@ import (
 
 // Principal is who asks in one leg of a request: a [User] or an [Application].
 type Principal interface {
+	Entity
+	// PrincipalType is what the principal is, "user" or "application",
+	// PrincipalID which one.
+	PrincipalType() string
+	PrincipalID() string
 	// entity shows the principal as it is in a request.
 	entity(s shape, r *Request) *types.Entity
 	// kin returns a group or a role that the principal has, while it asks for a

@@ -64,31 +64,36 @@ func (d *drawn) in(s shape, draw func() types.Entity) *types.Entity {
 // Dependency is a resource that an application depends on, always or, with
 // WhenAccessing, only in an exchange of a token for one of those resources.
 type Dependency struct {
-	ResourceID    deputy.ResourceID
-	WhenAccessing []deputy.ResourceID
+	ResourceID    deputy.ResourceID   `json:"resource_id"`
+	WhenAccessing []deputy.ResourceID `json:"when_accessing,omitempty"`
 }
 
 // ApplicationFacts is what policies may know of an application.
 type ApplicationFacts struct {
-	ID                 deputy.ApplicationID
-	Identifier         string
-	Name               string
-	RegistrationMethod string                // "managed" or "dcr"
-	CredentialType     deputy.CredentialType // of the credential used
-	Dependencies       []Dependency
-	Traits             []string
-	Roles              []deputy.HeldRole
+	ID                 deputy.ApplicationID  `json:"id"`
+	Identifier         string                `json:"identifier"`
+	Name               string                `json:"name"`
+	RegistrationMethod string                `json:"registration_method"` // "managed" or "dcr"
+	CredentialType     deputy.CredentialType `json:"credential_type"`     // of the credential used
+	Dependencies       []Dependency          `json:"dependencies,omitempty"`
+	Traits             []string              `json:"traits,omitempty"`
+	Roles              []deputy.HeldRole     `json:"roles,omitempty"`
 }
 
 // Application is a principal, for any number of decisions of any set. Its
 // entity is drawn when a decision asks for it, so that the many that callers
 // keep are small. Once it is asked for its facts must not change; it is safe for
 // concurrent use.
-type Application struct{ ApplicationFacts }
+type Application struct {
+	ApplicationFacts
+	trace Trace
+}
 
 // NewApplication builds an application. It keeps the slices of facts, which
 // must not change afterwards.
-func NewApplication(facts ApplicationFacts) *Application { return &Application{facts} }
+func NewApplication(facts ApplicationFacts) *Application {
+	return &Application{facts, Trace{ID: hashed(facts)}}
+}
 
 // drawing is an application as an entity, in one shape, while accessing one
 // resource and asking for another.
@@ -181,14 +186,14 @@ func constant(enum types.EntityType, name types.String) types.Value {
 
 // UserFacts is what policies may know of a user.
 type UserFacts struct {
-	ID         deputy.UserID
-	Identifier string
-	Email      string   // "" when unknown
-	Groups     []string // group identifiers, from claims
+	ID         deputy.UserID `json:"id"`
+	Identifier string        `json:"identifier"`
+	Email      string        `json:"email,omitzero"`   // "" when unknown
+	Groups     []string      `json:"groups,omitempty"` // group identifiers, from claims
 	// Affiliations are the groups and roles of the user in the zone. Whoever
 	// knows that no policy reads them may leave them out: see
 	// [Set.ReadsAffiliations].
-	Affiliations deputy.Affiliations
+	Affiliations deputy.Affiliations `json:"affiliations,omitzero"`
 }
 
 // User is a principal or a subject, built from its facts once, for any number
@@ -197,12 +202,13 @@ type User struct {
 	facts UserFacts
 	uid   types.EntityUID
 	drawn drawn
+	trace Trace
 }
 
 // NewUser builds a user. It keeps the slices of facts, which must not change
 // afterwards.
 func NewUser(facts UserFacts) *User {
-	return &User{facts: facts, uid: types.NewEntityUID(userType, types.String(facts.ID))}
+	return &User{facts: facts, uid: types.NewEntityUID(userType, types.String(facts.ID)), trace: Trace{ID: deputy.NewEntityID()}}
 }
 
 func (u *User) entity(s shape, r *Request) *types.Entity {
@@ -227,10 +233,10 @@ func (u *User) entity(s shape, r *Request) *types.Entity {
 
 // ResourceFacts is what policies may know of a resource.
 type ResourceFacts struct {
-	ID         deputy.ResourceID
-	Identifier string
-	Name       string
-	Scopes     []string // declared; no other scope is ever granted
+	ID         deputy.ResourceID `json:"id"`
+	Identifier string            `json:"identifier"`
+	Name       string            `json:"name"`
+	Scopes     []string          `json:"scopes,omitempty"` // declared; no other scope is ever granted
 }
 
 // Resource is what a credential is asked for, built from its facts once, for
@@ -241,6 +247,7 @@ type Resource struct {
 	uid      types.EntityUID
 	declared map[string]struct{}
 	drawn    drawn
+	trace    Trace
 }
 
 // NewResource builds a resource. It keeps the slices of facts, which must not
@@ -250,6 +257,7 @@ func NewResource(facts ResourceFacts) *Resource {
 		facts:    facts,
 		uid:      types.NewEntityUID(resourceType, types.String(facts.ID)),
 		declared: make(map[string]struct{}, len(facts.Scopes)),
+		trace:    Trace{ID: hashed(facts)},
 	}
 	for _, s := range facts.Scopes {
 		r.declared[s] = struct{}{}
@@ -277,7 +285,9 @@ func (r *Resource) entity(s shape) *types.Entity {
 // are read when a policy first asks for them; few do. Claims are immutable and
 // safe for concurrent use.
 type Claims struct {
-	read func() (attributes, tags types.Record)
+	object jsontext.Value
+	read   func() (attributes, tags types.Record)
+	trace  Trace
 }
 
 // NewClaims takes verified claims as a JSON object, such as the payload of a
@@ -288,7 +298,10 @@ func NewClaims(object []byte) (*Claims, error) {
 	if raw.Kind() != jsontext.KindBeginObject || !raw.IsValid() {
 		return nil, deputy.Errorf(deputy.Invalid, "claims are not a JSON object with unique members")
 	}
-	return &Claims{read: sync.OnceValues(func() (types.Record, types.Record) { return readClaims(raw) })}, nil
+	return &Claims{
+		object: raw, trace: Trace{ID: deputy.NewEntityID()},
+		read: sync.OnceValues(func() (types.Record, types.Record) { return readClaims(raw) }),
+	}, nil
 }
 
 // The entity ids of claims, whose token they say nothing about.

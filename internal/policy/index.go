@@ -2,6 +2,7 @@ package policy
 
 import (
 	"iter"
+	"slices"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
@@ -58,7 +59,7 @@ func newIndex(members []member) *index {
 			x.buckets[key] = b
 		}
 		b.policies = append(b.policies, m)
-		b.scopes = b.scopes || readsScopes(tree)
+		b.scopes = b.scopes || reads(tree, "scopes")
 	}
 	return x
 }
@@ -176,9 +177,10 @@ func (c *candidates) All() iter.Seq2[types.PolicyID, *cedar.Policy] {
 	}
 }
 
-// readsScopes reports whether a policy's outcome may depend on context.scopes.
-// A use of the context other than reading one named member might be anything.
-func readsScopes(p *ast.Policy) (reads bool) {
+// reads reports whether a policy's outcome may depend on one of the members of
+// the context. A use of the context other than reading one named member might
+// be anything.
+func reads(p *ast.Policy, members ...types.String) (reads bool) {
 	for _, c := range p.Conditions {
 		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
 			var of ast.IsNode
@@ -195,11 +197,27 @@ func readsScopes(p *ast.Policy) (reads bool) {
 				return true
 			}
 			if v, ok := of.(ast.NodeTypeVariable); ok && v.Name == "context" {
-				reads = reads || member == "scopes"
+				reads = reads || slices.Contains(members, member)
 				return false
 			}
 			return true
 		})
 	}
 	return reads
+}
+
+// readsClaims reports whether a policy's outcome may depend on the claims of
+// tokens: it reads them from the context, or names them.
+func readsClaims(p *ast.Policy) bool {
+	named := reads(p, "actor_claims", "subject_claims")
+	for _, c := range p.Conditions {
+		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
+			if v, ok := n.(ast.NodeValue); ok {
+				uid, ok := v.Value.(types.EntityUID)
+				named = named || ok && uid.Type == claimsType
+			}
+			return true
+		})
+	}
+	return named
 }

@@ -6,6 +6,7 @@ import (
 
 	"deputy/internal/deputy"
 	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
 // SetVersion is an immutable version of a policy set, as stored.
@@ -48,6 +49,7 @@ type Set struct {
 	policies []PolicyRef // in manifest order
 	position map[types.PolicyID]int
 	index    *index
+	claims   bool // some policy reads claims
 	// affiliations says that some policy names a group or a role.
 	affiliations bool
 }
@@ -84,6 +86,7 @@ func Compile(v SetVersion) (*Set, error) {
 			return nil, fmt.Errorf("compile policy set version %s: entry %d: policy version %s appears twice", v.ID, i, e.VersionID)
 		}
 		members[i] = m
+		s.claims = s.claims || readsClaims((*ast.Policy)(m.policy.AST()))
 		s.affiliations = s.affiliations || namesAffiliation(m.policy)
 		s.position[m.id] = i
 		s.policies[i] = PolicyRef{
@@ -93,6 +96,35 @@ func Compile(v SetVersion) (*Set, error) {
 	}
 	s.index = newIndex(members)
 	return s, nil
+}
+
+// CompileBound compiles a set version with what it pins, as stored. It is the
+// nil set, which denies everything, where no version is bound. Beyond what
+// [Compile] refuses, it fails where the manifest is not the one that its hash
+// was made of.
+func CompileBound(b *deputy.BoundPolicy) (*Set, error) {
+	if b.Set == nil {
+		return nil, nil
+	}
+	v := SetVersion{
+		ID: b.Version.ID, SetID: b.Set.ID, SetName: b.Set.Name,
+		Number: b.Version.Version, SchemaVersion: b.Version.SchemaVersion,
+		Entries: make([]Entry, len(b.Policies)),
+	}
+	for i, p := range b.Policies {
+		v.Entries[i] = Entry{
+			PolicyID: p.Version.PolicyID, VersionID: p.Version.ID, PolicyName: p.Name,
+			Text: p.Version.Text, SHA: p.Version.SHA,
+		}
+	}
+	set, err := Compile(v)
+	if err != nil {
+		return nil, err
+	}
+	if got := set.ref.ManifestSHA; got != b.Version.ManifestSHA {
+		return nil, fmt.Errorf("policy set version %s has the manifest hash %s, not %s", v.ID, got, b.Version.ManifestSHA)
+	}
+	return set, nil
 }
 
 // compileEntry compiles one policy version and checks its content hash.
@@ -143,3 +175,6 @@ func (s *Set) Policies() []PolicyRef {
 	}
 	return append([]PolicyRef(nil), s.policies...)
 }
+
+// readsClaims reports whether a decision may depend on the claims of tokens.
+func (s *Set) readsClaims() bool { return s != nil && s.claims }

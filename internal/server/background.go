@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"deputy/internal/deputy"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -23,24 +25,45 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 		}
 	})
 	running.Go(func() {
-		s.repeat(ctx, "indexing the log", time.Second, func() (bool, error) { return s.store.IndexEvents(ctx, 4096) })
+		s.repeat(ctx, "indexing the log", time.Second, nil, func() (bool, error) { return s.store.IndexEvents(ctx, 4096) })
 	})
 	running.Go(func() {
-		s.repeat(ctx, "writing down what has run out", 10*time.Second, func() (bool, error) { return s.store.Expire(ctx, expireStep) })
+		s.repeat(ctx, "growing the log's tree", time.Second, nil, func() (bool, error) { return s.store.GrowTree(ctx, 64) })
 	})
 	running.Go(func() {
-		s.repeat(ctx, "removing what is over", time.Minute, func() (bool, error) { return s.store.Sweep(ctx, 1000) })
+		s.repeat(ctx, "removing unused entities", time.Minute, nil, func() (bool, error) {
+			return s.store.PruneEntities(ctx, s.cfg.now().Add(-s.cfg.retention()-2*deputy.EntityUse), 1000)
+		})
+	})
+	running.Go(func() {
+		s.repeat(ctx, "writing down what has run out", 10*time.Second, nil, func() (bool, error) { return s.store.Expire(ctx, expireStep) })
+	})
+	running.Go(func() {
+		s.repeat(ctx, "removing what is over", time.Minute, nil, func() (bool, error) { return s.store.Sweep(ctx, 1000) })
+	})
+	running.Go(func() {
+		s.repeat(ctx, "tasks of the catalog", time.Second, s.woken, func() (bool, error) { return s.runTasks(ctx, catalogWorks) })
 	})
 	for _, group := range works {
 		running.Go(func() {
-			s.repeat(ctx, "background tasks", time.Second, func() (bool, error) { return s.runTasks(ctx, group) })
+			s.repeat(ctx, "background tasks", time.Second, nil, func() (bool, error) { return s.runTasks(ctx, group) })
 		})
 	}
 }
 
+// wakeUp has due tasks of the catalog done at once here. Other nodes find them
+// sooner or later.
+func (s *Server) wakeUp() {
+	select {
+	case s.woken <- struct{}{}:
+	default:
+	}
+}
+
 // repeat calls step until ctx ends: at once again while step reports that there
-// is more to do, else after pause. A failure is logged and tried again later.
-func (s *Server) repeat(ctx context.Context, name string, pause time.Duration, step func() (more bool, err error)) {
+// is more to do, else when woken, or after pause. A failure is logged and tried
+// again later.
+func (s *Server) repeat(ctx context.Context, name string, pause time.Duration, woken <-chan struct{}, step func() (more bool, err error)) {
 	for {
 		more, err := step()
 		if err != nil && ctx.Err() == nil {
@@ -54,6 +77,7 @@ func (s *Server) repeat(ctx context.Context, name string, pause time.Duration, s
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
+		case <-woken:
 		}
 	}
 }
@@ -69,7 +93,10 @@ func (s *Server) serveMetrics() (stop func(), err error) {
 		return nil, fmt.Errorf("cannot listen on --metrics-listen %s: %w", s.cfg.MetricsListen, err)
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "deputy_shadow_evaluations_dropped_total", Help: "Questions that shadow policies were not asked because too many waited.",
+		}, func() float64 { return float64(s.oauth.ShadowsDropped()) }))
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

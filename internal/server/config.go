@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -23,11 +24,14 @@ type Config struct {
 	OutgoingAllow  string
 	TrustedProxies string
 	RateLimit      string
+	StrictAudience bool
 	Dev            bool
 	MetricsListen  string
-	LogFormat      string
-	LogLevel       string
-	Migrate        string
+	// EvaluationRetention is a duration as text.
+	EvaluationRetention string
+	LogFormat           string
+	LogLevel            string
+	Migrate             string
 	// Version is the program's, for the API's document.
 	Version string
 	// Now is the clock; nil means the system's.
@@ -71,10 +75,14 @@ var Settings = []Setting{
 		Text: func(c *Config) *string { return &c.TrustedProxies }},
 	{Flag: "rate-limit", Env: "DEPUTY_RATE_LIMIT", Help: "requests a second that a node answers each principal of the management API and each client of a token endpoint (default: no limit)",
 		Text: func(c *Config) *string { return &c.RateLimit }},
+	{Flag: "strict-audience", Env: "DEPUTY_STRICT_AUDIENCE", Help: "refuse client assertions that are addressed to the client itself, as one official SDK writes them",
+		Switch: func(c *Config) *bool { return &c.StrictAudience }},
 	{Flag: "dev", Env: "DEPUTY_DEV", Help: "let outgoing requests reach private addresses and plain http; not for production",
 		Switch: func(c *Config) *bool { return &c.Dev }},
 	{Flag: "metrics-listen", Env: "DEPUTY_METRICS_LISTEN", Help: "address for /metrics and /debug/pprof (default: off)",
 		Text: func(c *Config) *string { return &c.MetricsListen }},
+	{Flag: "evaluation-retention", Env: "DEPUTY_EVALUATION_RETENTION", Default: "720h", Help: "how long decisions of policy can be listed and replayed, at least 1h; the log keeps that they were made",
+		Text: func(c *Config) *string { return &c.EvaluationRetention }},
 	{Flag: "log-format", Env: "DEPUTY_LOG_FORMAT", Default: "text", Help: "text or json, on stderr",
 		Text: func(c *Config) *string { return &c.LogFormat }},
 	{Flag: "log-level", Env: "DEPUTY_LOG_LEVEL", Default: "info", Help: "debug, info, warn or error",
@@ -144,7 +152,17 @@ func (c *Config) check() error {
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("--log-format must be text or json")
 	}
+	if c.retention() < time.Hour {
+		return fmt.Errorf("--evaluation-retention must be a duration of at least 1h, such as 720h")
+	}
 	return nil
+}
+
+// retention returns how long decisions of policy are kept; 0 when that is no
+// duration.
+func (c *Config) retention() time.Duration {
+	d, _ := time.ParseDuration(cmp.Or(c.EvaluationRetention, "720h"))
+	return d
 }
 
 // now returns the time.

@@ -47,6 +47,9 @@ type Server struct {
 	fetcher *upstream.Fetcher
 	oauth   *oauth.Server
 	api     http.Handler
+	// provision does a catalog task.
+	provision func(ctx context.Context, zone deputy.ZoneID, task deputy.ID, attempt int) error
+	woken     chan struct{} // has an element when there is a task to do at once
 	// reattest signs again what an older key of a zone attests.
 	reattest func(context.Context, *deputy.Zone) error
 }
@@ -93,21 +96,26 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	if err := s.firstStart(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	if err := s.releasePackages(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot release the packages that come with the program: %w", err), s.Close())
+	}
 	address := clientAddress(trusted)
 	s.pool = keys.NewPool(2)
+	s.woken = make(chan struct{}, 1)
 	s.fetcher = upstream.New(upstream.Config{Now: s.cfg.now, Allow: allow, Dev: cfg.Dev})
 	s.oauth = oauth.New(oauth.Config{
-		Fetcher: s.fetcher, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
+		Fetcher: s.fetcher, StrictAudience: cfg.StrictAudience, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
 		ClientAddress: address, Limit: limits.wait, Now: s.cfg.now, Logger: log,
 	})
 	management, err := api.New(api.Config{
 		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
-		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, Limit: limits.wait, ClientIP: address, Version: cfg.Version, Now: s.cfg.now, Log: log,
+		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, Limit: limits.wait, ClientIP: address,
+		EvaluationRetention: s.cfg.retention(), Version: cfg.Version, Now: s.cfg.now, Log: log, Wake: s.wakeUp,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.api, s.reattest = management, management.Reattest
+	s.api, s.provision, s.reattest = management, management.RunCatalogTask, management.Reattest
 	return s, nil
 }
 

@@ -101,6 +101,8 @@ func (t *table[T]) violated(ctx context.Context, x *tx, e *T, before, after []an
 			b.WriteString(" AND zone_id = " + b.arg(of(after, "zone_id")))
 		case owned:
 			b.WriteString(" AND organization_id = " + b.arg(of(after, "organization_id")))
+		case catalogued:
+			b.WriteString(" AND catalog_id = " + b.arg(of(after, "catalog_id")))
 		}
 		if u.where != "" {
 			b.WriteString(" AND " + u.where)

@@ -383,7 +383,7 @@ func (x *tx) turn(m *member) (err error) {
 // finish writes what the turns left for the end, appends the events, and
 // commits.
 func (w *writer) finish(x *tx, good []*member) error {
-	err := x.touches.flush(x.ctx, x.link)
+	err := x.touches.flush(x.ctx, x.link, x.now)
 	if err == nil {
 		err = w.appendEvents(x, good)
 	}

@@ -196,18 +196,24 @@ func boundPolicy(ctx context.Context, q querier, in deputy.ZoneID, version deput
 	if b.Set, err = policySets.one(ctx, q, "zone_id = $1 AND id = $2", zone, string(b.Version.PolicySetID)); err != nil {
 		return nil, err
 	}
-	for _, entry := range b.Version.Manifest {
-		v, err := policyVersions.one(ctx, q, "zone_id = $1 AND id = $2", zone, string(entry.PolicyVersionID))
+	b.Policies, err = pinnedPolicies(ctx, q, in, b.Version.Manifest)
+	return b, err
+}
+
+// pinnedPolicies reads what a manifest pins.
+func pinnedPolicies(ctx context.Context, q querier, in deputy.ZoneID, manifest []deputy.ManifestEntry) (pinned []deputy.BoundPolicyEntry, err error) {
+	for _, entry := range manifest {
+		v, err := policyVersions.one(ctx, q, "zone_id = $1 AND id = $2", string(in), string(entry.PolicyVersionID))
 		if err != nil {
 			return nil, err
 		}
-		p, err := policies.one(ctx, q, "zone_id = $1 AND id = $2", zone, string(entry.PolicyID))
+		p, err := policies.one(ctx, q, "zone_id = $1 AND id = $2", string(in), string(entry.PolicyID))
 		if err != nil {
 			return nil, err
 		}
-		b.Policies = append(b.Policies, deputy.BoundPolicyEntry{Name: p.Name, Version: v})
+		pinned = append(pinned, deputy.BoundPolicyEntry{Name: p.Name, Version: v})
 	}
-	return b, nil
+	return pinned, nil
 }
 
 // hints remembers the newest revision seen of each zone.

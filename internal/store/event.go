@@ -111,17 +111,23 @@ func (e *entry) record(organization deputy.OrganizationID) (*deputy.Record, erro
 // Event returns one event by its id, or NotFound.
 func (s *Store) Event(ctx context.Context, organization deputy.OrganizationID, zone deputy.ZoneID, id deputy.EventID) (r *deputy.Record, err error) {
 	err = s.readers.consistent(ctx, func(q querier) error {
-		e, err := locate(ctx, q, organization, id)
-		if err != nil {
-			return missing(err, absent("event"))
-		}
-		if zone != "" && e.zone != zone {
-			return absent("event")
-		}
-		r, err = e.record(organization)
+		r, err = eventIn(ctx, q, organization, zone, id)
 		return err
 	})
 	return r, s.fault(err)
+}
+
+// eventIn returns one event of an organization's log, or when zone is not empty
+// of the zone's.
+func eventIn(ctx context.Context, q querier, organization deputy.OrganizationID, zone deputy.ZoneID, id deputy.EventID) (*deputy.Record, error) {
+	e, err := locate(ctx, q, organization, id)
+	if err != nil {
+		return nil, missing(err, absent("event"))
+	}
+	if zone != "" && e.zone != zone {
+		return nil, absent("event")
+	}
+	return e.record(organization)
 }
 
 // Events returns a page of an organization's log.
@@ -130,7 +136,10 @@ func (s *Store) Events(ctx context.Context, q deputy.EventQuery) (p *deputy.Page
 	if err != nil {
 		return nil, err
 	}
-	bind := []any{"events", q.Organization, q.Zone, q.JTI, q.RequestID, q.Since.UnixMicro(), q.Until.UnixMicro(), q.Ascending}
+	bind := []any{"events", q.Organization, q.Zone, q.JTI, q.RequestID, q.Since.UnixMicro(), q.Until.UnixMicro(), q.Ascending, q.Evaluated.String()}
+	if q.Horizon.After(q.Since) {
+		q.Since = q.Horizon
+	}
 	parameter, text, err := cursorOf(q.After, q.Before)
 	if err != nil {
 		return nil, err
@@ -145,12 +154,14 @@ func (s *Store) Events(ctx context.Context, q deputy.EventQuery) (p *deputy.Page
 			return nil, deputy.Bad(parameter, "is not a cursor of this list")
 		}
 	}
+	var paused int64
 	err = s.readers.consistent(ctx, func(r querier) error {
 		l, err := openLog(ctx, r, q)
 		if err != nil {
 			return err
 		}
-		if p, err = l.page(at, limit); err != nil || !q.Count {
+		l.most = s.looks
+		if p, paused, err = l.page(at, limit); err != nil || !q.Count {
 			return err
 		}
 		total, err := l.count()
@@ -164,6 +175,13 @@ func (s *Store) Events(ctx context.Context, q deputy.EventQuery) (p *deputy.Page
 		p.First = s.encodeCursor(cursor{keys: []any{p.Items[0].Seq}}, bind...)
 		p.Last = s.encodeCursor(cursor{keys: []any{p.Items[n-1].Seq}}, bind...)
 	}
+	if paused != 0 {
+		end := &p.Last
+		if q.Before != "" {
+			end = &p.First
+		}
+		*end = s.encodeCursor(cursor{keys: []any{paused}}, bind...)
+	}
 	return p, nil
 }
 
@@ -175,4 +193,36 @@ func (c *cursor) seq() (int64, error) {
 		}
 	}
 	return 0, errors.New("not a cursor of a log")
+}
+
+// Evaluations returns decisions of policy that were enforced in a zone.
+func (s *Store) Evaluations(ctx context.Context, q deputy.EvaluationQuery) (found []deputy.StoredEvaluation, err error) {
+	err = s.readers.consistent(ctx, func(r querier) error {
+		found = nil
+		l, err := openLog(ctx, r, deputy.EventQuery{Organization: q.Organization, Zone: q.Zone, Since: q.Since, Until: q.Until})
+		if err != nil {
+			return err
+		}
+		to := l.highest
+		if q.Before > 0 {
+			to = min(to, q.Before-1)
+		}
+		err = l.scan(l.lowest, to, false, func(e *entry) error {
+			if ok, err := l.covers(e); !ok || err != nil {
+				return err
+			}
+			if b := deputy.EvaluationBytes(e.bytes); b != nil && deputy.Enforced(b) {
+				found = append(found, deputy.StoredEvaluation{ID: e.id, Seq: e.seq, Bytes: b})
+			}
+			if len(found) == q.Limit {
+				return errEnough
+			}
+			return nil
+		})
+		if errors.Is(err, errEnough) {
+			err = nil
+		}
+		return err
+	})
+	return found, s.fault(err)
 }

@@ -13,6 +13,9 @@ func (s *Store) KeepChanges(n int64) { s.kept = n }
 // PruneEvery is how many changes a zone's list may be longer.
 const PruneEvery = pruneEvery
 
+// LookAt makes a page of decisions look at few events.
+func (s *Store) LookAt(n int) { s.looks = n }
+
 // ZoneTables returns the tables whose rows belong to a zone, and those of them
 // that PurgeZone empties. It asks SQLite; both engines have the same tables.
 func (s *Store) ZoneTables(ctx context.Context) (all, emptied []string, err error) {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 
@@ -14,6 +15,8 @@ type eventLog struct {
 	ctx context.Context
 	q   querier
 	deputy.EventQuery
+	// most bounds the events that one page of decisions looks at.
+	most int
 	// lowest and highest bound the sequence numbers that can match.
 	lowest, highest int64
 	// within are the segments that lie wholly in the times asked for.
@@ -25,7 +28,7 @@ type eventLog struct {
 }
 
 func openLog(ctx context.Context, r querier, q deputy.EventQuery) (*eventLog, error) {
-	l := &eventLog{ctx: ctx, q: r, EventQuery: q}
+	l := &eventLog{ctx: ctx, q: r, EventQuery: q, most: math.MaxInt}
 	h, err := headOf(ctx, r, q.Organization)
 	if err != nil {
 		return nil, err
@@ -118,24 +121,34 @@ func (l *eventLog) nameRequests() error {
 	})
 }
 
-// matches reports whether an event is one that the query is about.
+// matches reports whether an event that the query covers is one that it names,
+// if it names any.
 func (l *eventLog) matches(r *deputy.Record, e *entry) bool {
-	return l.covers(e) &&
-		(len(l.JTI) == 0 || slices.Contains(l.JTI, e.id)) &&
+	return (len(l.JTI) == 0 || slices.Contains(l.JTI, e.id)) &&
 		(len(l.RequestID) == 0 || slices.Contains(l.RequestID, r.RequestID))
 }
 
-// covers reports whether an event is of the zone and time asked for.
-func (l *eventLog) covers(e *entry) bool {
-	return (l.Zone == "" || e.zone == l.Zone) &&
-		(l.Since.IsZero() || !e.at.Before(l.Since)) && (l.Until.IsZero() || e.at.Before(l.Until))
+// covers reports whether an event is of the zone, time and kind asked for.
+func (l *eventLog) covers(e *entry) (bool, error) {
+	if l.Zone != "" && e.zone != l.Zone || !l.Since.IsZero() && e.at.Before(l.Since) || !l.Until.IsZero() && !e.at.Before(l.Until) {
+		return false, nil
+	}
+	if l.Evaluated == nil {
+		return true, nil
+	}
+	return l.Evaluated.Match(e.bytes)
 }
+
+// maxLooked bounds the events that one page of decisions looks at: a filter may
+// leave few of many.
+const maxLooked = 100_000
 
 var errEnough = errors.New("enough was read")
 
 // page reads the events after or before a sequence number (0: from the
-// beginning of the list).
-func (l *eventLog) page(at int64, limit int) (*deputy.Page[deputy.Record], error) {
+// beginning of the list). Where it paused because it has looked at enough, the
+// list goes on behind the sequence number that it returns.
+func (l *eventLog) page(at int64, limit int) (p *deputy.Page[deputy.Record], paused int64, err error) {
 	backward := l.Before != ""
 	ascending := l.Ascending != backward // the direction of travel
 	from, to := l.lowest, l.highest
@@ -144,11 +157,17 @@ func (l *eventLog) page(at int64, limit int) (*deputy.Page[deputy.Record], error
 	} else if at > 0 {
 		to = min(to, at-1)
 	}
-	p := &deputy.Page[deputy.Record]{}
+	p = &deputy.Page[deputy.Record]{}
 	more := false
-	err := l.walk(from, to, ascending, func(e *entry) error {
-		if !l.covers(e) {
-			return nil
+	looked, seen := 0, at
+	err = l.walk(from, to, ascending, func(e *entry) error {
+		if looked++; looked > l.most && l.Evaluated != nil {
+			paused, more = seen, true
+			return errEnough
+		}
+		seen = e.seq
+		if ok, err := l.covers(e); !ok || err != nil {
+			return err
 		}
 		r, err := e.record(l.Organization)
 		if err != nil || !l.matches(r, e) {
@@ -162,7 +181,7 @@ func (l *eventLog) page(at int64, limit int) (*deputy.Page[deputy.Record], error
 		return nil
 	})
 	if err != nil && !errors.Is(err, errEnough) {
-		return nil, err
+		return nil, 0, err
 	}
 	// The event that a cursor names is still there: the log only grows.
 	p.HasNext, p.HasPrevious = more, at > 0
@@ -170,7 +189,7 @@ func (l *eventLog) page(at int64, limit int) (*deputy.Page[deputy.Record], error
 		p.HasNext, p.HasPrevious = at > 0, more
 		slices.Reverse(p.Items)
 	}
-	return p, nil
+	return p, paused, nil
 }
 
 // walk visits what may match between two sequence numbers.
@@ -255,8 +274,8 @@ func (l *eventLog) segments(from, to int64, ascending bool, take int) ([][]entry
 func (l *eventLog) count() (int, error) {
 	total := 0
 	tally := func(e *entry) error {
-		if !l.covers(e) {
-			return nil
+		if ok, err := l.covers(e); !ok || err != nil {
+			return err
 		}
 		if l.named {
 			r, err := e.record(l.Organization)
@@ -267,7 +286,7 @@ func (l *eventLog) count() (int, error) {
 		total++
 		return nil
 	}
-	if l.named || l.within[0] > l.within[1] {
+	if l.named || l.Evaluated != nil || l.within[0] > l.within[1] {
 		return total, l.walk(l.lowest, l.highest, true, tally)
 	}
 	text, args := "SELECT COALESCE(SUM(last_seq - first_seq + 1), 0) FROM event_segments WHERE organization_id = $1 AND first_seq >= $2 AND first_seq <= $3",

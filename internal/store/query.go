@@ -48,6 +48,9 @@ func (t *table[T]) within(b *statement, in deputy.Scope) {
 		}
 	case owned:
 		b.WriteString("organization_id = " + b.arg(string(in.Organization)))
+	case catalogued:
+		b.WriteString("catalog_id IN ")
+		b.all(catalogs(in))
 	default:
 		b.WriteString("1 = 1")
 	}
@@ -57,6 +60,19 @@ func (t *table[T]) within(b *statement, in deputy.Scope) {
 	if t.live != "" {
 		b.WriteString(" AND " + t.live)
 	}
+}
+
+// catalogs returns the ids of the catalogs that a scope sees.
+func catalogs(in deputy.Scope) []any {
+	switch {
+	case in.Zone != "" && in.Organization != "":
+		return []any{string(in.Zone), string(in.Organization), string(deputy.GlobalCatalog)}
+	case in.Zone != "":
+		return []any{string(in.Zone)}
+	case in.Organization != "":
+		return []any{string(in.Organization)}
+	}
+	return []any{string(deputy.GlobalCatalog)}
 }
 
 // condition writes a condition; without one it always holds.

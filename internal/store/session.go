@@ -124,6 +124,7 @@ var touchedSession = "INSERT INTO sessions (" + strings.Join(sessions.columns, "
 type touches struct {
 	sessions []*deputy.Session
 	accounts []touchedAccount
+	entities []usedEntity
 }
 
 type touchedAccount struct {
@@ -134,7 +135,7 @@ type touchedAccount struct {
 
 // flush writes each touched row once, in an order that every node keeps, so
 // that no two transactions wait for each other.
-func (t *touches) flush(ctx context.Context, q querier) error {
+func (t *touches) flush(ctx context.Context, q querier, now time.Time) error {
 	slices.SortStableFunc(t.sessions, func(a, b *deputy.Session) int {
 		return cmp.Or(cmp.Compare(a.ZoneID, b.ZoneID), cmp.Compare(*a.CredentialID, *b.CredentialID))
 	})
@@ -162,5 +163,5 @@ func (t *touches) flush(ctx context.Context, q querier) error {
 			return err
 		}
 	}
-	return nil
+	return flushEntities(ctx, q, t.entities, now)
 }

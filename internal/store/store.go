@@ -79,6 +79,7 @@ type Store struct {
 	checkpoints *checkpoints
 	hints       hints
 	kept        int64 // revisions of a zone's list of changes
+	looks       int   // events that a page of decisions looks at
 	ticketBound int64
 	ticketed    atomic.Int64 // bytes of tickets put since their bounds were last seen to
 	close       func() error
@@ -91,7 +92,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if len(c.CursorKey) < 32 {
 		return nil, errors.New("the key of the cursors must have at least 32 bytes")
 	}
-	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, log: c.Logger, kept: keptChanges, ticketBound: ticketBound}
+	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, log: c.Logger, kept: keptChanges, looks: maxLooked, ticketBound: ticketBound}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

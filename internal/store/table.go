@@ -87,6 +87,9 @@ const (
 	global scope = iota
 	owned        // by an organization
 	zoned        // by a zone
+	// catalogued entities lie in the catalog of a zone, of an organization, or
+	// in the global one; a scope with both ids sees what a zone sees of all three.
+	catalogued
 )
 
 // unique is a rule that no two entities of a scope have the same value.

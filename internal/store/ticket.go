@@ -70,6 +70,24 @@ func (x *tx) PutTicket(_ context.Context, t *deputy.Ticket) error {
 	return tickets.add(x.ctx, x, t)
 }
 
+// SpendTicket inserts the row or nothing: whoever comes second waits here for the
+// first one's end and finds its row.
+func (x *tx) SpendTicket(_ context.Context, t *deputy.Ticket) error {
+	values, err := tickets.values(t)
+	if err != nil {
+		return err
+	}
+	n, err := x.exec(x.ctx, tickets.inserted+" WHERE tickets.expires_at <= excluded.created_at", values...)
+	if err == nil && n == 0 {
+		err = conflict("key")
+	}
+	return err
+}
+
+func (s *Store) SpendTicket(ctx context.Context, t *deputy.Ticket) error {
+	return s.work(ctx, func(x *tx) error { return x.SpendTicket(ctx, t) })
+}
+
 func (x *tx) TakeTicket(_ context.Context, kind deputy.TicketKind, zone deputy.ZoneID, key deputy.SecretHash) (*deputy.Ticket, error) {
 	t, err := x.store.ticket(x.ctx, x, kind, zone, key)
 	if err != nil {

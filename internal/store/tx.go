@@ -257,6 +257,17 @@ func (x *tx) PolicySetVersions() deputy.Archives[deputy.PolicySetVersion] {
 	}}
 }
 
+func (x *tx) Packages() deputy.Writes[deputy.Package] { return writing(x, packages) }
+func (x *tx) PackageVersions() deputy.Archives[deputy.PackageVersion] {
+	return archives[deputy.PackageVersion]{writing(x, packageVersions), func(v *deputy.PackageVersion) (**time.Time, *string) {
+		return &v.ArchivedAt, &v.ArchivedBy
+	}}
+}
+func (x *tx) Installs() deputy.Writes[deputy.Install] { return writing(x, installs) }
+func (x *tx) InstalledEntities() deputy.Writes[deputy.InstalledEntity] {
+	return writing(x, installedEntities)
+}
+func (x *tx) CatalogTasks() deputy.Writes[deputy.CatalogTask]   { return writing(x, catalogTasks) }
 func (x *tx) PolicySchemas() deputy.Writes[deputy.PolicySchema] { return writing(x, policySchemas) }
 func (x *tx) PolicyDrafts() deputy.Writes[deputy.PolicyDraft]   { return writing(x, policyDrafts) }
 func (x *tx) PolicySetDrafts() deputy.Writes[deputy.PolicySetDraft] {
@@ -293,6 +304,10 @@ func (x *tx) DeleteConsents(_ context.Context, zone deputy.ZoneID, user deputy.U
 }
 
 func (x *tx) Touch(s *deputy.Session) { x.touches.sessions = append(x.touches.sessions, s) }
+
+func (x *tx) KeepEntity(zone deputy.ZoneID, e deputy.PolicyEntity) {
+	x.touches.entities = append(x.touches.entities, usedEntity{zone, e})
+}
 
 func (x *tx) TouchServiceCredential(organization deputy.OrganizationID, id deputy.ID, at time.Time) {
 	x.touches.accounts = append(x.touches.accounts, touchedAccount{organization, id, at})

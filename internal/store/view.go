@@ -148,6 +148,16 @@ func (s *Store) PolicySetDrafts() deputy.Reads[deputy.PolicySetDraft] {
 	return reading(s, policySetDrafts)
 }
 
+func (s *Store) Packages() deputy.Reads[deputy.Package] { return reading(s, packages) }
+func (s *Store) PackageVersions() deputy.Reads[deputy.PackageVersion] {
+	return reading(s, packageVersions)
+}
+func (s *Store) Installs() deputy.Reads[deputy.Install] { return reading(s, installs) }
+func (s *Store) InstalledEntities() deputy.Reads[deputy.InstalledEntity] {
+	return reading(s, installedEntities)
+}
+func (s *Store) CatalogTasks() deputy.Reads[deputy.CatalogTask] { return reading(s, catalogTasks) }
+
 func (s *Store) Account(ctx context.Context, clientID string) (a *deputy.Account, err error) {
 	err = s.readers.consistent(ctx, func(q querier) (err error) {
 		a, err = account(ctx, q, clientID)
@@ -189,6 +199,22 @@ func (s *Store) Zone(ctx context.Context, zone deputy.ZoneID, since int64) (d *d
 		s.hints.note(zone, d.Revision)
 	}
 	return d, s.fault(err)
+}
+
+func (s *Store) BoundPolicy(ctx context.Context, zone deputy.ZoneID, version deputy.ID) (b *deputy.BoundPolicy, err error) {
+	err = s.readers.consistent(ctx, func(q querier) (err error) {
+		b, err = boundPolicy(ctx, q, zone, version)
+		return err
+	})
+	return b, s.fault(err)
+}
+
+func (s *Store) PinnedPolicies(ctx context.Context, zone deputy.ZoneID, manifest []deputy.ManifestEntry) (pinned []deputy.BoundPolicyEntry, err error) {
+	err = s.readers.consistent(ctx, func(q querier) (err error) {
+		pinned, err = pinnedPolicies(ctx, q, zone, manifest)
+		return err
+	})
+	return pinned, s.fault(err)
 }
 
 func (s *Store) Client(ctx context.Context, zone deputy.ZoneID, clientID string) (c *deputy.Client, err error) {

@@ -18,6 +18,12 @@ type Place struct {
 	Row string
 }
 
+// PolicyEntity is where the facts of an entity lie that decisions name: one
+// package seals them, another opens them.
+func PolicyEntity(zone deputy.ZoneID, id deputy.EntityID) Place {
+	return Place{Zone: zone, Table: "policy_entities", Column: "data", Row: id.String()}
+}
+
 // associated renders fields as associated data. Each follows its length, so
 // that no two lists of fields render alike; the first says what is encrypted,
 // so that a value never passes for a wrapped key.

@@ -13,6 +13,7 @@ var background = map[string]func(*world){
 	"a task is claimed by one":      exclusive,
 	"a lost lease finishes nothing": lostLease,
 	"facts about the database":      facts,
+	"entities go once unused":       entities,
 }
 
 func (w *world) enqueue(kind string, at time.Time) deputy.Task {
@@ -134,5 +135,60 @@ func facts(w *world) {
 		if k != known[0] || k != sure(w.Meta(w.ctx, "root")) {
 			w.Errorf("known: %v", known)
 		}
+	}
+}
+
+func entities(w *world) {
+	other := w.newZone("Other")
+	w.must(w.Write(w.ctx, w.event(), func(t deputy.Tx) error { return t.Zones().Insert(w.ctx, other) }))
+	keep := func(zone deputy.ZoneID, all ...deputy.PolicyEntity) {
+		w.must(w.write(func(t deputy.Tx) error {
+			for _, e := range all {
+				t.KeepEntity(zone, e)
+				t.KeepEntity(zone, e)
+			}
+			return nil
+		}))
+	}
+	have := func(zone deputy.ZoneID, ids ...deputy.EntityID) map[deputy.EntityID]deputy.PolicyEntity {
+		found := map[deputy.EntityID]deputy.PolicyEntity{}
+		for _, e := range sure(w.PolicyEntities(w.ctx, zone, ids)) {
+			found[e.ID] = e
+		}
+		return found
+	}
+	var ids []deputy.EntityID
+	var many []deputy.PolicyEntity
+	for n := range 1200 { // more than one statement names
+		e := deputy.PolicyEntity{ID: deputy.NewEntityID(), Sealed: n%2 == 0, Data: []byte(fmt.Sprint(n))}
+		ids, many = append(ids, e.ID), append(many, e)
+	}
+	keep(w.zone.ID, many...)
+	found := have(w.zone.ID, ids...)
+	for _, e := range many {
+		w.same(e, found[e.ID])
+	}
+	if len(have(other.ID, ids...)) != 0 || len(have(w.zone.ID, deputy.NewEntityID())) != 0 || len(have(w.zone.ID)) != 0 {
+		w.Error("entities of another zone, or none that was asked for")
+	}
+	// A failed write keeps nothing.
+	lost := deputy.PolicyEntity{ID: deputy.NewEntityID(), Data: []byte("lost")}
+	w.is(w.write(func(t deputy.Tx) error {
+		t.KeepEntity(w.zone.ID, lost)
+		return deputy.Errorf(deputy.Conflict, "no")
+	}), deputy.Conflict)
+	if len(have(w.zone.ID, lost.ID)) != 0 {
+		w.Error("a failed write kept an entity")
+	}
+	// Use keeps; the rest goes in steps.
+	w.tick()
+	used := w.clock.Now()
+	w.tick()
+	keep(w.zone.ID, many[0])
+	for more := true; more; {
+		more = sure(w.PruneEntities(w.ctx, used, 500))
+	}
+	if left := have(w.zone.ID, ids...); len(left) != 1 || string(left[ids[0]].Data) != "0" {
+		w.Errorf("%d entities are left", len(left))
 	}
 }

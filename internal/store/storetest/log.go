@@ -21,6 +21,7 @@ var log = map[string]func(*world){
 	"a clock that goes back loses nothing":         clockGoesBack,
 	"a cursor is of one log only":                  foreignLogCursors,
 	"sequence numbers have no gap":                 sequence,
+	"decisions are read in order":                  decisions,
 }
 
 func records(w *world) {
@@ -58,6 +59,10 @@ func (w *world) fill(n int) []*deputy.Record {
 	for i := range n {
 		e := w.event()
 		e.RequestID = fmt.Sprint("request-", i%17)
+		if i%3 == 0 {
+			e.Evaluation = evaluation(i)
+			e.Policy = &deputy.EventPolicy{SetID: "set", SetVersionID: deputy.ID(fmt.Sprint("v", i%2)), Version: i % 2}
+		}
 		switch i % 5 {
 		case 0:
 			e.ZoneID = other
@@ -80,6 +85,18 @@ func (w *world) fill(n int) []*deputy.Record {
 	return w.all()
 }
 
+// evaluation returns one of several decisions: allowed or not, enforced or not.
+func evaluation(i int) *deputy.Evaluation {
+	e := &deputy.Evaluation{Legs: []deputy.EvaluatedLeg{{Principal: deputy.EntityID{byte(i)}}}, Resource: deputy.EntityID{1}, Scopes: []string{`,"evaluation":`}}
+	if i%4 == 0 {
+		e.Refusal = "forbidden"
+	}
+	if i%5 == 0 {
+		e.Shadow = &deputy.ShadowOf{Event: "e", Refusal: "forbidden", Diverged: i%2 == 0}
+	}
+	return e
+}
+
 // all reads the whole log of the organization.
 func (w *world) all() (all []*deputy.Record) {
 	q := deputy.EventQuery{Organization: w.org.ID, Ascending: true}
@@ -95,9 +112,10 @@ func (w *world) all() (all []*deputy.Record) {
 // memory, before and after a part of it is indexed.
 func logPaging(w *world) {
 	all := w.fill(400)
-	times := make([]time.Time, len(all))
+	times, events := make([]time.Time, len(all)), make([]*deputy.Event, len(all))
 	for i, r := range all {
-		times[i] = sure(r.Event(w.ctx, reversal{})).Time
+		events[i] = sure(r.Event(w.ctx, reversal{}))
+		times[i] = events[i].Time
 	}
 	rapid.Check(w.T, func(t *rapid.T) {
 		q := deputy.EventQuery{Organization: w.org.ID, Limit: rapid.IntRange(1, 100).Draw(t, "limit"), Ascending: rapid.Bool().Draw(t, "ascending"), Count: rapid.Bool().Draw(t, "count")}
@@ -116,8 +134,17 @@ func logPaging(w *world) {
 		for range rapid.IntRange(0, 3).Draw(t, "ids") {
 			q.JTI = append(q.JTI, rapid.SampledFrom(all).Draw(t, "id").ID)
 		}
+		if rapid.Bool().Draw(t, "evaluated") {
+			q.Evaluated = &deputy.EvaluationFilter{
+				Allowed: drawFlag(t, "allowed"), Shadow: drawFlag(t, "shadow"), Diverged: drawFlag(t, "diverged"),
+				SetVersions: rapid.SampledFrom([][]deputy.ID{nil, {"v0"}, {"v1", "v7"}, {"v7"}}).Draw(t, "versions"),
+			}
+		}
 		var want []*deputy.Record
 		for i, r := range all {
+			if q.Evaluated != nil && !decided(q.Evaluated, events[i]) {
+				continue
+			}
 			if (q.Zone == "" || r.ZoneID == q.Zone) && (q.Since.IsZero() || !times[i].Before(q.Since)) && (q.Until.IsZero() || times[i].Before(q.Until)) &&
 				(len(q.RequestID) == 0 || slices.Contains(q.RequestID, r.RequestID)) && (len(q.JTI) == 0 || slices.Contains(q.JTI, r.ID)) {
 				want = append(want, r)
@@ -128,6 +155,20 @@ func logPaging(w *world) {
 		}
 		logPagesMakeUp(t, w, q, want)
 	})
+}
+
+// drawFlag returns true, false or nil.
+func drawFlag(t *rapid.T, name string) *bool {
+	return rapid.SampledFrom([]*bool{nil, ref(true), ref(false)}).Draw(t, name)
+}
+
+// decided reports whether an event is a decision that the filter is about.
+func decided(f *deputy.EvaluationFilter, e *deputy.Event) bool {
+	return e.Evaluation != nil &&
+		(f.Allowed == nil || *f.Allowed == (e.Evaluation.Refusal == "")) &&
+		(f.Shadow == nil || *f.Shadow == (e.Evaluation.Shadow != nil)) &&
+		(f.Diverged == nil || *f.Diverged == (e.Evaluation.Shadow != nil && e.Evaluation.Shadow.Diverged)) &&
+		(len(f.SetVersions) == 0 || slices.Contains(f.SetVersions, e.Policy.SetVersionID))
 }
 
 func logPagesMakeUp(t *rapid.T, w *world, q deputy.EventQuery, want []*deputy.Record) {
@@ -341,5 +382,77 @@ func sequence(w *world) {
 	p := sure(w.Events(w.ctx, deputy.EventQuery{Organization: other.ID, Count: true}))
 	if *p.Total != 32 || p.Items[0].Seq != 32 {
 		w.Errorf("the other organization has %d events", *p.Total)
+	}
+}
+
+// decisions reads what policy decided, and that alone, in steps of any size.
+func decisions(w *world) {
+	all := w.fill(300)
+	var want []*deputy.Record
+	for _, r := range all {
+		if e := sure(r.Event(w.ctx, reversal{})); r.ZoneID == w.zone.ID && e.Evaluation != nil && e.Evaluation.Shadow == nil {
+			want = append(want, r)
+		}
+	}
+	slices.Reverse(want)
+	for _, limit := range []int{1, 7, 1000} {
+		q := deputy.EvaluationQuery{Organization: w.org.ID, Zone: w.zone.ID, Limit: limit}
+		var got []deputy.StoredEvaluation
+		for {
+			some := sure(w.Evaluations(w.ctx, q))
+			if len(some) == 0 {
+				break
+			}
+			got = append(got, some...)
+			q.Before = some[len(some)-1].Seq
+		}
+		if !slices.EqualFunc(want, got, func(r *deputy.Record, e deputy.StoredEvaluation) bool {
+			return r.ID == e.ID && r.Seq == e.Seq && bytes.Equal(deputy.EvaluationBytes(r.Bytes), e.Bytes)
+		}) {
+			w.Errorf("%d decisions in steps of %d, want %d", len(got), limit, len(want))
+		}
+	}
+	since := sure(want[40].Event(w.ctx, reversal{})).Time
+	until := sure(want[10].Event(w.ctx, reversal{})).Time
+	some := sure(w.Evaluations(w.ctx, deputy.EvaluationQuery{Organization: w.org.ID, Zone: w.zone.ID, Limit: 1000, Since: since, Until: until}))
+	for _, e := range some {
+		if at := sure(sure(w.Event(w.ctx, w.org.ID, "", e.ID)).Event(w.ctx, reversal{})).Time; at.Before(since) || !at.Before(until) {
+			w.Errorf("a decision of %s, not from %s to %s", at, since, until)
+		}
+	}
+	hidden := sure(w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, Zone: w.zone.ID, Horizon: until, Evaluated: &deputy.EvaluationFilter{Shadow: ref(false)}}))
+	for _, r := range hidden.Items {
+		if at := sure(r.Event(w.ctx, reversal{})).Time; at.Before(until) {
+			w.Errorf("a decision of %s, beyond the horizon %s", at, until)
+		}
+	}
+	if len(hidden.Items) == 0 || len(some) == 0 || len(sure(w.Evaluations(w.ctx, deputy.EvaluationQuery{Organization: w.org.ID, Zone: "nowhere", Limit: 9}))) != 0 {
+		w.Error("decisions of a time, or of another zone")
+	}
+	paused(w, len(want))
+}
+
+// paused reads a list whose filter leaves few: pages that have looked at enough
+// say where to go on, in either order.
+func paused(w *world, want int) {
+	w.Store.(interface{ LookAt(int) }).LookAt(10)
+	q := deputy.EventQuery{Organization: w.org.ID, Zone: w.zone.ID, Limit: 5, Evaluated: &deputy.EvaluationFilter{Shadow: ref(false)}}
+	found, pages := 0, 0
+	for more := true; more; pages++ {
+		p := sure(w.Events(w.ctx, q))
+		found += len(p.Items)
+		q.After, more = p.Last, p.HasNext
+	}
+	if found != want || pages <= want/5 {
+		w.Errorf("%d of %d decisions on %d pages", found, want, pages)
+	}
+	q.After, q.Ascending, found = "", true, 0
+	for more := true; more; {
+		p := sure(w.Events(w.ctx, q))
+		found += len(p.Items)
+		q.After, more = p.Last, p.HasNext
+	}
+	if found != want {
+		w.Errorf("%d of %d decisions from the other end", found, want)
 	}
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 var tickets = map[string]func(*world){
 	"a ticket is found until it is over":       ticketLife,
 	"a ticket is taken once":                   ticketOnce,
+	"a ticket is spent once":                   ticketSpent,
 	"a ticket takes another's place":           ticketPlace,
 	"tickets over are swept away":              ticketSweep,
 	"a family of refresh tokens":               refreshFamily,
@@ -89,6 +91,48 @@ func ticketOnce(w *world) {
 	if n := taken.Load(); n != 1 {
 		w.Errorf("taken %d times", n)
 	}
+}
+
+func ticketSpent(w *world) {
+	t := w.ticket(deputy.AssertionTicket, "one")
+	nodes := []Store{w.Store, w.node()}
+	events := make([]*deputy.Event, 16)
+	for i := range events {
+		events[i] = w.event()
+	}
+	var spent atomic.Int32
+	var wait sync.WaitGroup
+	for i, e := range events {
+		wait.Go(func() {
+			var err error
+			if i%4 == 0 {
+				err = nodes[i%2].SpendTicket(w.ctx, t)
+			} else {
+				err = nodes[i%2].Write(w.ctx, e, func(x deputy.Tx) error { return x.SpendTicket(w.ctx, t) })
+			}
+			switch {
+			case err == nil:
+				spent.Add(1)
+			case deputy.KindOf(err) != deputy.Conflict:
+				w.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	if n := spent.Load(); n != 1 {
+		w.Errorf("spent %d times", n)
+	}
+	other := w.ticket(deputy.AssertionTicket, "two")
+	failed := errors.New("no")
+	if err := w.write(func(x deputy.Tx) error {
+		w.must(x.SpendTicket(w.ctx, other))
+		return failed
+	}); !errors.Is(err, failed) {
+		w.Error(err)
+	}
+	w.must(w.SpendTicket(w.ctx, other)) // what was undone was not spent
+	w.clock.advance(time.Minute)
+	w.must(w.SpendTicket(w.ctx, w.ticket(deputy.AssertionTicket, "one"))) // the first is over
 }
 
 func ticketPlace(w *world) {

@@ -26,6 +26,7 @@ import (
 type Store interface {
 	deputy.Store
 	IndexEvents(ctx context.Context, limit int) (more bool, err error)
+	GrowTree(ctx context.Context, limit int) (more bool, err error)
 	Meta(ctx context.Context, name string) (string, error)
 	Remember(ctx context.Context, name, value string) (string, error)
 }
@@ -42,7 +43,7 @@ type Fresh func(t testing.TB, s Settings) (node func() Store)
 
 // Run runs the suite.
 func Run(t *testing.T, fresh Fresh) {
-	for _, group := range []map[string]func(*world){collections, organizations, people, lists, commits, tickets, zones, log, background, nodes} {
+	for _, group := range []map[string]func(*world){collections, organizations, people, lists, commits, tickets, zones, log, trees, background, nodes, catalogs} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

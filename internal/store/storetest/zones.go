@@ -234,6 +234,15 @@ func shadowed(w *world, s *deputy.PolicySet, v *deputy.PolicySetVersion, other *
 		w.Fatalf("shadow: %+v beside %+v", d.Shadow, d.Policies)
 	}
 	w.same(v.ID, d.Zone.ShadowPolicySetVersionID)
+	w.same(d.Shadow, sure(w.BoundPolicy(w.ctx, w.zone.ID, v.ID)))
+	w.same(d.Shadow.Policies, sure(w.PinnedPolicies(w.ctx, w.zone.ID, v.Manifest)))
+	if none := sure(w.BoundPolicy(w.ctx, w.zone.ID, "")); none.Set != nil {
+		w.Errorf("no version: %+v", none)
+	}
+	_, err := w.BoundPolicy(w.ctx, "another zone", v.ID)
+	w.is(err, deputy.NotFound)
+	_, err = w.PinnedPolicies(w.ctx, "another zone", v.Manifest)
+	w.is(err, deputy.NotFound)
 	if set := sure(w.PolicySets().Get(w.ctx, w.in, other.ID)); set.ShadowVersion != 0 || set.ShadowVersionID != "" || set.ActiveVersionID != ov.ID {
 		w.Errorf("the set that was shadow: %+v", set)
 	}

@@ -1,0 +1,182 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"deputy/internal/api"
+	"deputy/internal/catalog"
+	"deputy/internal/deputy"
+)
+
+// withKinds serves the same store with other kinds of packages.
+func (s *server) withKinds(kinds func() *catalog.Catalog) {
+	s.t.Helper()
+	addresses, err := deputy.NewAddresses(publicURL, "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.api, err = api.New(api.Config{
+		Store: s.store, Addresses: addresses, Authenticate: s.authenticate, IssueBearer: s.issueBearer, Vault: s.vault, Pool: pool,
+		Sealing: openSealing{}, Now: s.now, Version: "test", Log: slog.New(slog.NewTextHandler(s.log, nil)), Catalog: kinds,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// object makes a call and returns the JSON object that it answers.
+func (s *server) object(status int, do, body string) map[string]any {
+	s.t.Helper()
+	w := s.request(step{do: do, body: body})
+	if w.Code != status {
+		s.t.Fatalf("%s: status %d, want %d: %s", do, w.Code, status, w.Body)
+	}
+	var out map[string]any
+	if w.Body.Len() > 0 {
+		if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// contents returns everything in the zone that an install could touch, as
+// clients see it.
+func (s *server) contents() []string {
+	s.t.Helper()
+	var out []string
+	add := func(path string) {
+		for _, item := range s.object(http.StatusOK, "GET /zones/{zone}/"+path, "")["items"].([]any) {
+			raw, err := json.Marshal(item)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			out = append(out, path+" "+string(raw))
+			if id := item.(map[string]any)["id"].(string); path == "applications" {
+				for _, edge := range s.object(http.StatusOK, "GET /zones/{zone}/applications/"+id+"/dependencies", "")["items"].([]any) {
+					out = append(out, id+" depends on "+edge.(map[string]any)["id"].(string))
+				}
+			}
+		}
+	}
+	for _, path := range []string{"providers", "applications", "resources", "application-credentials"} {
+		add(path)
+	}
+	return out
+}
+
+// graph draws a kind with entities of a small world, so that some exist, some
+// are shared, and some cannot be made.
+func drawGraph(t *rapid.T, kind string) *catalog.Kind {
+	var entities []string
+	made := map[string][]string{}
+	name := func(i int) string { return fmt.Sprintf("e%d", i) }
+	earlier := func(of string) string {
+		if len(made[of]) == 0 || !rapid.Bool().Draw(t, "refer") {
+			return ""
+		}
+		return rapid.SampledFrom(made[of]).Draw(t, of)
+	}
+	for i := range rapid.IntRange(1, 6).Draw(t, "entities") {
+		of := rapid.SampledFrom([]string{"provider", "application", "resource", "application-credential", "application-dependency"}).Draw(t, "type")
+		identifier := fmt.Sprintf("%q", fmt.Sprintf("https://%s%d.example", of, rapid.IntRange(0, 3).Draw(t, "which")))
+		if rapid.IntRange(0, 9).Draw(t, "broken") == 0 {
+			identifier = `"broken\u0001"`
+		}
+		bindings := map[string]string{"identifier": identifier, "name": `"N"`}
+		identity := identifier
+		switch of {
+		case "resource":
+			if p := earlier("provider"); p != "" {
+				bindings["credential_provider_id"] = "entities." + p + ".outputs.id"
+			}
+			if a := earlier("application"); a != "" {
+				bindings["application_id"] = "entities." + a + ".outputs.id"
+			}
+		case "application-credential", "application-dependency":
+			a, r := earlier("application"), earlier("resource")
+			if a == "" || of == "application-dependency" && r == "" {
+				continue
+			}
+			if of == "application-dependency" {
+				identity = "entities." + a + ".outputs.id + \" \" + entities." + r + ".outputs.id"
+				bindings = map[string]string{"application_id": "entities." + a + ".outputs.id", "resource_id": "entities." + r + ".outputs.id"}
+				break
+			}
+			identity = "entities." + a + ".outputs.id + \" public\""
+			bindings = map[string]string{"application_id": "entities." + a + ".outputs.id", "type": `"public"`, "identifier": identifier}
+		}
+		raw, err := json.Marshal(map[string]any{"name": name(i), "type": of, "mode": "managed", "identity": identity, "bindings": bindings})
+		if err != nil {
+			t.Fatal(err)
+		}
+		entities = append(entities, string(raw))
+		made[of] = append(made[of], name(i))
+	}
+	k, err := catalog.ParseKind(kind, []byte(`{"title": "T", "description": "D", "input_schema": {"type": "object"}, "entities": [`+strings.Join(entities, ",")+`]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// A creation that fails leaves a zone as it was, and so do a creation and a
+// removal, whatever was there before and whoever shares it.
+func TestInstallsLeaveNoTrace(t *testing.T) {
+	for _, part := range []string{"first", "second"} { // twice as often as properties are checked by default
+		t.Run(part, func(t *testing.T) {
+			t.Parallel()
+			s := newCatalogServer(t)
+			var kind *catalog.Kind
+			s.withKinds(func() *catalog.Catalog { return catalog.New(kind) })
+			n := 0
+			rapid.Check(t, func(t *rapid.T) {
+				n++
+				s.arrange(t)
+				kind = drawGraph(t, fmt.Sprintf("kind%d", n))
+				p := s.object(http.StatusCreated, "POST /zones/{zone}/packages", `{"kind": "`+kind.Name+`", "name": "P"}`)["id"].(string)
+				s.object(http.StatusCreated, "POST /zones/{zone}/packages/"+p+"/versions", "")
+				before := s.contents()
+				var installs []string
+				for range rapid.IntRange(1, 2).Draw(t, "installs") {
+					task := s.object(http.StatusAccepted, "POST /zones/{zone}/installs", `{"package_id": "`+p+`"}`)
+					s.work()
+					install := task["install_id"].(string)
+					installs = append(installs, install)
+					if s.object(http.StatusOK, "GET /zones/{zone}/installs/"+install, "")["status"] == "failed" && len(installs) == 1 {
+						if d := cmp.Diff(before, s.contents()); d != "" {
+							t.Fatalf("a failed creation left a trace:\n%s\n%s", d, s.object(http.StatusOK, "GET /zones/{zone}/catalog_tasks/"+task["id"].(string), ""))
+						}
+					}
+				}
+				for _, install := range rapid.Permutation(installs).Draw(t, "removed") {
+					s.object(http.StatusAccepted, "DELETE /zones/{zone}/installs/"+install, "")
+					s.work()
+				}
+				if d := cmp.Diff(before, s.contents()); d != "" {
+					t.Fatalf("creation and removal left a trace:\n%s", d)
+				}
+			})
+		})
+	}
+}
+
+// arrange makes or removes something that installs may meet.
+func (s *server) arrange(t *rapid.T) {
+	plural := rapid.SampledFrom([]string{"providers", "applications", "resources"}).Draw(t, "arranged")
+	identifier := fmt.Sprintf("https://%s%d.example", strings.TrimSuffix(plural, "s"), rapid.IntRange(0, 3).Draw(t, "which arranged"))
+	items := s.object(http.StatusOK, "GET /zones/{zone}/"+plural+"?identifier="+identifier, "")["items"].([]any)
+	if len(items) == 0 {
+		s.object(http.StatusOK, "POST /zones/{zone}/"+plural, `{"identifier": "`+identifier+`", "name": "Arranged"}`)
+		return
+	}
+	s.object(http.StatusNoContent, "DELETE /zones/{zone}/"+plural+"/"+items[0].(map[string]any)["id"].(string), "")
+}
