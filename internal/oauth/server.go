@@ -56,6 +56,7 @@ type Server struct {
 
 	builder  builder
 	zones    zones
+	plane    *zone // the management plane
 	clients  *clients
 	verified *otter.Cache[[32]byte, *verified]
 	people   people
@@ -63,13 +64,14 @@ type Server struct {
 	failures failures
 	shadows  shadows
 
-	fetcher        *upstream.Fetcher
+	fetcher   *upstream.Fetcher
+	passwords *password.Hasher
+	throttle  *throttle
+	late      sync.WaitGroup // counts work after answers
+	lateSlots chan struct{}
+
 	keysets        keysets
 	strictAudience bool
-	passwords      *password.Hasher
-	throttle       *throttle
-	late           sync.WaitGroup // counts work after answers
-	lateSlots      chan struct{}
 }
 
 // maxWaiting is how many people may wait for their password to be checked.
@@ -87,6 +89,7 @@ func New(c Config) *Server {
 		}),
 		people:   newPeople(),
 		platform: platform{owner: c.Platform},
+		plane:    newPlane(c.Addresses),
 		fetcher:  c.Fetcher, keysets: newKeysets(), strictAudience: c.StrictAudience,
 		// One processor is left to everything else, where there are several.
 		passwords: password.New(max(1, runtime.GOMAXPROCS(0)-1), maxWaiting),
@@ -137,6 +140,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.refuse(w, s.origin(r), id, refused, "")
+	case to == tokenEndpoint && id == "":
+		s.serviceToken(w, r, s.origin(r), true)
 	case to == tokenEndpoint:
 		s.token(w, r, id, s.origin(r))
 	case to == pageEndpoint:
@@ -156,7 +161,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case to == authorizeEndpoint:
 		s.authorize(w, r, id, s.origin(r))
 	case to == serviceTokenEndpoint:
-		s.serviceToken(w, r, s.origin(r))
+		s.serviceToken(w, r, s.origin(r), false)
+	case id == "":
+		s.planeDocument(w, r, to)
 	default:
 		s.document(w, r, id, to)
 	}
