@@ -515,8 +515,8 @@ type EventQuery struct {
 	Organization OrganizationID
 	Zone         ZoneID // empty: the whole organization
 	JTI          []EventID
-	RequestID    []string
-	Since, Until time.Time // zero: open
+	Named        map[Term][]string // events with one of the values of each term; no values: any
+	Since, Until time.Time         // zero: open
 	Ascending    bool
 	Evaluated    *EvaluationFilter // not nil: only decisions of policy
 	// Horizon hides what is older. It moves with the clock, so a cursor is not

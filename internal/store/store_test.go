@@ -48,12 +48,41 @@ func open(t testing.TB, c store.Config) *store.Store {
 	return s
 }
 
+// copies are the engines, each as what copies a database that is closed.
+var copies = map[string]func(testing.TB, store.Config) store.Config{
+	"SQLite": func(t testing.TB, c store.Config) store.Config {
+		t.Helper()
+		raw, err := os.ReadFile(c.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "deputy.db")
+		if err := os.WriteFile(path, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return store.Config{Path: path}
+	},
+	"PostgreSQL": func(t testing.TB, c store.Config) store.Config {
+		return store.Config{URL: deputytest.PostgresLike(t, c.URL)}
+	},
+}
+
 func TestStore(t *testing.T) {
 	for name, database := range engines {
 		t.Run(name, func(t *testing.T) {
+			migrated := database(t)
+			c := migrated
+			c.CursorKey, c.Now, c.Sealing, c.Migrate = make([]byte, 32), time.Now, unsealed{}, true
+			s, err := store.Open(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
 			storetest.Run(t, func(t testing.TB, s storetest.Settings) func() storetest.Store {
-				c := database(t)
-				c.Now, c.Sealing, c.Migrate = s.Now, s.Sealing, true
+				c := copies[name](t, migrated)
+				c.Now, c.Sealing = s.Now, s.Sealing
 				return func() storetest.Store { return open(t, c) }
 			})
 		})

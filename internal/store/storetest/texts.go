@@ -59,7 +59,7 @@ func unstorable(w *world) {
 			p := sure(w.Applications().List(w.ctx, w.in, deputy.Query{Where: []deputy.Filter{f}}))
 			w.same(1, len(p.Items))
 		}
-		e := sure(w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, RequestID: []string{text}}))
+		e := sure(w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, Named: named(deputy.TermRequest, text)}))
 		w.same(0, len(e.Items))
 		w.is(w.write(func(t deputy.Tx) error { return t.Applications().Delete(w.ctx, w.in, deputy.ID(text)) }), deputy.NotFound)
 		p := w.provider("issuer")
