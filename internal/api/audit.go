@@ -73,10 +73,23 @@ var auditList = listing{
 	Parameters: []parameter{
 		{Name: "filter[jti]", Many: true, Doc: "Events of one of these credentials."},
 		{Name: "filter[request_id]", Many: true, Doc: "Events of one of these requests."},
+		{Name: "filter[session_id]", Many: true, Doc: "Events of one of these sessions, and changes of them."},
+		{Name: "filter[user_id]", Many: true, Doc: "Events about one of these users, or in which they acted."},
+		{Name: "filter[resource_id]", Many: true, Doc: "Events about one of these resources."},
+		{Name: "filter[application_id]", Many: true, Doc: "Events about one of these applications, or in which they acted."},
+		{Name: "filter[outcome]", Enum: []string{string(deputy.Success), string(deputy.Failure)}, Doc: "How they ended."},
+		{Name: "filter[type]", Many: true, Doc: "Events of one of these types, such as credentials:issue."},
 		{Name: "since", Doc: "Not before this time (RFC 3339)."},
 		{Name: "until", Doc: "Before this time (RFC 3339)."},
 		{Name: "order", Enum: []string{"asc", "desc"}, Doc: "Direction of time; desc unless said."},
 	},
+}
+
+// eventTerms are the filters that name what events are found by.
+var eventTerms = map[string]deputy.Term{
+	"filter[request_id]": deputy.TermRequest, "filter[session_id]": deputy.TermSession, "filter[user_id]": deputy.TermUser,
+	"filter[resource_id]": deputy.TermResource, "filter[application_id]": deputy.TermApplication,
+	"filter[outcome]": deputy.TermOutcome, "filter[type]": deputy.TermType,
 }
 
 func (a *API) mountAudit() {
@@ -103,11 +116,14 @@ func (a *API) listEvents(ctx context.Context, c *call, _ *empty) (*output[ShortL
 		return nil, err
 	}
 	q := deputy.EventQuery{
-		Organization: c.caller.Organization, RequestID: c.values("filter[request_id]"),
+		Organization: c.caller.Organization, Named: map[deputy.Term][]string{},
 		After: asked.After, Before: asked.Before, Limit: asked.Limit, Count: asked.Count, Ascending: c.query.Get("order") == "asc",
 	}
 	if c.zone != nil {
 		q.Zone = c.zone.ID
+	}
+	for name, term := range eventTerms {
+		q.Named[term] = c.values(name)
 	}
 	for _, id := range c.values("filter[jti]") {
 		q.JTI = append(q.JTI, deputy.EventID(id))

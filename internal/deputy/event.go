@@ -88,6 +88,68 @@ type Target struct {
 	ID   string `json:"id"`
 }
 
+// Term is a kind of thing that events are found by.
+type Term byte
+
+// The terms, those first that name the fewest events. Their numbers are part of
+// what is stored.
+const (
+	TermRequest     Term = iota + 1 // the request id
+	TermSession                     // the id of the session, or of the one that was changed
+	TermUser                        // so of the user, or of one who acted
+	TermResource                    // so of the resource
+	TermApplication                 // so of the application
+	TermOutcome
+	TermType
+)
+
+// Terms lists the terms in their order.
+var Terms = []Term{TermRequest, TermSession, TermUser, TermResource, TermApplication, TermOutcome, TermType}
+
+// Terms calls visit for everything that the event is found by. Some may come
+// more than once.
+func (e *Event) Terms(visit func(Term, string)) {
+	visit(TermType, e.Type)
+	visit(TermOutcome, string(e.Outcome))
+	some := func(t Term, value string) {
+		if value != "" {
+			visit(t, value)
+		}
+	}
+	some(TermRequest, e.RequestID)
+	some(TermSession, string(e.SessionID))
+	some(TermUser, string(e.UserID))
+	if e.Resource != nil {
+		some(TermResource, string(e.Resource.ID))
+	}
+	e.Actor.terms(some)
+	if e.Target == nil {
+		return
+	}
+	switch e.Target.Type {
+	case "session":
+		some(TermSession, e.Target.ID)
+	case "user":
+		some(TermUser, e.Target.ID)
+	case "resource":
+		some(TermResource, e.Target.ID)
+	case "application":
+		some(TermApplication, e.Target.ID)
+	}
+}
+
+func (a *Actor) terms(visit func(Term, string)) {
+	switch a.Type {
+	case "user":
+		visit(TermUser, a.ID)
+	case "application":
+		visit(TermApplication, a.ID)
+	}
+	for i := range a.IdentityChain {
+		a.IdentityChain[i].terms(visit)
+	}
+}
+
 // LeafHash returns the RFC 6962 §2.1 hash of a leaf of the log.
 func LeafHash(record []byte) [32]byte {
 	h := sha256.New()

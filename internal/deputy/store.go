@@ -83,6 +83,14 @@ type View interface {
 	Providers() Reads[Provider]
 	Resources() Reads[Resource]
 	Users() Reads[User]
+	// Passwords: the id is the user's; email is unique.
+	Passwords() Reads[Password]
+	// MailedCodes: link is unique.
+	MailedCodes() Reads[MailedCode]
+	// Passkeys: the scope's Parent is the user; credential_id is unique.
+	Passkeys() Reads[Passkey]
+	// ZoneInvitations: email is unique among those pending.
+	ZoneInvitations() Reads[ZoneInvitation]
 	Sessions() Reads[Session]
 	Grants() Reads[Grant]
 	UserAgents() Reads[UserAgent]
@@ -141,6 +149,9 @@ type View interface {
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	// Consent returns the record of a person, client and resource, or NotFound.
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	// Withdrawn reports whether a person's newest grant for a resource was
+	// revoked and none is active.
+	Withdrawn(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (bool, error)
 	// Secret returns the newest secret that is kept for an entity, or NotFound.
 	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	// Consents returns all records of a person, in the order of clients.
@@ -192,13 +203,15 @@ type Tx interface {
 	Invitation(ctx context.Context, token SecretHash) (*Invitation, *Organization, error)
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	Withdrawn(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (bool, error)
 	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	Affiliations(ctx context.Context, zone ZoneID, user UserID) (*Affiliations, error)
 
 	Organizations() Writes[Organization]
 	ServiceAccounts() Writes[ServiceAccount]
 	ServiceCredentials() Writes[ServiceAccountCredential]
-	// OrganizationUsers: Delete also ends their memberships of zones.
+	// OrganizationUsers: Delete also ends their memberships of zones and destroys
+	// their key; with the last one goes what they sign in with here.
 	OrganizationUsers() Writes[OrganizationUser]
 	Invitations() Writes[Invitation]
 	SSOConnections() Writes[SSOConnection]
@@ -226,8 +239,14 @@ type Tx interface {
 	// names it.
 	Resources() Writes[Resource]
 	// Users: whoever becomes disabled has their sessions revoked. Delete also
-	// removes sessions, grants, consents, roles and memberships.
+	// removes sessions, grants, consents, roles and memberships, and destroys their
+	// key.
 	Users() Writes[User]
+	Passwords() Writes[Password]
+	// MailedCodes: Insert replaces the person's code for the purpose.
+	MailedCodes() Writes[MailedCode]
+	Passkeys() Writes[Passkey]
+	ZoneInvitations() Writes[ZoneInvitation]
 	// Sessions: one that becomes revoked takes all that are below it along.
 	// Delete removes those as well.
 	Sessions() Writes[Session]
@@ -428,6 +447,7 @@ const (
 	ChangedProvider     ChangeKind = "provider"
 	ChangedPolicies     ChangeKind = "policies" // what the active set version names
 	ChangedKeys         ChangeKind = "keys"
+	ChangedToken        ChangeKind = "token" // revoked; the id is its ticket's key, in hexadecimal
 )
 
 // ZoneDelta is what changed in a zone: enough to bring a snapshot from one
@@ -445,6 +465,15 @@ type ZoneDelta struct {
 	Keys            []SigningKey // nil: unchanged
 	// Policies decide, and Shadow is asked as well; nil: unchanged.
 	Policies, Shadow *BoundPolicy
+	Revoked          *RevokedTokens // nil: unchanged
+}
+
+// RevokedTokens are a zone's access tokens that were revoked before their time.
+type RevokedTokens struct {
+	Keys map[string]bool // of their tickets
+	// TooMany says that there are more than a list is good for, so Keys is empty:
+	// the tickets have to be looked up.
+	TooMany bool
 }
 
 // BoundPolicy is a set version with what it pins, such as the one that decides
@@ -510,8 +539,8 @@ type EventQuery struct {
 	Organization OrganizationID
 	Zone         ZoneID // empty: the whole organization
 	JTI          []EventID
-	RequestID    []string
-	Since, Until time.Time // zero: open
+	Named        map[Term][]string // events with one of the values of each term; no values: any
+	Since, Until time.Time         // zero: open
 	Ascending    bool
 	Evaluated    *EvaluationFilter // not nil: only decisions of policy
 	// Horizon hides what is older. It moves with the clock, so a cursor is not

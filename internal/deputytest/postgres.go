@@ -40,6 +40,18 @@ const oldestPostgres = 15
 // server to use instead, by the URL of a superuser.
 func Postgres(t testing.TB) (databaseURL string) {
 	t.Helper()
+	return postgres(t, "")
+}
+
+// PostgresLike is Postgres, but the database has what the one at the URL has,
+// which Postgres gave and nobody is connected to.
+func PostgresLike(t testing.TB, databaseURL string) string {
+	t.Helper()
+	return postgres(t, databaseURL)
+}
+
+func postgres(t testing.TB, like string) (databaseURL string) {
+	t.Helper()
 	server, err := theCluster()
 	if errors.Is(err, errNoPostgres) {
 		missing(t, "postgres", err.Error())
@@ -48,7 +60,14 @@ func Postgres(t testing.TB) (databaseURL string) {
 		t.Fatal(err)
 	}
 	name := "deputy_test_" + strings.ToLower(rand.Text())
-	if err := execute(server.superuser, "CREATE DATABASE "+name); err != nil {
+	if like != "" {
+		u, err := url.Parse(like)
+		if err != nil {
+			t.Fatal(err)
+		}
+		like = " TEMPLATE " + strings.TrimPrefix(u.Path, "/")
+	}
+	if err := execute(server.superuser, "CREATE DATABASE "+name+like); err != nil {
 		t.Fatalf("create a database: %v", err)
 	}
 	t.Cleanup(func() {

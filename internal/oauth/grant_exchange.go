@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"slices"
@@ -36,8 +37,8 @@ func presentExchange(s *Server, ctx context.Context, i *issuance) error {
 	if err := s.presentSubject(ctx, i, v); err != nil {
 		return err
 	}
-	if err := unrevoked(ctx, s.store, i.zone.id, v.ID); err != nil {
-		return err
+	if revoked, err := s.presentedRevoked(ctx, i, v); err != nil || revoked {
+		return cmp.Or(err, error(errGone))
 	}
 	sub := i.subject
 	i.event.Actor.IdentityChain = i.identities(i.event.Actor)
@@ -153,6 +154,13 @@ func (s *Server) presentActor(ctx context.Context, i *issuance) error {
 	if err != nil {
 		return err
 	}
+	revoked, err := s.presentedRevoked(ctx, i, v)
+	if err != nil {
+		return err
+	}
+	if revoked {
+		return refuse(codeInvalidRequest, "The actor token is no longer valid.")
+	}
 	if v.Profile != profileApplication || v.Act != nil || holder == nil || holder.application.ID != i.client.application.ID {
 		return refuse(codeInvalidRequest, "The actor token is not the client's own.")
 	}
@@ -170,12 +178,25 @@ func agreeExchange(s *Server, ctx context.Context, i *issuance) error {
 // transaction.
 type consents interface {
 	Consent(context.Context, deputy.ZoneID, deputy.UserID, deputy.ID, deputy.ResourceID) (*deputy.ConsentRecord, error)
+	Withdrawn(context.Context, deputy.ZoneID, deputy.UserID, deputy.ResourceID) (bool, error)
 }
 
-// checkConsent refuses unless the person has agreed, or need not.
+// checkConsent refuses unless the person has agreed, or need not. A grant that
+// was revoked says no for every client until they authorize the resource again,
+// whoever provides its credential.
 func (i *issuance) checkConsent(ctx context.Context, in consents) error {
 	user := i.standing.User
-	if user == nil || i.client.consent == deputy.ImplicitConsent {
+	if user == nil {
+		return nil
+	}
+	revoked, err := in.Withdrawn(ctx, i.zone.id, user.ID, i.target.ID)
+	if err != nil {
+		return err
+	}
+	if revoked {
+		return i.askConsent()
+	}
+	if i.client.consent == deputy.ImplicitConsent {
 		return nil
 	}
 	given, err := in.Consent(ctx, i.zone.id, user.ID, i.client.consenter(), i.target.ID)

@@ -184,7 +184,7 @@ func TestACommitWhoseAnswerIsLostIsLookedUp(t *testing.T) {
 		if err != nil {
 			t.Errorf("cut %d: %v", cut, err)
 		}
-		p, err := s.Events(t.Context(), deputy.EventQuery{Organization: organization, RequestID: []string{e.RequestID}})
+		p, err := s.Events(t.Context(), deputy.EventQuery{Organization: organization, Named: map[deputy.Term][]string{deputy.TermRequest: {e.RequestID}}})
 		if err != nil || len(p.Items) != 1 {
 			t.Errorf("cut %d: the event is there %d times: %v", cut, len(p.Items), err)
 		}

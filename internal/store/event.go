@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -94,6 +96,15 @@ func segmentAt(ctx context.Context, q querier, organization deputy.OrganizationI
 	return found[0], nil
 }
 
+// event returns the event without what is sealed of it.
+func (e *entry) event() (*deputy.Event, error) {
+	var event deputy.Event
+	if err := json.Unmarshal(e.bytes, &event); err != nil {
+		return nil, errors.Join(errSegment, err)
+	}
+	return &event, nil
+}
+
 // record returns the event as the rest of the program knows it.
 func (e *entry) record(organization deputy.OrganizationID) (*deputy.Record, error) {
 	var named struct {
@@ -136,7 +147,10 @@ func (s *Store) Events(ctx context.Context, q deputy.EventQuery) (p *deputy.Page
 	if err != nil {
 		return nil, err
 	}
-	bind := []any{"events", q.Organization, q.Zone, q.JTI, q.RequestID, q.Since.UnixMicro(), q.Until.UnixMicro(), q.Ascending, q.Evaluated.String()}
+	named := maps.Clone(q.Named)
+	maps.DeleteFunc(named, func(_ deputy.Term, values []string) bool { return len(values) == 0 })
+	q.Named = named
+	bind := []any{"events", q.Organization, q.Zone, q.JTI, fmt.Sprint(q.Named), q.Since.UnixMicro(), q.Until.UnixMicro(), q.Ascending, q.Evaluated.String()}
 	if q.Horizon.After(q.Since) {
 		q.Since = q.Horizon
 	}

@@ -11,14 +11,14 @@ import (
 	"deputy/internal/deputy"
 )
 
-// The index of request ids is a list of sorted runs: each covers a stretch of
-// a log and holds (hash of request id, sequence number) for every event in it,
-// sorted, in chunks. New runs are of level 0; mergeRuns neighbours of one level
-// become one of the next.
+// The index is a list of sorted runs: each covers a stretch of a log and holds
+// (hash of a term, sequence number) for everything that each event in it is found
+// by, sorted, in chunks. New runs are of level 0; mergeRuns neighbours of one
+// level become one of the next.
 const (
 	minRun    = 4096 // events; a shorter tail is scanned
 	mergeRuns = 8
-	maxLevel  = 2
+	maxLevel  = 1
 	chunkSize = 512 // entries of 16 bytes
 )
 
@@ -38,14 +38,22 @@ func indexedUntil(ctx context.Context, q querier, organization deputy.Organizati
 	return seq, err
 }
 
-// lookUp returns the sequence numbers that the index has for a hash.
-func lookUp(ctx context.Context, q querier, organization deputy.OrganizationID, hash int64) ([]int64, error) {
-	runs, err := column[int64](ctx, q, "SELECT run FROM event_runs WHERE organization_id = $1 ORDER BY run", string(organization))
-	if err != nil {
-		return nil, err
-	}
-	var seqs []int64
-	for _, run := range runs {
+// runsWithin returns the runs that reach into from to to, in the order of the log.
+func runsWithin(ctx context.Context, q querier, organization deputy.OrganizationID, from, to int64) (out []run, err error) {
+	err = rows(ctx, q, "SELECT run, last_seq, level FROM event_runs WHERE organization_id = $1 AND run <= $2 AND last_seq >= $3 ORDER BY run",
+		[]any{string(organization), to, from}, func(scan func(...any) error) error {
+			var r run
+			err := scan(&r.first, &r.last, &r.level)
+			out = append(out, r)
+			return err
+		})
+	return out, err
+}
+
+// lookUp returns the sequence numbers that a run has for any of the hashes, in
+// ascending order.
+func lookUp(ctx context.Context, q querier, organization deputy.OrganizationID, run int64, hashes []int64) (seqs []int64, err error) {
+	for _, hash := range hashes {
 		// From the last chunk that may hold the hash back to the first.
 		err := rows(ctx, q, "SELECT entries FROM event_run_chunks WHERE organization_id = $1 AND run = $2 AND first_hash <= $3"+
 			" AND first_hash >= COALESCE((SELECT MAX(first_hash) FROM event_run_chunks WHERE organization_id = $1 AND run = $2 AND first_hash < $3), $3)",
@@ -65,7 +73,8 @@ func lookUp(ctx context.Context, q querier, organization deputy.OrganizationID, 
 			return nil, err
 		}
 	}
-	return seqs, nil
+	slices.Sort(seqs)
+	return slices.Compact(seqs), nil
 }
 
 func encodePairs(pairs []pair) []byte {
@@ -85,8 +94,7 @@ func decodePairs(b []byte) []pair {
 	return pairs
 }
 
-// IndexEvents builds the index of request ids further: about limit events of
-// one log, or a merge of runs. It reports whether there is more to do. Any node
+// IndexEvents builds the index further: about limit events of one log, or a merge of runs. It reports whether there is more to do. Any node
 // may call it, one at a time; when it stops half way nothing is lost, because
 // what is not indexed is scanned.
 func (s *Store) IndexEvents(ctx context.Context, limit int) (more bool, err error) {
@@ -100,6 +108,7 @@ func (s *Store) IndexEvents(ctx context.Context, limit int) (more bool, err erro
 	}
 	last := pairs[len(pairs)-1].seq
 	slices.SortFunc(pairs, comparePairs) // not in the transaction, in which others wait
+	pairs = slices.Compact(pairs)
 	err = s.work(ctx, func(x *tx) error {
 		now, err := indexedUntil(x.ctx, x, organization, x.store.d.forUpdate)
 		if err != nil || now != indexed {
@@ -141,8 +150,11 @@ func (s *Store) pairsAfter(ctx context.Context, organization deputy.Organization
 	err = s.readers.consistent(ctx, func(q querier) error {
 		l := &eventLog{ctx: ctx, q: q, EventQuery: deputy.EventQuery{Organization: organization}}
 		return l.scan(after+1, after+int64(limit), true, func(e *entry) error {
-			pairs = append(pairs, pair{e.hash, e.seq})
-			return nil
+			event, err := e.event()
+			if err == nil {
+				event.Terms(func(t deputy.Term, value string) { pairs = append(pairs, pair{hashTerm(t, value), e.seq}) })
+			}
+			return err
 		})
 	})
 	return pairs, err

@@ -15,16 +15,18 @@ type eventLog struct {
 	ctx context.Context
 	q   querier
 	deputy.EventQuery
-	// most bounds the events that one page of decisions looks at.
+	// most bounds the events that one page of a filter looks at.
 	most int
 	// lowest and highest bound the sequence numbers that can match.
 	lowest, highest int64
 	// within are the segments that lie wholly in the times asked for.
 	within [2]int64
-	// candidates, when the query names events or requests: what can match, in
-	// ascending order.
+	// candidates, when the query names events: what can match, in ascending order.
 	named      bool
 	candidates []int64
+	// hashes of a term that the query names, and how far the index of it reaches.
+	hashes  []int64
+	indexed int64
 }
 
 func openLog(ctx context.Context, r querier, q deputy.EventQuery) (*eventLog, error) {
@@ -59,8 +61,15 @@ func openLog(ctx context.Context, r querier, q deputy.EventQuery) (*eventLog, er
 	if len(q.JTI) > 0 {
 		return l, l.nameEvents()
 	}
-	if len(q.RequestID) > 0 {
-		return l, l.nameRequests()
+	for _, t := range deputy.Terms {
+		// The index does not help to find what most events are.
+		if values := q.Named[t]; len(values) > 0 && !slices.Contains(values, string(deputy.Success)) {
+			for _, v := range values {
+				l.hashes = append(l.hashes, hashTerm(t, v))
+			}
+			l.indexed, err = indexedUntil(ctx, r, q.Organization, "")
+			return l, err
+		}
 	}
 	return l, nil
 }
@@ -93,39 +102,29 @@ func (l *eventLog) nameEvents() error {
 	return nil
 }
 
-// nameRequests finds the events that may be of the requests that the query
-// names: by the index as far as it reaches, then by looking at each.
-func (l *eventLog) nameRequests() error {
-	l.named = true
-	hashes := map[int64]bool{}
-	for _, id := range l.RequestID {
-		hashes[hashRequest(id)] = true
-	}
-	indexed, err := indexedUntil(l.ctx, l.q, l.Organization, "")
-	if err != nil {
-		return err
-	}
-	for hash := range hashes {
-		seqs, err := lookUp(l.ctx, l.q, l.Organization, hash)
-		if err != nil {
-			return err
-		}
-		l.candidates = append(l.candidates, seqs...)
-	}
-	slices.Sort(l.candidates)
-	return l.scan(indexed+1, l.highest, true, func(e *entry) error {
-		if hashes[e.hash] {
-			l.candidates = append(l.candidates, e.seq)
-		}
-		return nil
-	})
-}
-
 // matches reports whether an event that the query covers is one that it names,
 // if it names any.
-func (l *eventLog) matches(r *deputy.Record, e *entry) bool {
-	return (len(l.JTI) == 0 || slices.Contains(l.JTI, e.id)) &&
-		(len(l.RequestID) == 0 || slices.Contains(l.RequestID, r.RequestID))
+func (l *eventLog) matches(e *entry) (bool, error) {
+	if len(l.JTI) > 0 && !slices.Contains(l.JTI, e.id) {
+		return false, nil
+	}
+	if len(l.Named) == 0 {
+		return true, nil
+	}
+	if ids := l.Named[deputy.TermRequest]; len(ids) > 0 && !slices.ContainsFunc(ids, func(id string) bool { return hashRequest(id) == e.hash }) {
+		return false, nil
+	}
+	event, err := e.event()
+	if err != nil {
+		return false, err
+	}
+	found := map[deputy.Term]bool{}
+	event.Terms(func(t deputy.Term, value string) {
+		if slices.Contains(l.Named[t], value) {
+			found[t] = true
+		}
+	})
+	return len(found) == len(l.Named), nil
 }
 
 // covers reports whether an event is of the zone, time and kind asked for.
@@ -139,8 +138,8 @@ func (l *eventLog) covers(e *entry) (bool, error) {
 	return l.Evaluated.Match(e.bytes)
 }
 
-// maxLooked bounds the events that one page of decisions looks at: a filter may
-// leave few of many.
+// maxLooked bounds the events that one page of a filter looks at, which may leave
+// few of many.
 const maxLooked = 100_000
 
 var errEnough = errors.New("enough was read")
@@ -161,7 +160,7 @@ func (l *eventLog) page(at int64, limit int) (p *deputy.Page[deputy.Record], pau
 	more := false
 	looked, seen := 0, at
 	err = l.walk(from, to, ascending, func(e *entry) error {
-		if looked++; looked > l.most && l.Evaluated != nil {
+		if looked++; looked > l.most && (l.Evaluated != nil || len(l.Named) > 0) {
 			paused, more = seen, true
 			return errEnough
 		}
@@ -169,16 +168,16 @@ func (l *eventLog) page(at int64, limit int) (p *deputy.Page[deputy.Record], pau
 		if ok, err := l.covers(e); !ok || err != nil {
 			return err
 		}
-		r, err := e.record(l.Organization)
-		if err != nil || !l.matches(r, e) {
+		if ok, err := l.matches(e); !ok || err != nil {
 			return err
 		}
 		if len(p.Items) == limit {
 			more = true
 			return errEnough
 		}
+		r, err := e.record(l.Organization)
 		p.Items = append(p.Items, r)
-		return nil
+		return err
 	})
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, 0, err
@@ -194,11 +193,61 @@ func (l *eventLog) page(at int64, limit int) (p *deputy.Page[deputy.Record], pau
 
 // walk visits what may match between two sequence numbers.
 func (l *eventLog) walk(from, to int64, ascending bool, visit func(*entry) error) error {
-	if !l.named {
+	switch {
+	case l.named:
+		return l.visit(l.candidates, from, to, ascending, visit)
+	case l.hashes == nil:
 		return l.scan(from, to, ascending, visit)
 	}
-	seqs := slices.DeleteFunc(slices.Clone(l.candidates), func(seq int64) bool { return seq < from || seq > to })
+	// By the index as far as it reaches, then by looking at each.
+	steps := []func() error{
+		func() error { return l.walkIndex(from, min(to, l.indexed), ascending, visit) },
+		func() error { return l.scan(max(from, l.indexed+1), to, ascending, visit) },
+	}
 	if !ascending {
+		slices.Reverse(steps)
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walkIndex visits what the index has for the term that the query names, one
+// run after the other: a page of what is frequent needs few of them.
+func (l *eventLog) walkIndex(from, to int64, ascending bool, visit func(*entry) error) error {
+	if from > to {
+		return nil
+	}
+	runs, err := runsWithin(l.ctx, l.q, l.Organization, from, to)
+	if err != nil {
+		return err
+	}
+	if !ascending {
+		slices.Reverse(runs)
+	}
+	for _, r := range runs {
+		seqs, err := lookUp(l.ctx, l.q, l.Organization, r.first, l.hashes)
+		if err == nil {
+			err = l.visit(seqs, from, to, ascending, visit)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visit visits those of the events, which are in ascending order, that lie
+// between two sequence numbers.
+func (l *eventLog) visit(seqs []int64, from, to int64, ascending bool, visit func(*entry) error) error {
+	first, _ := slices.BinarySearch(seqs, from)
+	end, _ := slices.BinarySearch(seqs, to+1)
+	seqs = seqs[first:max(first, end)]
+	if !ascending {
+		seqs = slices.Clone(seqs)
 		slices.Reverse(seqs)
 	}
 	var entries []entry
@@ -277,16 +326,13 @@ func (l *eventLog) count() (int, error) {
 		if ok, err := l.covers(e); !ok || err != nil {
 			return err
 		}
-		if l.named {
-			r, err := e.record(l.Organization)
-			if err != nil || !l.matches(r, e) {
-				return err
-			}
+		if ok, err := l.matches(e); !ok || err != nil {
+			return err
 		}
 		total++
 		return nil
 	}
-	if l.named || l.Evaluated != nil || l.within[0] > l.within[1] {
+	if l.named || len(l.Named) > 0 || l.Evaluated != nil || l.within[0] > l.within[1] {
 		return total, l.walk(l.lowest, l.highest, true, tally)
 	}
 	text, args := "SELECT COALESCE(SUM(last_seq - first_seq + 1), 0) FROM event_segments WHERE organization_id = $1 AND first_seq >= $2 AND first_seq <= $3",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -38,11 +37,20 @@ type entry struct {
 	leaf  [32]byte
 }
 
-// hashRequest is what the index knows of a request id.
-func hashRequest(id string) int64 {
-	h := fnv.New64a()
-	h.Write([]byte(id))
-	return int64(h.Sum64())
+// hashRequest is what a segment knows of a request id.
+func hashRequest(id string) int64 { return int64(fnv1a(14695981039346656037, id)) }
+
+// hashTerm is what the index knows of a term.
+func hashTerm(t deputy.Term, value string) int64 {
+	return int64(fnv1a(14695981039346656037^uint64(t), value))
+}
+
+// fnv1a goes on with the FNV-1a hash h over a text.
+func fnv1a(h uint64, text string) uint64 {
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * 1099511628211
+	}
+	return h
 }
 
 // appended are the index entries of a segment.
@@ -89,7 +97,9 @@ func (w *writer) appendSegment(x *tx, members []*member) error {
 	s := encodeSegment(w.segment[:0], members, committed)
 	begun := len(w.pairs)
 	for i, m := range members {
-		w.pairs = append(w.pairs, pair{hashRequest(m.event.RequestID), first + int64(i)})
+		m.event.Terms(func(t deputy.Term, value string) {
+			w.pairs = append(w.pairs, pair{hashTerm(t, value), first + int64(i)})
+		})
 	}
 	w.appended = append(w.appended, appended{members[0].event.OrganizationID, w.pairs[begun:]})
 	w.segment = s.events

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -19,7 +20,7 @@ type tails struct {
 
 // maxTail bounds the entries held, of 16 bytes each. Normally there are those
 // of a second or two.
-const maxTail = 1 << 16
+const maxTail = 1 << 17
 
 // add takes in the entries of events that were appended to a log.
 func (t *tails) add(organization deputy.OrganizationID, pairs []pair) {
@@ -37,8 +38,8 @@ func (t *tails) add(organization deputy.OrganizationID, pairs []pair) {
 	t.held += len(pairs)
 }
 
-// take returns a copy of up to limit entries that follow a sequence number, and
-// forgets all before them; nil where the next is not held.
+// take returns a copy of the entries of up to limit events that follow a
+// sequence number, and forgets all before them; nil where the next is not held.
 func (t *tails) take(organization deputy.OrganizationID, after int64, limit int) []pair {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -46,9 +47,13 @@ func (t *tails) take(organization deputy.OrganizationID, after int64, limit int)
 	if len(log) == 0 || log[0].seq > after+1 || log[len(log)-1].seq <= after {
 		return nil
 	}
-	spent := int(after + 1 - log[0].seq)
+	from := func(seq int64) int {
+		i, _ := slices.BinarySearchFunc(log, seq, func(p pair, seq int64) int { return cmp.Compare(p.seq, seq) })
+		return i
+	}
+	spent := from(after + 1)
 	t.held -= spent
 	log = slices.Delete(log, 0, spent)
 	t.logs[organization] = log
-	return slices.Clone(log[:min(limit, len(log))])
+	return slices.Clone(log[:from(after+1+int64(limit))])
 }

@@ -14,14 +14,14 @@ import (
 )
 
 var log = map[string]func(*world){
-	"a record reads back":                          records,
-	"pages of any log make up the log":             logPaging,
-	"an event is found at once":                    foundAtOnce,
-	"requests are found before and after indexing": requests,
-	"a clock that goes back loses nothing":         clockGoesBack,
-	"a cursor is of one log only":                  foreignLogCursors,
-	"sequence numbers have no gap":                 sequence,
-	"decisions are read in order":                  decisions,
+	"a record reads back":                        records,
+	"pages of any log make up the log":           logPaging,
+	"an event is found at once":                  foundAtOnce,
+	"events are found before and after indexing": requests,
+	"a clock that goes back loses nothing":       clockGoesBack,
+	"a cursor is of one log only":                foreignLogCursors,
+	"sequence numbers have no gap":               sequence,
+	"decisions are read in order":                decisions,
 }
 
 func records(w *world) {
@@ -59,6 +59,13 @@ func (w *world) fill(n int) []*deputy.Record {
 	for i := range n {
 		e := w.event()
 		e.RequestID = fmt.Sprint("request-", i%17)
+		e.Type, e.Outcome = fmt.Sprint("things:do", i%2), []deputy.Outcome{deputy.Success, deputy.Failure}[i%6/5]
+		e.SessionID, e.UserID = deputy.SessionID(fmt.Sprint("s", i%23)), deputy.UserID(fmt.Sprint("u", i%7))
+		e.Resource = &deputy.EventResource{ID: deputy.ResourceID(fmt.Sprint("r", i%5)), Identifier: "r"}
+		if i%9 == 0 {
+			e.Actor = deputy.Actor{Type: "application", ID: "a", IdentityChain: []deputy.Actor{{Type: "application", ID: "b"}, {Type: "user", ID: "u1"}}}
+			e.Target = &deputy.Target{Type: []string{"session", "user", "resource", "application", "zone"}[i%5], ID: "target"}
+		}
 		if i%3 == 0 {
 			e.Evaluation = evaluation(i)
 			e.Policy = &deputy.EventPolicy{SetID: "set", SetVersionID: deputy.ID(fmt.Sprint("v", i%2)), Version: i % 2}
@@ -108,14 +115,31 @@ func (w *world) all() (all []*deputy.Record) {
 	return all
 }
 
+func named(t deputy.Term, values ...string) map[deputy.Term][]string {
+	return map[deputy.Term][]string{t: values}
+}
+
+// isNamed reports whether an event has one of the values of each term.
+func isNamed(want map[deputy.Term][]string, e *deputy.Event) bool {
+	for term, values := range want {
+		has := len(values) == 0
+		e.Terms(func(t deputy.Term, value string) { has = has || t == term && slices.Contains(values, value) })
+		if !has {
+			return false
+		}
+	}
+	return true
+}
+
 // logPaging compares random queries with a model that has the whole log in
 // memory, before and after a part of it is indexed.
 func logPaging(w *world) {
 	all := w.fill(400)
-	times, events := make([]time.Time, len(all)), make([]*deputy.Event, len(all))
+	times, events, values := make([]time.Time, len(all)), make([]*deputy.Event, len(all)), map[deputy.Term][]string{}
 	for i, r := range all {
 		events[i] = sure(r.Event(w.ctx, reversal{}))
 		times[i] = events[i].Time
+		events[i].Terms(func(t deputy.Term, value string) { values[t] = append(values[t], value) })
 	}
 	rapid.Check(w.T, func(t *rapid.T) {
 		q := deputy.EventQuery{Organization: w.org.ID, Limit: rapid.IntRange(1, 100).Draw(t, "limit"), Ascending: rapid.Bool().Draw(t, "ascending"), Count: rapid.Bool().Draw(t, "count")}
@@ -128,8 +152,11 @@ func logPaging(w *world) {
 		if rapid.Bool().Draw(t, "until") {
 			q.Until = rapid.SampledFrom(times).Draw(t, "to").Add(time.Duration(rapid.IntRange(-1, 1).Draw(t, "µs")) * time.Microsecond)
 		}
-		for range rapid.IntRange(0, 2).Draw(t, "requests") {
-			q.RequestID = append(q.RequestID, fmt.Sprint("request-", rapid.IntRange(0, 18).Draw(t, "request")))
+		for _, term := range rapid.SliceOfNDistinct(rapid.SampledFrom(deputy.Terms), 0, 3, rapid.ID).Draw(t, "terms") {
+			if q.Named == nil {
+				q.Named = map[deputy.Term][]string{}
+			}
+			q.Named[term] = rapid.SliceOfN(rapid.SampledFrom(append([]string{"none"}, values[term]...)), 0, 2).Draw(t, "values")
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "ids") {
 			q.JTI = append(q.JTI, rapid.SampledFrom(all).Draw(t, "id").ID)
@@ -146,7 +173,7 @@ func logPaging(w *world) {
 				continue
 			}
 			if (q.Zone == "" || r.ZoneID == q.Zone) && (q.Since.IsZero() || !times[i].Before(q.Since)) && (q.Until.IsZero() || times[i].Before(q.Until)) &&
-				(len(q.RequestID) == 0 || slices.Contains(q.RequestID, r.RequestID)) && (len(q.JTI) == 0 || slices.Contains(q.JTI, r.ID)) {
+				isNamed(q.Named, events[i]) && (len(q.JTI) == 0 || slices.Contains(q.JTI, r.ID)) {
 				want = append(want, r)
 			}
 		}
@@ -218,7 +245,7 @@ func foundAtOnce(w *world) {
 				if err != nil || len(p.Items) != 1 || p.Items[0].ID != e.ID {
 					w.Errorf("by id: %v, %v", p, err)
 				}
-				p, err = w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, Zone: zone, RequestID: []string{e.RequestID}})
+				p, err = w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, Zone: zone, Named: named(deputy.TermRequest, e.RequestID)})
 				if err != nil || len(p.Items) != 1 || p.Items[0].ID != e.ID {
 					w.Errorf("by request: %v, %v", p, err)
 				}
@@ -230,11 +257,12 @@ func foundAtOnce(w *world) {
 
 func requests(w *world) {
 	rare := w.event()
-	rare.RequestID = "rare"
+	rare.RequestID, rare.Type = "rare", "things:rare"
+	rare.Actor = deputy.Actor{Type: "application", ID: "rare"}
 	w.must(w.Write(w.ctx, rare, nil))
-	find := func(id string, want int) {
+	findBy := func(term deputy.Term, id string, want int) {
 		w.Helper()
-		q := deputy.EventQuery{Organization: w.org.ID, RequestID: []string{id}, Limit: 7, Ascending: true, Count: true}
+		q := deputy.EventQuery{Organization: w.org.ID, Named: named(term, id), Limit: 7, Ascending: term == deputy.TermRequest, Count: true}
 		var seqs []int64
 		for more := true; more; {
 			p := sure(w.Events(w.ctx, q))
@@ -249,9 +277,17 @@ func requests(w *world) {
 			}
 			q.After, more = p.Last, p.HasNext
 		}
-		if len(seqs) != want || !slices.IsSorted(seqs) {
-			w.Errorf("%d events of request %s, want %d", len(seqs), id, want)
+		if !q.Ascending {
+			slices.Reverse(seqs)
 		}
+		if len(seqs) != want || !slices.IsSorted(seqs) {
+			w.Errorf("%d events of %s, want %d", len(seqs), id, want)
+		}
+	}
+	find := func(id string, want int) {
+		w.Helper()
+		findBy(deputy.TermRequest, id, want)
+		findBy(deputy.TermApplication, id, want) // in the other direction
 	}
 	// More than a run at a time, so that some is indexed and some is not; eight
 	// runs, so that they are merged. A node knows what it appended itself; what
@@ -263,6 +299,7 @@ func requests(w *world) {
 		for i := range n {
 			e := w.event()
 			e.RequestID = fmt.Sprint("r", (written+i)%1000)
+			e.Actor = deputy.Actor{Type: "application", ID: e.RequestID}
 			events <- e
 		}
 		close(events)
@@ -301,7 +338,19 @@ func requests(w *world) {
 	}
 	find("rare", 1)
 	find("none", 0)
-	p := sure(w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, Zone: w.zone.ID, RequestID: []string{"r1", "rare"}, Limit: 100}))
+	// What is rare and what is frequent, together and alone.
+	both := map[deputy.Term][]string{deputy.TermType: {"things:rare"}, deputy.TermApplication: {"rare", "r7"}, deputy.TermOutcome: {string(deputy.Success)}}
+	if p := sure(w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, Named: both, Count: true})); len(p.Items) != 1 || *p.Total != 1 {
+		w.Errorf("%d events with all three", len(p.Items))
+	}
+	for _, ascending := range []bool{true, false} {
+		q := deputy.EventQuery{Organization: w.org.ID, Named: named(deputy.TermType, w.event().Type), Ascending: ascending, Limit: 50, Count: true}
+		p := sure(w.Events(w.ctx, q))
+		if len(p.Items) != 50 || *p.Total < written {
+			w.Errorf("%d, %d events of the type of most", len(p.Items), *p.Total)
+		}
+	}
+	p := sure(w.Events(w.ctx, deputy.EventQuery{Organization: w.org.ID, Zone: w.zone.ID, Named: named(deputy.TermRequest, "r1", "rare"), Limit: 100}))
 	if len(p.Items) != 38 {
 		w.Errorf("%d events of two requests", len(p.Items))
 	}
@@ -339,7 +388,8 @@ func foreignLogCursors(w *world) {
 		"order":        func(q *deputy.EventQuery) { q.Ascending = true },
 		"since":        func(q *deputy.EventQuery) { q.Since = w.clock.Now().Add(-time.Hour) },
 		"until":        func(q *deputy.EventQuery) { q.Until = w.clock.Now() },
-		"request":      func(q *deputy.EventQuery) { q.RequestID = []string{"r"} },
+		"type":         func(q *deputy.EventQuery) { q.Named = named(deputy.TermType, "r") },
+		"request":      func(q *deputy.EventQuery) { q.Named = named(deputy.TermRequest, "r") },
 		"jti":          func(q *deputy.EventQuery) { q.JTI = []deputy.EventID{"r"} },
 	} {
 		other := q
