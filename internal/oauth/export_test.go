@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"net/http"
+	"time"
 
 	"deputy/internal/deputy"
 )
@@ -127,3 +128,19 @@ func (s *Server) Act(w http.ResponseWriter, r *http.Request, zone deputy.ZoneID,
 
 // Settle waits for what is done after answers.
 func (s *Server) Settle() { s.late.Wait() }
+
+// ReadOutside reads a token of somebody else's and returns its algorithm.
+func ReadOutside(token string) (alg string, err error) {
+	t, err := readOutside(token, workloadAlgorithms)
+	if err != nil {
+		return "", err
+	}
+	if c, err := t.claims(); err == nil {
+		_ = c.current(time.Unix(0, 0))
+	}
+	_ = t.verify(nil)
+	return t.alg, nil
+}
+
+// ReadSubstitute is readSubstitute.
+var ReadSubstitute = readSubstitute

@@ -1,0 +1,146 @@
+package oauth_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
+	"deputy/internal/upstream"
+)
+
+// Every place where a tenant's word becomes an address that is fetched, with
+// every address that must not be: no connection is made, which the dialer
+// records and a listener on loopback would notice.
+func TestNoPlaceFetchesFromInside(t *testing.T) {
+	w := newWorld(t)
+	canary, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var accepted atomic.Int32
+	go func() {
+		for {
+			conn, err := canary.Accept()
+			if err != nil {
+				return
+			}
+			accepted.Add(1)
+			conn.Close()
+		}
+	}()
+	t.Cleanup(func() { canary.Close() })
+	_, port, _ := net.SplitHostPort(canary.Addr().String())
+
+	// A site of the tenant's that can be reached says where to go on.
+	site := newPublisher(t)
+	at := netip.MustParseAddrPort(site.Listener.Addr().String())
+	allow, err := upstream.ParseAllow(at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	dials := make(map[netip.AddrPort]int)
+	w.config.Fetcher = upstream.New(upstream.Config{Now: w.clock.Now, Allow: allow, Dialed: func(to netip.AddrPort) error {
+		mu.Lock()
+		defer mu.Unlock()
+		dials[to]++
+		return nil
+	}})
+	t.Cleanup(w.config.Fetcher.Close)
+	w.restart()
+
+	agent, key := w.newApp("agent"), newOutsideKey("one", "ES256")
+	p := w.newPlatform("ES256")
+	p.trust(agent, "")
+	w.changeProvider(p.provider, func(x *deputy.Provider) { x.Identifier = site.URL; x.OAuth2 = nil })
+	assertion := func(iss, sub string) []string {
+		now := w.clock.Now()
+		return []string{"grant_type", "client_credentials", "client_assertion_type", jwtBearer, "client_assertion", key.token(map[string]any{
+			"iss": iss, "sub": sub, "aud": w.issuer(), "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+		})}
+	}
+	asked := 0
+	ask := func(place, address string, pairs ...string) {
+		t.Helper()
+		asked++
+		if got := w.post(nil, form(pairs...)); got.status != 401 && got.status != 429 {
+			t.Errorf("%s at %.60q: %s", place, address, got)
+		}
+	}
+	places := map[string]func(n int, address string){
+		"jwks_uri of a credential": func(n int, address string) {
+			c := w.insertCredential(agent.Application, deputy.PublicKeyCredential, func(c *deputy.Credential) { c.JWKSURI = address })
+			ask("jwks_uri", address, assertion(c.Identifier, c.Identifier)...)
+		},
+		"metadata document": func(n int, address string) {
+			if w.tryCredential(agent.Application, func(x *deputy.Credential) { x.Type, x.Identifier = deputy.URLCredential, address }) == nil {
+				ask("document", address, "grant_type", "refresh_token", "refresh_token", "x", "client_id", address)
+				ask("document", address, assertion(address, address)...)
+			}
+		},
+		"jwks_uri of a user agent": func(n int, address string) {
+			a := &deputy.UserAgent{
+				ID: w.id(), OrganizationID: w.organization.ID, ZoneID: w.zone.ID, Slug: "ua", Name: "UA", Identifier: fmt.Sprintf("ua:%064d", n),
+				AuthMethod: "private_key_jwt", JWKSURI: address, LastUsedAt: noon, CreatedAt: noon, UpdatedAt: noon,
+			}
+			w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error { return tx.UserAgents().Insert(ctx, a) })
+			ask("user agent", address, append(assertion(a.Identifier, a.Identifier)[2:], "grant_type", "refresh_token")...)
+		},
+		"discovery of an issuer": func(n int, address string) {
+			w.changeProvider(p.provider, func(x *deputy.Provider) { x.OAuth2 = &deputy.ProviderOAuth2{Issuer: &address} })
+			ask("issuer", address, assertion(address, "x")...)
+		},
+		"jwks_uri of a provider": func(n int, address string) {
+			w.changeProvider(p.provider, func(x *deputy.Provider) { x.OAuth2 = &deputy.ProviderOAuth2{JWKSURI: &address} })
+			ask("provider", address, assertion(site.URL, "x")...)
+		},
+		"jwks_uri that an issuer names": func(n int, address string) {
+			w.changeProvider(p.provider, func(x *deputy.Provider) { x.OAuth2 = nil })
+			site.put("/.well-known/openid-configuration", map[string]any{"issuer": site.URL, "jwks_uri": address})
+			w.clock.advance(2 * time.Hour)
+			ask("discovered", address, assertion(site.URL, "x")...)
+		},
+	}
+	n := 0
+	for _, raw := range deputytest.PrivateURLs {
+		address := strings.ReplaceAll(raw, "PORT", port)
+		if strings.ContainsRune(address, 0) {
+			continue // what no row can hold
+		}
+		for _, fetch := range places {
+			n++
+			fetch(n, address)
+		}
+	}
+	if n < 60*len(places) || asked < n {
+		t.Errorf("%d addresses at %d places, %d requests", n/len(places), len(places), asked)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if dials[at] == 0 {
+		t.Error("the site that may be reached was not: nothing was tried")
+	}
+	delete(dials, at)
+	if len(dials) != 0 || accepted.Load() != 0 {
+		t.Errorf("connections were made to %v, %d accepted", dials, accepted.Load())
+	}
+}
+
+// tryCredential inserts a credential and tells whether that went well.
+func (w *world) tryCredential(a *deputy.Application, set func(*deputy.Credential)) error {
+	now := w.clock.Now()
+	c := &deputy.Credential{
+		ID: deputy.CredentialID(w.id()), OrganizationID: a.OrganizationID, ZoneID: a.ZoneID, ApplicationID: a.ID,
+		Slug: "c", Identifier: deputy.NewClientID(), CreatedAt: now, UpdatedAt: now,
+	}
+	set(c)
+	return w.tryWrite(a.ZoneID, func(ctx context.Context, tx deputy.Tx) error { return tx.Credentials().Insert(ctx, c) })
+}
