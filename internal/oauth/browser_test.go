@@ -17,9 +17,13 @@ import (
 type browser struct {
 	*world
 	cookies map[string]string
+	client  *app   // whose requests begin opens
+	address string // where it is
 }
 
-func (w *world) newBrowser() *browser { return &browser{w, make(map[string]string)} }
+func (w *world) newBrowser() *browser {
+	return &browser{world: w, cookies: make(map[string]string), address: "192.0.2.7:1234"}
+}
 
 // page is what a browser is shown.
 type page struct {
@@ -39,7 +43,7 @@ func (p *page) query(name string) string {
 
 func (b *browser) load(r *http.Request, handle http.HandlerFunc) *page {
 	b.Helper()
-	r.RemoteAddr = "192.0.2.7:1234"
+	r.RemoteAddr = b.address
 	for name, value := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})
 	}

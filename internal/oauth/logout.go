@@ -34,7 +34,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request, id deputy.ZoneID
 		return
 	}
 	if out.session != nil && !out.hinted && !s.confirmed(r, z.id, p) {
-		s.askLogout(w, r, snap, p)
+		s.askLogout(w, r, snap, displayName(out.user), p)
 		return
 	}
 	if err := s.signOut(ctx, w, r, z, snap, from, out); err != nil {
@@ -42,7 +42,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request, id deputy.ZoneID
 		return
 	}
 	if out.to == "" {
-		showSignedOut(w, snap)
+		s.showSignedOut(w, r, snap)
 		return
 	}
 	redirect(w, r, out.to)
@@ -106,7 +106,7 @@ func withState(to, state string) string {
 // confirmed reports whether a form of our own page asks for it.
 func (s *Server) confirmed(r *http.Request, zone deputy.ZoneID, p *parameters) bool {
 	secret, ok := s.cookie(r, browserCookie, zone)
-	return ok && r.Method == http.MethodPost && csrfMatches(secret, p.values["csrf"])
+	return ok && r.Method == http.MethodPost && csrfMatches(secret, p.values[csrfField])
 }
 
 // signOut ends the person's web session at the browser, with every session of a

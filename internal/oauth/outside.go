@@ -277,3 +277,18 @@ func (k keysets) of(d *upstream.Document) []jose.JSONWebKey {
 	k.parsed.Set(d, keys)
 	return keys
 }
+
+// providerKeys are the keys of an identity provider, for its ID tokens.
+type providerKeys struct {
+	server *Server
+	source keySource
+}
+
+// VerifySignature returns the payload of a token that one of the keys signed.
+func (k *providerKeys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	t, err := readOutside(token, outsideAlgorithms)
+	if err != nil {
+		return nil, err
+	}
+	return t.payload, k.server.trusts(ctx, k.source, t)
+}

@@ -72,10 +72,22 @@ func (l *login) next(a *assessment) (page, code string) {
 	case !a.user.EmailVerified && a.user.Issuer == nil:
 		// Who the zone vouches for itself has shown that the address is theirs.
 		return pageVerifyEmail, codeInteractionRequired
-	case len(a.asks()) > 0:
+	case len(l.pending(a)) > 0:
 		return pageConsent, codeConsentRequired
+	case a.connects() != nil:
+		return pageConnect, codeInteractionRequired
 	}
 	return "", ""
+}
+
+// pending returns what the consent page has to show before there is an answer.
+// Where no client waits for one, the page is what the person came for, and what
+// it leads to must not happen because of a link that somebody sent them.
+func (l *login) pending(a *assessment) []*wish {
+	if l.Request.RedirectURI == "" && !l.Consented {
+		return a.wishes
+	}
+	return a.asks()
 }
 
 // turnTo sends the browser to a page, unless the client wants none.
@@ -114,7 +126,7 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, l *login, shown
 		s.stop(w, r, l, err)
 		return
 	}
-	if err == nil && a.user != nil && len(a.asks()) > 0 && shown == a.digest() {
+	if err == nil && a.user != nil && len(l.pending(a)) > 0 && shown == a.digest() {
 		if err := s.recordConsent(ctx, l, a); err != nil && deputy.KindOf(err) != deputy.Stale {
 			s.stop(w, r, l, err)
 			return
@@ -136,7 +148,7 @@ func (s *Server) recordConsent(ctx context.Context, l *login, a *assessment) err
 	}
 	event := s.personalEvent(l, eventConsent, a.user)
 	event.SessionID = l.Session
-	for _, wish := range a.asks() {
+	for _, wish := range l.pending(a) {
 		event.ScopesGranted = append(event.ScopesGranted, wish.scopes...)
 	}
 	err = s.store.Write(ctx, event, func(tx deputy.Tx) error {
@@ -291,12 +303,12 @@ func (a *assessment) putGrants(ctx context.Context, tx deputy.Tx, l *login) erro
 		if l.snap.providers[*wish.CredentialProviderID].Type == deputy.ExternalProvider {
 			continue
 		}
-		g, err := usableGrant(ctx, tx.Grants(), l.zone.id, a.user.ID, wish.ID, now)
-		if err != nil {
+		g, err := tx.Grant(ctx, l.zone.id, a.user.ID, wish.ID)
+		if unlessAbsent(err) != nil {
 			return err
 		}
 		in := deputy.Scope{Zone: l.zone.id}
-		if g != nil {
+		if err == nil && g.State(now) == deputy.Active {
 			_, err = tx.Grants().Update(ctx, in, g.ID, func(g *deputy.Grant) error {
 				g.Scopes = union(g.Scopes, wish.scopes)
 				return nil

@@ -17,6 +17,7 @@ const (
 	metadataEndpoint
 	serviceTokenEndpoint
 	authorizeEndpoint
+	pageEndpoint // see page.go
 	registrationEndpoint
 	pushEndpoint
 	introspectEndpoint
@@ -43,6 +44,28 @@ var endpoints = map[string]endpoint{
 	"/.well-known/openid-configuration":       metadataEndpoint,
 }
 
+// endpointAt returns what a path below an issuer is for.
+func endpointAt(path string) endpoint {
+	if to, ok := endpoints[path]; ok {
+		return to
+	}
+	if isPage(path) {
+		return pageEndpoint
+	}
+	return notFound
+}
+
+// below returns the path of a request below the issuer of a zone.
+func (s *Server) below(r *http.Request) string {
+	path := collapse(r.URL.Path)
+	if _, ok := s.addresses.ZoneOfHost(r.Host); ok {
+		return path
+	}
+	path = strings.TrimPrefix(strings.TrimPrefix(path, s.basePath), "/z/")
+	_, path = cutSegment(path)
+	return path
+}
+
 // serviceTokenPath is the token endpoint of the management plane.
 const serviceTokenPath = "/service-account-token"
 
@@ -52,7 +75,7 @@ const serviceTokenPath = "/service-account-token"
 func (s *Server) route(r *http.Request) (zone deputy.ZoneID, to endpoint, ours bool) {
 	path := collapse(r.URL.Path)
 	if id, ok := s.addresses.ZoneOfHost(r.Host); ok {
-		return id, endpoints[path], true
+		return id, endpointAt(path), true
 	}
 	if rest, ok := strings.CutPrefix(path, s.basePath); ok {
 		path = rest
@@ -62,7 +85,7 @@ func (s *Server) route(r *http.Request) (zone deputy.ZoneID, to endpoint, ours b
 	}
 	if rest, ok := strings.CutPrefix(path, "/z/"); ok {
 		id, below := cutSegment(rest)
-		return deputy.ZoneID(id), endpoints[below], true
+		return deputy.ZoneID(id), endpointAt(below), true
 	}
 	rest, ok := strings.CutPrefix(path, "/.well-known/")
 	if !ok {
@@ -120,6 +143,7 @@ var methods = map[endpoint][]string{
 	logoutEndpoint:       {http.MethodGet, http.MethodPost},
 	registrationEndpoint: {http.MethodPost},
 	authorizeEndpoint:    {http.MethodGet, http.MethodPost},
+	pageEndpoint:         {http.MethodGet, http.MethodPost},
 	jwksEndpoint:         {http.MethodGet, http.MethodHead},
 	metadataEndpoint:     {http.MethodGet, http.MethodHead},
 }

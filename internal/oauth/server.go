@@ -1,18 +1,24 @@
 package oauth
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/singleflight"
 
+	"deputy/internal/broker"
 	"deputy/internal/deputy"
+	"deputy/internal/password"
 	"deputy/internal/upstream"
 	"deputy/internal/vault"
 )
@@ -35,6 +41,9 @@ type Config struct {
 	Limit func(principal string) time.Duration
 	// Fetcher gets what tenants' URLs name; nil where none is followed.
 	Fetcher *upstream.Fetcher
+	// RefreshLease is how long the refresh of a grant is one node's own; 0 means
+	// 30 s. A provider has a third of it to answer.
+	RefreshLease time.Duration
 	// StrictAudience refuses client assertions that are addressed to the client
 	// itself.
 	StrictAudience bool
@@ -61,9 +70,19 @@ type Server struct {
 	shadows  shadows
 
 	fetcher        *upstream.Fetcher
+	broker         *broker.Broker
+	flights        singleflight.Group // calls to providers that several wait for
+	refreshLease   time.Duration
+	passwords      *password.Hasher
+	throttle       *throttle
+	late           sync.WaitGroup // counts work after answers
+	lateSlots      chan struct{}
 	keysets        keysets
 	strictAudience bool
 }
+
+// maxWaiting is how many people may wait for their password to be checked.
+const maxWaiting = 64
 
 // New returns a Server. Close ends it.
 func New(c Config) *Server {
@@ -77,7 +96,12 @@ func New(c Config) *Server {
 		}),
 		people:   newPeople(),
 		platform: platform{owner: c.Platform},
-		fetcher:  c.Fetcher, keysets: newKeysets(), strictAudience: c.StrictAudience,
+		fetcher:  c.Fetcher, broker: broker.New(c.Fetcher), refreshLease: cmp.Or(c.RefreshLease, refreshLease),
+		keysets: newKeysets(), strictAudience: c.StrictAudience,
+		// One processor is left to everything else, where there are several.
+		passwords: password.New(max(1, runtime.GOMAXPROCS(0)-1), maxWaiting),
+		throttle:  newThrottle(c.Now),
+		lateSlots: make(chan struct{}, maxLate),
 	}
 	if s.clientAddress == nil {
 		s.clientAddress = peer
@@ -94,6 +118,7 @@ func New(c Config) *Server {
 // they were asked, and waits for work in the background. Requests must have
 // ended.
 func (s *Server) Close() {
+	s.late.Wait()
 	s.shadows.close()
 	s.failures.close()
 }
@@ -112,7 +137,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case to == notFound:
 		s.refuse(w, s.origin(r), id, errNoEndpoint, "")
-	case r.Method == http.MethodOptions && to != authorizeEndpoint && to != logoutEndpoint: // only people go there
+	case r.Method == http.MethodOptions && to != authorizeEndpoint && to != logoutEndpoint && to != pageEndpoint: // only people go there
 		preflight(w, to)
 	case r.Method != allowed[0] && r.Method != allowed[len(allowed)-1]:
 		w.Header()["Allow"] = []string{strings.Join(allowed, ", ") + ", OPTIONS"}
@@ -124,6 +149,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, s.origin(r), id, refused, "")
 	case to == tokenEndpoint:
 		s.token(w, r, id, s.origin(r))
+	case to == pageEndpoint:
+		s.page(w, r, id)
 	case to == pushEndpoint:
 		s.push(w, r, id, s.origin(r))
 	case to == introspectEndpoint:

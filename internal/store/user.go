@@ -65,6 +65,9 @@ var users = declare(table[deputy.User]{
 		return revokeSessions(ctx, x, u.ZoneID, "user_id", string(u.ID))
 	},
 	cascade: func(ctx context.Context, x *tx, u *deputy.User) error {
+		if err := x.forgetSignIn(ctx, u.ZoneID, u.ID); err != nil {
+			return err
+		}
 		if err := unassignPrincipal(ctx, x, u.ZoneID, deputy.UserPrincipal, deputy.ID(u.ID)); err != nil {
 			return err
 		}
@@ -74,33 +77,6 @@ var users = declare(table[deputy.User]{
 			"DELETE FROM consents WHERE zone_id = $1 AND user_id = $2",
 			"DELETE FROM group_members WHERE zone_id = $1 AND user_id = $2")
 	},
-})
-
-var grants = declare(table[deputy.Grant]{
-	name: "grants", noun: "delegated grant", scope: zoned,
-	fields: func(g *deputy.Grant) []field {
-		return []field{
-			{"zone_id", &g.ZoneID},
-			{"id", &g.ID},
-			{"organization_id", &g.OrganizationID},
-			{"user_id", &g.UserID},
-			{"resource_id", &g.ResourceID},
-			{"provider_id", &g.ProviderID},
-			{"scopes", listOf(&g.Scopes)},
-			{"status", &g.Status},
-			{"refresh_token_set", &g.RefreshTokenSet},
-			{"expires_at", micros{&g.ExpiresAt}},
-			{"refreshed_at", optionalMicros{&g.RefreshedAt}},
-			{"created_at", micros{&g.CreatedAt}},
-			{"updated_at", micros{&g.UpdatedAt}},
-			{"revision", &g.Revision},
-		}
-	},
-	lapses: &runsOut{unless: "refresh_token_set"},
-	indexes: []served{
-		{deputy.Equals, "user_id", "grants_user"}, {deputy.Equals, "resource_id", "grants_resource"}, {deputy.InState, "status", "grants_status"},
-	},
-	stamp: func(g *deputy.Grant) (*int64, *time.Time) { return &g.Revision, &g.UpdatedAt },
 })
 
 // consents have no id of their own; their table is read and written whole.
