@@ -150,6 +150,9 @@ type View interface {
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	// Consent returns the record of a person, client and resource, or NotFound.
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	// Withdrawn reports whether a person's newest grant for a resource was
+	// revoked and none is active.
+	Withdrawn(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (bool, error)
 	// Secret returns the newest secret that is kept for an entity, or NotFound.
 	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	// Grant returns the newest grant of a person for a resource that is active,
@@ -204,6 +207,7 @@ type Tx interface {
 	Invitation(ctx context.Context, token SecretHash) (*Invitation, *Organization, error)
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	Withdrawn(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (bool, error)
 	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	Grant(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (*Grant, error)
 	Affiliations(ctx context.Context, zone ZoneID, user UserID) (*Affiliations, error)
@@ -211,7 +215,8 @@ type Tx interface {
 	Organizations() Writes[Organization]
 	ServiceAccounts() Writes[ServiceAccount]
 	ServiceCredentials() Writes[ServiceAccountCredential]
-	// OrganizationUsers: Delete also ends their memberships of zones.
+	// OrganizationUsers: Delete also ends their memberships of zones and destroys
+	// their key; with the last one goes what they sign in with here.
 	OrganizationUsers() Writes[OrganizationUser]
 	Invitations() Writes[Invitation]
 	SSOConnections() Writes[SSOConnection]
@@ -239,7 +244,8 @@ type Tx interface {
 	// names it.
 	Resources() Writes[Resource]
 	// Users: whoever becomes disabled has their sessions revoked. Delete also
-	// removes sessions, grants, consents, roles and memberships.
+	// removes sessions, grants, consents, roles and memberships, and destroys their
+	// key.
 	Users() Writes[User]
 	Passwords() Writes[Password]
 	// MailedCodes: Insert replaces the person's code for the purpose.

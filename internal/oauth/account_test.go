@@ -171,3 +171,64 @@ func (w *world) grantsOf(u *deputy.User) []*deputy.Grant {
 	}
 	return page.Items
 }
+
+// TestARevokedGrantStopsEverybody: who revokes the grant for a resource is asked
+// before anything reaches it for them again, whichever client it is and whoever
+// provides the credential.
+func TestARevokedGrantStopsEverybody(t *testing.T) {
+	for _, mode := range []deputy.Consent{deputy.RequiredConsent, deputy.ImplicitConsent} {
+		t.Run(string(mode), func(t *testing.T) {
+			w := newWorld(t)
+			b := w.newBrowser()
+			b.client = w.newWebApp("Inbox Agent", mode)
+			api := w.newResource("https://api.test", func(r *deputy.Resource) { r.Name, r.Slug = "The API", "api" })
+			front := w.newResource("https://front.test", func(r *deputy.Resource) {
+				r.Name, r.Slug, r.ApplicationID = "The front", "front", &b.client.ID
+			})
+			w.depend(b.client, api)
+			b.signUp(adaMail, adaPass)
+			authorize := func(page bool) string {
+				t.Helper()
+				p := b.open(asking(b.client.credential.Identifier, "resource", front.Identifier, "resource", api.Identifier))
+				if page {
+					p = b.fill(b.follow(b.at(p, "/login/consent")), "/login/consent", "action", "approve")
+				}
+				return b.withCode(p).query("code")
+			}
+			redeem := func(code string) *answer {
+				q := form("grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier)
+				return w.must(w.post(b.client, q), 200, "")
+			}
+			had := redeem(authorize(mode == deputy.RequiredConsent))
+			refresh := func(status int, code string) {
+				t.Helper()
+				a := w.post(b.client, form("grant_type", "refresh_token", "refresh_token", had.text("refresh_token"), "resource", api.Identifier))
+				w.must(a, status, code)
+			}
+			token := had.text("access_token")
+			w.must(w.exchange(b.client, token, api.Identifier), 200, "")
+			var id deputy.ID
+			for _, g := range w.grantsOf(w.onlyUser()) {
+				if g.ResourceID == api.ID {
+					id = g.ID
+				}
+			}
+			b.at(b.fill(b.get("/account"), "/account/grants", "id", string(id)), "/account?done=removed")
+			a := w.must(w.exchange(b.client, token, api.Identifier), 400, "insufficient_authorization")
+			if !strings.Contains(a.text("error_uri"), "/login/authorize?") {
+				t.Errorf("error_uri is %q", a.text("error_uri"))
+			}
+			refresh(400, "insufficient_authorization")
+			w.must(w.exchange(b.client, token, front.Identifier), 200, "") // which nobody has revoked
+			// Another visit brings it back, and not without a click where clicks
+			// are asked for.
+			if mode == deputy.RequiredConsent {
+				p := b.open(asking(b.client.credential.Identifier, "resource", front.Identifier, "resource", api.Identifier, "prompt", "none"))
+				b.refused(p, "consent_required")
+			}
+			redeem(authorize(mode == deputy.RequiredConsent))
+			w.must(w.exchange(b.client, token, api.Identifier), 200, "")
+			redeem(authorize(false))
+		})
+	}
+}

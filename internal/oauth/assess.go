@@ -287,8 +287,12 @@ func covers(had, wanted []string) bool {
 
 // compare finds out which agreements the person still has to give.
 func (s *Server) compare(ctx context.Context, l *login, a *assessment) error {
-	again := l.Request.prompts(promptConsent) && !l.Consented
 	for _, w := range a.wishes {
+		revoked, err := s.store.Withdrawn(ctx, l.zone.id, a.user.ID, w.ID)
+		if err != nil {
+			return err
+		}
+		again := !l.Consented && (revoked || l.Request.prompts(promptConsent))
 		w.isNew = true
 		for i := range w.pacts {
 			p := &w.pacts[i]

@@ -54,7 +54,7 @@ func (s *Server) openTokens(ctx context.Context, zone deputy.ZoneID, grant deput
 // provider returns the authorization server of a provider. Where Deputy is no
 // client of it yet, it becomes one if the server takes new clients.
 func (s *Server) provider(ctx context.Context, snap *snapshot, p *deputy.Provider) (*broker.Server, error) {
-	secret, err := s.providerSecret(ctx, p.ZoneID, p)
+	secret, err := s.providerSecret(ctx, vault.ClientSecretPlace(p.ZoneID, p.ID), p)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (s *Server) provider(ctx context.Context, snap *snapshot, p *deputy.Provide
 		return nil, err
 	}
 	p = registered.(*deputy.Provider)
-	if secret, err = s.providerSecret(ctx, p.ZoneID, p); err != nil {
+	if secret, err = s.providerSecret(ctx, vault.ClientSecretPlace(p.ZoneID, p.ID), p); err != nil {
 		return nil, err
 	}
 	return s.broker.Server(ctx, p, secret)

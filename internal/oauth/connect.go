@@ -54,7 +54,7 @@ func (s *Server) connectPage(v *visitor) {
 		s.notConnected(v, w.resource, err)
 		return
 	}
-	s.show(v, http.StatusOK, s.connection(v, w.resource, address))
+	s.show(v, http.StatusOK, s.leading(v, w.resource, address))
 }
 
 // nextConnection returns the resource that is next. Where there is none, or
@@ -74,9 +74,9 @@ func (s *Server) nextConnection(v *visitor) (w *wish, ok bool) {
 	return nil, false
 }
 
-// connection returns the page about a resource's provider, empty of an address
+// leading returns the page that leads to a resource's provider, without an address
 // where nobody can go there.
-func (s *Server) connection(v *visitor, r *resource, address string) pages.Connect {
+func (s *Server) leading(v *visitor, r *resource, address string) pages.Connect {
 	p := pages.Connect{Resource: r.Name, Scopes: r.Scopes, Address: address, Action: pageConnect, Failed: address == ""}
 	if provider := v.snap.providers[*r.CredentialProviderID]; provider != nil {
 		p.Provider = provider.Name
@@ -312,5 +312,5 @@ func (s *Server) notConnected(v *visitor, r *resource, err error) {
 			return
 		}
 	}
-	s.show(v, http.StatusOK, s.connection(v, r, ""))
+	s.show(v, http.StatusOK, s.leading(v, r, ""))
 }

@@ -55,8 +55,9 @@ type relay struct {
 	issuer, authorize, token, jwks string
 	userinfo                       string
 	clientID                       string
-	basic                          bool // it takes the client's secret in a header
-	saysIssuer                     bool // its answers carry iss (RFC 9207)
+	secret                         vault.Place // where its client secret is sealed
+	basic                          bool        // it takes the client's secret in a header
+	saysIssuer                     bool        // its answers carry iss (RFC 9207)
 }
 
 // providerDocument is what a provider says of itself (OpenID Connect Discovery
@@ -71,13 +72,23 @@ type providerDocument struct {
 	SaysIssuer  bool     `json:"authorization_response_iss_parameter_supported"`
 }
 
-// relay returns the identity provider of the zone.
-func (s *Server) relay(ctx context.Context, snap *snapshot) (*relay, error) {
-	id := snap.zone.UserIdentityProviderID
-	if id == nil || snap.providers[*id] == nil {
+// relay returns the identity provider of the zone, or of the organization that
+// the person goes through.
+func (s *Server) relay(ctx context.Context, v *visitor) (*relay, error) {
+	if v.zone.manages() {
+		return s.organizationRelay(ctx, v.login)
+	}
+	id := v.snap.zone.UserIdentityProviderID
+	if id == nil || v.snap.providers[*id] == nil {
 		return nil, providerFault("the zone has none")
 	}
-	p := snap.providers[*id]
+	place := vault.Place{Zone: v.zone.id, Table: "providers", Column: "sealed_secret", Row: string(*id)}
+	return s.newRelay(ctx, v.zone.id, place, v.snap.providers[*id])
+}
+
+// newRelay returns a provider with what it says of itself, where it was not
+// configured.
+func (s *Server) newRelay(ctx context.Context, zone deputy.ZoneID, secret vault.Place, p *deputy.Provider) (*relay, error) {
 	if p.ClientID == nil {
 		return nil, providerFault("provider %s has no client_id", p.ID)
 	}
@@ -88,7 +99,7 @@ func (s *Server) relay(ctx context.Context, snap *snapshot) (*relay, error) {
 	if openid == nil {
 		openid = &deputy.ProviderOpenID{}
 	}
-	to := &relay{Provider: p, issuer: p.Identifier, clientID: *p.ClientID, basic: true}
+	to := &relay{Provider: p, issuer: p.Identifier, clientID: *p.ClientID, secret: secret, basic: true}
 	if set.Issuer != nil {
 		to.issuer = *set.Issuer
 	}
@@ -103,7 +114,7 @@ func (s *Server) relay(ctx context.Context, snap *snapshot) (*relay, error) {
 	if to.authorize != "" && to.token != "" && to.jwks != "" {
 		return to, nil
 	}
-	return to, s.discover(ctx, snap.zone.ID, to)
+	return to, s.discover(ctx, zone, to)
 }
 
 // discover completes what is known of a provider by its own document.
@@ -140,7 +151,7 @@ func (s *Server) discover(ctx context.Context, zone deputy.ZoneID, to *relay) er
 
 // toProvider sends the person to the identity provider.
 func (s *Server) toProvider(v *visitor) {
-	to, err := s.relay(v.r.Context(), v.snap)
+	to, err := s.relay(v.r.Context(), v)
 	if err != nil {
 		s.fail(v, err)
 		return
@@ -250,7 +261,7 @@ func (s *Server) returned(v *visitor) {
 		s.fail(v, err)
 		return
 	}
-	to, err := s.relay(ctx, v.snap)
+	to, err := s.relay(ctx, v)
 	if err == nil {
 		err = to.checkAnswer(v)
 	}
@@ -261,6 +272,10 @@ func (s *Server) returned(v *visitor) {
 	claims, raw, err := s.redeem(ctx, v, to, verifier, nonce)
 	if err != nil {
 		s.notSignedIn(v, err)
+		return
+	}
+	if v.zone.manages() {
+		s.vouched(v, to, claims, raw)
 		return
 	}
 	user, err := s.federated(ctx, v, to, claims)
@@ -331,6 +346,9 @@ func (s *Server) notSignedIn(v *visitor, err error) {
 	if id := v.snap.zone.UserIdentityProviderID; id != nil {
 		event.ProviderID = *id
 	}
+	if v.zone.manages() {
+		event.OrganizationID = v.login.Through
+	}
 	if err := s.record(v.r.Context(), event, nil, refused); err != nil {
 		s.fail(v, err)
 		return
@@ -367,12 +385,8 @@ func (s *Server) redeem(ctx context.Context, v *visitor, to *relay, verifier, no
 	if err != nil {
 		return nil, nil, err
 	}
-	algorithms := make([]string, len(outsideAlgorithms))
-	for i, a := range outsideAlgorithms {
-		algorithms[i] = string(a)
-	}
-	check := oidc.NewVerifier(to.issuer, &providerKeys{s, keySource{zone: v.zone.id, address: to.jwks}}, &oidc.Config{
-		ClientID: to.clientID, Now: s.now, SupportedSigningAlgs: algorithms,
+	check := oidc.NewVerifier(to.issuer, &outsideKeys{s, keySource{zone: v.zone.id, address: to.jwks}}, &oidc.Config{
+		ClientID: to.clientID, Now: s.now, SupportedSigningAlgs: outsideNames,
 	})
 	token, err := check.Verify(ctx, raw)
 	if err != nil {
@@ -422,7 +436,7 @@ func (s *Server) askForToken(ctx context.Context, v *visitor, to *relay, verifie
 		"code_verifier": {verifier},
 	}
 	h := http.Header{"Content-Type": {formType}, "Accept": {"application/json"}}
-	secret, err := s.providerSecret(ctx, v.zone.id, to.Provider)
+	secret, err := s.providerSecret(ctx, to.secret, to.Provider)
 	switch {
 	case err != nil:
 		return "", err
@@ -453,11 +467,11 @@ func (s *Server) askForToken(ctx context.Context, v *visitor, to *relay, verifie
 
 // providerSecret returns the client secret that a provider was configured with,
 // the zero Secret when there is none.
-func (s *Server) providerSecret(ctx context.Context, zone deputy.ZoneID, p *deputy.Provider) (deputy.Secret, error) {
+func (s *Server) providerSecret(ctx context.Context, place vault.Place, p *deputy.Provider) (deputy.Secret, error) {
 	if len(p.SealedSecret) == 0 {
 		return deputy.Secret{}, nil
 	}
-	plain, err := s.builder.vault.Open(ctx, vault.ClientSecretPlace(zone, p.ID), p.SealedSecret)
+	plain, err := s.builder.vault.Open(ctx, place, p.SealedSecret)
 	return deputy.Conceal(string(plain)), err
 }
 
@@ -534,4 +548,22 @@ func (s *Server) refreshEmail(ctx context.Context, v *visitor, user *deputy.User
 		}
 		return err
 	})
+}
+
+// outsideKeys verifies with the keys that another issuer publishes.
+type outsideKeys struct {
+	server *Server
+	from   keySource
+}
+
+// VerifySignature returns the payload of a token that one of the keys signed.
+func (k *outsideKeys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	t, err := readOutside(token, outsideAlgorithms)
+	if err == nil {
+		err = k.server.trusts(ctx, k.from, t)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.payload, nil
 }

@@ -65,7 +65,7 @@ func (s *Server) departure(ctx context.Context, r *http.Request, z *zone, snap *
 		return nil, err
 	}
 	clientID := p.values["client_id"]
-	if hint := p.values["id_token_hint"]; hint != "" {
+	if hint := p.values["id_token_hint"]; hint != "" && !z.manages() { // which issues none
 		claims, err := snap.readIDToken(s.now(), hint)
 		if err != nil || clientID != "" && clientID != claims.Audience[0] {
 			return nil, refuse(codeInvalidRequest, "The parameter id_token_hint is not an ID token of the client.").because(err)
@@ -118,6 +118,13 @@ func (s *Server) signOut(ctx context.Context, w http.ResponseWriter, r *http.Req
 	l := &login{zone: z, snap: snap, from: from}
 	event := s.personalEvent(l, eventLogout, out.user)
 	event.SessionID = out.session.ID
+	if z.manages() {
+		err := s.signOutManager(ctx, r, event)
+		if err == nil {
+			s.dropCookie(w, browserCookie, z.id)
+		}
+		return err
+	}
 	err := s.store.Write(ctx, event, func(tx deputy.Tx) error {
 		if secret, ok := s.cookie(r, browserCookie, z.id); ok {
 			if _, err := tx.TakeTicket(ctx, deputy.BrowserTicket, z.id, deputy.HashSecret(secret)); unlessAbsent(err) != nil {

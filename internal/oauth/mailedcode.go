@@ -111,8 +111,8 @@ func (s *Server) pendingCode(ctx context.Context, v *visitor, user deputy.UserID
 // checkCode compares what was typed with a person's code. It is errWrongCode
 // when it is another; each such try counts, before anything is compared, so
 // that trying at the same time gives no more of them.
-func (s *Server) checkCode(ctx context.Context, v *visitor, user deputy.UserID, purpose deputy.MailPurpose, typed string) (*deputy.MailedCode, error) {
-	c, err := s.pendingCode(ctx, v, user, purpose)
+func (s *Server) checkCode(ctx context.Context, v *visitor, user *deputy.User, purpose deputy.MailPurpose, typed string) (*deputy.MailedCode, error) {
+	c, err := s.pendingCode(ctx, v, user.ID, purpose)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func (s *Server) checkCode(ctx context.Context, v *visitor, user deputy.UserID, 
 		return nil, errWrongCode
 	}
 	event := s.visitorEvent(v, eventCode, nil)
-	event.UserID = user
+	event.UserID, event.OrganizationID = user.ID, user.OrganizationID
 	err = s.store.Write(ctx, event, func(tx deputy.Tx) error {
 		_, err := tx.MailedCodes().Update(ctx, v.in(), c.ID, func(c *deputy.MailedCode) error {
 			if c.Attempts >= codeAttempts {
@@ -260,7 +260,7 @@ func (s *Server) verifyEmail(v *visitor) {
 		s.resend(v, user, again)
 		return
 	}
-	c, err := s.checkCode(v.r.Context(), v, user.ID, deputy.MailVerifyEmail, v.text("code"))
+	c, err := s.checkCode(v.r.Context(), v, user, deputy.MailVerifyEmail, v.text("code"))
 	if err == nil {
 		err = s.confirm(v, user, c)
 	}
@@ -373,7 +373,7 @@ func (s *Server) mailReset(ctx context.Context, v *visitor, email string) error 
 	if err != nil {
 		return unlessAbsent(err)
 	}
-	user, err := s.store.Users().Get(ctx, v.in(), deputy.ID(p.UserID))
+	user, err := s.userOf(ctx, v, p.UserID)
 	if err != nil || user.Status != deputy.UserActive {
 		return unlessAbsent(err)
 	}
@@ -478,25 +478,24 @@ func (s *Server) reset(v *visitor) {
 func (s *Server) resetCode(v *visitor, given string, linked bool) (*deputy.MailedCode, *deputy.User, error) {
 	ctx := v.r.Context()
 	var c *deputy.MailedCode
+	var user *deputy.User
 	var err error
 	if linked {
 		if c, err = s.linkedCode(ctx, v, deputy.MailResetPassword, given); err == nil && c == nil {
 			err = errWrongCode
 		}
+		if err == nil {
+			user, err = s.userOf(ctx, v, c.UserID)
+		}
 	} else {
 		var p *deputy.Password
-		p, err = s.store.Passwords().Find(ctx, v.in(), "email", v.login.note(noteReset))
-		if deputy.KindOf(err) == deputy.NotFound {
-			err = errWrongCode
+		if p, err = s.store.Passwords().Find(ctx, v.in(), "email", v.login.note(noteReset)); err == nil {
+			user, err = s.userOf(ctx, v, p.UserID)
 		}
 		if err == nil {
-			c, err = s.checkCode(ctx, v, p.UserID, deputy.MailResetPassword, given)
+			c, err = s.checkCode(ctx, v, user, deputy.MailResetPassword, given)
 		}
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	user, err := s.store.Users().Get(ctx, v.in(), deputy.ID(c.UserID))
 	if deputy.KindOf(err) == deputy.NotFound {
 		err = errWrongCode
 	}
@@ -516,6 +515,9 @@ func (s *Server) setPassword(v *visitor, user *deputy.User, c *deputy.MailedCode
 			return nil
 		}); err != nil {
 			return err
+		}
+		if v.zone.manages() { // sessions end because they are older than the password
+			return nil
 		}
 		if err := markVerified(ctx, tx, v.in(), user.ID, c.Email); err != nil {
 			return err

@@ -48,6 +48,9 @@ const (
 // outsideAlgorithms are those that clients and identity providers may sign with.
 var outsideAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.PS256, jose.EdDSA}
 
+// outsideNames are the algorithms as metadata documents write them.
+var outsideNames = []string{string(jose.RS256), string(jose.ES256), string(jose.PS256), string(jose.EdDSA)}
+
 // outsideTypes are the typ values of tokens of others, in lower case. A token
 // of another kind that the same key has signed says something else.
 var outsideTypes = []string{"", "jwt", "jose", "client-authentication+jwt"}
@@ -276,19 +279,4 @@ func (k keysets) of(d *upstream.Document) []jose.JSONWebKey {
 	keys := outsideSet(d.Body)
 	k.parsed.Set(d, keys)
 	return keys
-}
-
-// providerKeys are the keys of an identity provider, for its ID tokens.
-type providerKeys struct {
-	server *Server
-	source keySource
-}
-
-// VerifySignature returns the payload of a token that one of the keys signed.
-func (k *providerKeys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	t, err := readOutside(token, outsideAlgorithms)
-	if err != nil {
-		return nil, err
-	}
-	return t.payload, k.server.trusts(ctx, k.source, t)
 }

@@ -78,7 +78,7 @@ func isPage(path string) bool {
 	return ok || strings.HasPrefix(path, pages.AssetPath)
 }
 
-// page answers at a page of a zone.
+// page answers at a page of an issuer.
 func (s *Server) page(w http.ResponseWriter, r *http.Request, id deputy.ZoneID) {
 	path := s.below(r)
 	if name, ok := strings.CutPrefix(path, pages.AssetPath); ok {
@@ -95,11 +95,11 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, id deputy.ZoneID) 
 		return
 	}
 	v := &visitor{w: w, r: r, from: from, zone: z, snap: snap}
-	if err := s.admit(v, sitePages[path]); err != nil {
+	p, _ := pageAt(id, path)
+	if err := s.admit(v, p); err != nil {
 		s.showRefusal(w, r, from, id, err)
 		return
 	}
-	p := sitePages[path]
 	answer := p.get
 	if r.Method == http.MethodPost {
 		answer = p.post

@@ -63,7 +63,7 @@ func displayName(u *deputy.User) string {
 // keeps its challenge until it is answered.
 func (s *Server) passkeyOptions(v *visitor) (string, error) {
 	rp, err := s.relying(v.snap)
-	if rp == nil || err != nil {
+	if rp == nil || err != nil || v.zone.manages() {
 		return "", err
 	}
 	if kept := v.login.note(notePasskey); kept != "" {

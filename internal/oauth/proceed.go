@@ -23,6 +23,10 @@ const (
 // What is next follows from what the transaction holds and what is true now, so
 // it may be called at any time.
 func (s *Server) proceed(w http.ResponseWriter, r *http.Request, l *login) {
+	if l.zone.manages() {
+		s.proceedPlane(w, r, l)
+		return
+	}
 	ctx := r.Context()
 	for range maxAttempts {
 		a, err := s.assess(ctx, l)
@@ -120,6 +124,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, l *login, answer
 // shown is the digest that it carried. Where that is not what is asked any
 // more, nothing is recorded and the page is next again.
 func (s *Server) approve(w http.ResponseWriter, r *http.Request, l *login, shown string) {
+	if l.zone.manages() {
+		s.approvePlane(w, r, l, shown)
+		return
+	}
 	ctx := r.Context()
 	a, err := s.assess(ctx, l)
 	if err != nil && deputy.KindOf(err) != deputy.Stale {
@@ -298,7 +306,13 @@ func (a *assessment) reread(ctx context.Context, tx deputy.Tx, l *login) error {
 // putGrants notes the person's authorization of each resource whose credential
 // comes from this zone, so that it can be listed and revoked.
 func (a *assessment) putGrants(ctx context.Context, tx deputy.Tx, l *login) error {
-	now := tx.Now()
+	now, in := tx.Now(), deputy.Scope{Zone: l.zone.id}
+	// Authorizations of one person wait for each other here, so that two at once
+	// do not both find that there is no grant yet.
+	same := func(*deputy.User) error { return nil }
+	if _, err := tx.Users().Update(ctx, in, deputy.ID(a.user.ID), same); err != nil {
+		return err
+	}
 	for _, wish := range a.wishes {
 		if l.snap.providers[*wish.CredentialProviderID].Type == deputy.ExternalProvider {
 			continue
@@ -307,7 +321,6 @@ func (a *assessment) putGrants(ctx context.Context, tx deputy.Tx, l *login) erro
 		if unlessAbsent(err) != nil {
 			return err
 		}
-		in := deputy.Scope{Zone: l.zone.id}
 		if err == nil && g.State(now) == deputy.Active {
 			_, err = tx.Grants().Update(ctx, in, g.ID, func(g *deputy.Grant) error {
 				g.Scopes = union(g.Scopes, wish.scopes)
@@ -337,14 +350,27 @@ const (
 
 // recordAuthorization writes down that a known person's request was refused.
 func (s *Server) recordAuthorization(ctx context.Context, l *login, r *refusal) error {
-	_, user, err := s.store.SessionChain(ctx, l.zone.id, l.Session)
+	user, err := s.signedIn(ctx, l)
 	if err != nil || user == nil {
-		return unlessAbsent(err)
+		return err
 	}
 	event := s.personalEvent(l, eventAuthorize, user)
 	event.SessionID = l.Session
 	event.ScopesRequested = append(slices.Clone(l.Request.OpenID), l.Request.Scopes...)
 	return s.record(ctx, event, nil, r)
+}
+
+// signedIn returns who has signed in, in whatever state they are by now.
+func (s *Server) signedIn(ctx context.Context, l *login) (*deputy.User, error) {
+	if l.zone.manages() {
+		all, err := s.memberships(ctx, deputy.ID(l.User))
+		if err != nil || len(all) == 0 {
+			return nil, err
+		}
+		return all[0].person(), nil
+	}
+	_, user, err := s.store.SessionChain(ctx, l.zone.id, l.Session)
+	return user, unlessAbsent(err)
 }
 
 // authorized is what a code stands for.

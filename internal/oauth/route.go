@@ -55,14 +55,16 @@ func endpointAt(path string) endpoint {
 	return notFound
 }
 
-// below returns the path of a request below the issuer of a zone.
+// below returns the path of a request below the issuer.
 func (s *Server) below(r *http.Request) string {
 	path := collapse(r.URL.Path)
 	if _, ok := s.addresses.ZoneOfHost(r.Host); ok {
 		return path
 	}
-	path = strings.TrimPrefix(strings.TrimPrefix(path, s.basePath), "/z/")
-	_, path = cutSegment(path)
+	path = strings.TrimPrefix(path, s.basePath)
+	if rest, ok := strings.CutPrefix(path, "/z/"); ok {
+		_, path = cutSegment(rest)
+	}
 	return path
 }
 
@@ -85,7 +87,13 @@ func (s *Server) route(r *http.Request) (zone deputy.ZoneID, to endpoint, ours b
 	}
 	if rest, ok := strings.CutPrefix(path, "/z/"); ok {
 		id, below := cutSegment(rest)
+		if id == "" {
+			return "", notFound, true
+		}
 		return deputy.ZoneID(id), endpointAt(below), true
+	}
+	if to, ours := planeEndpointAt(path); ours {
+		return "", to, true
 	}
 	rest, ok := strings.CutPrefix(path, "/.well-known/")
 	if !ok {
@@ -95,11 +103,14 @@ func (s *Server) route(r *http.Request) (zone deputy.ZoneID, to endpoint, ours b
 		// RFC 8414 §3.1: the issuer's path follows the well-known part.
 		if below, ok := strings.CutPrefix(rest, name+s.basePath+"/z/"); ok {
 			id, more := cutSegment(below)
-			if more != "" {
+			if more != "" || id == "" {
 				return deputy.ZoneID(id), notFound, true
 			}
 			return deputy.ZoneID(id), metadataEndpoint, true
 		}
+	}
+	if rest == wellKnown[0]+s.basePath {
+		return "", metadataEndpoint, true
 	}
 	return "", notFound, false
 }

@@ -62,6 +62,7 @@ type Server struct {
 
 	builder  builder
 	zones    zones
+	plane    *zone // the management plane
 	clients  *clients
 	verified *otter.Cache[[32]byte, *verified]
 	people   people
@@ -96,6 +97,7 @@ func New(c Config) *Server {
 		}),
 		people:   newPeople(),
 		platform: platform{owner: c.Platform},
+		plane:    newPlane(c.Addresses),
 		fetcher:  c.Fetcher, broker: broker.New(c.Fetcher), refreshLease: cmp.Or(c.RefreshLease, refreshLease),
 		keysets: newKeysets(), strictAudience: c.StrictAudience,
 		// One processor is left to everything else, where there are several.
@@ -147,6 +149,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.refuse(w, s.origin(r), id, refused, "")
+	case to == tokenEndpoint && id == "":
+		s.serviceToken(w, r, s.origin(r), true)
 	case to == tokenEndpoint:
 		s.token(w, r, id, s.origin(r))
 	case to == pageEndpoint:
@@ -166,7 +170,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case to == authorizeEndpoint:
 		s.authorize(w, r, id, s.origin(r))
 	case to == serviceTokenEndpoint:
-		s.serviceToken(w, r, s.origin(r))
+		s.serviceToken(w, r, s.origin(r), false)
+	case id == "":
+		s.planeDocument(w, r, to)
 	default:
 		s.document(w, r, id, to)
 	}

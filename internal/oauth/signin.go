@@ -80,6 +80,10 @@ func (s *Server) identify(v *visitor) {
 		})
 		return
 	}
+	if v.zone.manages() {
+		s.identifyManager(v, email)
+		return
+	}
 	_, err := s.store.Passwords().Find(v.r.Context(), v.in(), "email", email)
 	if unlessAbsent(err) != nil {
 		s.fail(v, err)
@@ -134,7 +138,7 @@ func (s *Server) checkPassword(v *visitor) {
 		again(m)
 		return
 	}
-	user, err := s.store.Users().Get(ctx, v.in(), deputy.ID(known.UserID))
+	user, err := s.userOf(ctx, v, known.UserID)
 	if unlessAbsent(err) != nil {
 		s.fail(v, err)
 		return
@@ -151,7 +155,7 @@ func (s *Server) enter(v *visitor, by proof, known *deputy.Password, also func(c
 	err := s.signIn(v.r.Context(), v.w, v.r, v.login, by, also)
 	var off *deputy.Off
 	switch {
-	case errors.As(err, &off) && off.Part == deputy.PartUser:
+	case errors.As(err, &off) && (off.Part == deputy.PartUser || off.Part == deputy.PartOrganizationUser):
 		s.refuseUser(v, by.user, off)
 		return
 	case err != nil:

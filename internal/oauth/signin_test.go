@@ -35,7 +35,7 @@ func attribute(tag, name string) string {
 func (b *browser) fill(p *page, path string, more ...string) *page {
 	b.Helper()
 	for _, m := range formTag.FindAllStringSubmatch(p.body, -1) {
-		if m[1] != "/z/"+string(b.zone.ID)+path {
+		if m[1] != "" && m[1] != b.base()+path {
 			continue
 		}
 		f := url.Values{}
@@ -82,7 +82,13 @@ func (b *browser) says(p *page, status int, text string) *page {
 // mails returns the mails that wait to be sent, oldest first, as they read.
 func (w *world) mails() (all []mail.Message) {
 	w.Helper()
-	page, err := w.store.Mails().List(context.Background(), deputy.Scope{Organization: w.organization.ID}, deputy.Query{All: true})
+	return w.mailsOf(w.organization)
+}
+
+// mailsOf returns those of one organization.
+func (w *world) mailsOf(o *deputy.Organization) (all []mail.Message) {
+	w.Helper()
+	page, err := w.store.Mails().List(context.Background(), deputy.Scope{Organization: o.ID}, deputy.Query{All: true})
 	if err != nil {
 		w.Fatal(err)
 	}

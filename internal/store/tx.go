@@ -200,6 +200,10 @@ func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, 
 	return consent(x.ctx, x, zone, user, client, resource)
 }
 
+func (x *tx) Withdrawn(_ context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (bool, error) {
+	return withdrawn(x.ctx, x, zone, user, resource)
+}
+
 func (x *tx) Secret(_ context.Context, zone deputy.ZoneID, entity deputy.ID) (*deputy.VaultSecret, error) {
 	return secretOf(x.ctx, x, zone, entity)
 }
