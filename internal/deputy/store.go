@@ -145,6 +145,11 @@ type View interface {
 	// read: the identifier of a credential of any type but token, or the id of
 	// a token credential. It is NotFound when there is none.
 	Client(ctx context.Context, zone ZoneID, clientID string) (*Client, error)
+	// Workload returns the token credentials of a provider that fit a subject
+	// best, in the order of their ids: those with this very subject, else those
+	// of the patterns matching it that have the longest text before their first
+	// star, else those for any subject.
+	Workload(ctx context.Context, zone ZoneID, provider ProviderID, subject string) ([]*Credential, error)
 	// SessionChain returns a session and its parents, innermost first, ending
 	// with nil where a parent is missing, and the session's user if it has one.
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)

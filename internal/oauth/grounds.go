@@ -14,6 +14,7 @@ import (
 type grounds struct {
 	applications, resources []string
 	provider                string
+	voucher                 string // the provider whose word is taken for who the client is
 	// Set where the decision would be another with one more of them: something
 	// was looked for and not found, or found by its prefix.
 	anyApplication, anyResource bool
@@ -27,7 +28,7 @@ func (g *grounds) rely(kind deputy.ChangeKind, id string) bool {
 	case deputy.ChangedResource:
 		return g.anyResource || slices.Contains(g.resources, id)
 	case deputy.ChangedProvider:
-		return g.provider == id
+		return g.provider == id || g.voucher == id
 	}
 	return true
 }
