@@ -15,7 +15,7 @@ import (
 type grounds struct {
 	applications, resources []string
 	provider                string
-	voucher                 string // the provider whose word is taken for who the client is
+	voucher                 string   // the provider whose word is taken for who the client is
 	tokens                  []string // that were presented, by the keys of their tickets
 	// Set where the decision would be another with one more of them: something
 	// was looked for and not found, or found by its prefix.
