@@ -39,13 +39,6 @@ type MintedPolicy struct {
 	PolicyVersionID string `json:"policy_version_id"`
 }
 
-// archive is a bundle as an answer.
-type archive struct {
-	Status      int
-	ContentType string `header:"Content-Type"`
-	Body        []byte
-}
-
 func (a *API) mountBundles() {
 	o := operation{
 		ID: "get-policy-bundle", Method: http.MethodGet, Path: bundlePath, Action: "policy_bundles:read", Tag: "Policy bundles",
@@ -150,7 +143,7 @@ func (s shelf) pack(ctx context.Context, set *deputy.PolicySet, version *deputy.
 	return b, err
 }
 
-func (a *API) getBundle(ctx context.Context, c *call, _ *empty) (*archive, error) {
+func (a *API) getBundle(ctx context.Context, c *call, _ *empty) (*placed[[]byte], error) {
 	kind, id, err := bundleTarget(c)
 	if err != nil {
 		return nil, err
@@ -167,11 +160,12 @@ func (a *API) getBundle(ctx context.Context, c *call, _ *empty) (*archive, error
 	}
 	tag := strconv.Quote(b.digest)
 	c.answer.Set("ETag", tag)
+	c.answer.Set("Content-Type", bundle.MediaType)
 	if known := c.header("If-None-Match"); known != "" && matches(strings.ReplaceAll(known, "W/", ""), tag) { // weakly (RFC 9110 §13.1.2)
-		return &archive{Status: http.StatusNotModified, ContentType: bundle.MediaType}, nil
+		return &placed[[]byte]{Status: http.StatusNotModified}, nil
 	}
 	packed, err := b.bundle.Pack()
-	return &archive{Status: http.StatusOK, ContentType: bundle.MediaType, Body: packed}, err
+	return &placed[[]byte]{http.StatusOK, packed}, err
 }
 
 // acceptable reports whether an Accept header takes bundles (RFC 9110 §12.5.1).
