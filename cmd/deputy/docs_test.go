@@ -23,7 +23,7 @@ func TestThePagesRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, page := range []string{"../../README.md", "../../docs/first-steps.md", "../../docs/clients.md", "../../docs/catalog.md"} {
+	for _, page := range []string{"../../README.md", "../../docs/first-steps.md", "../../docs/clients.md", "../../docs/policies.md", "../../docs/catalog.md"} {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			text, err := os.ReadFile(page)
 			if err != nil {
