@@ -32,7 +32,7 @@ const (
 	mostGrowth = 200
 	// roomPerProcessor is up to how many bytes of garbage may lie about, because
 	// each processor adds as much to the rate at which it is made.
-	roomPerProcessor = 12 << 20
+	roomPerProcessor = 10 << 20
 	// between is how far apart collections are to be, if the room suffices.
 	between = time.Second
 )

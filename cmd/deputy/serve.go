@@ -26,6 +26,7 @@ func newServe() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		releaseImage()
 		return s.Serve(c.Context(), os.Stdout)
 	}
 	return c

@@ -51,13 +51,6 @@ type InstallCreate struct {
 	Inputs    map[string]Value `json:"inputs,omitempty" maxProperties:"200" doc:"What the package's input_state asks for."`
 }
 
-// taskOutput is a task with where to find it, or what it made.
-type taskOutput struct {
-	Status   int
-	Location string `header:"Location"`
-	Body     CatalogTask
-}
-
 func (a *API) mountInstalls() {
 	const installs, tasks = "/zones/{zone_id}/installs", "/zones/{zone_id}/catalog_tasks"
 	mount(a, operation{
@@ -66,7 +59,7 @@ func (a *API) mountInstalls() {
 	}, a.listInstalls)
 	mount(a, operation{
 		ID: "create-install", Method: http.MethodPost, Path: installs, Action: "installs:create", Tag: "Installs",
-		Summary: "Install a package", Doc: "The answer is the task that does it.", Status: http.StatusAccepted, Errors: []int{http.StatusConflict},
+		Summary: "Install a package", Doc: "The answer is the task that does it.", Status: http.StatusAccepted, Errors: []int{http.StatusConflict}, Location: true,
 	}, a.createInstall)
 	mount(a, operation{
 		ID: "get-install", Method: http.MethodGet, Path: installs + "/{install_id}", Action: "installs:read", Tag: "Installs",
@@ -75,7 +68,7 @@ func (a *API) mountInstalls() {
 	mount(a, operation{
 		ID: "delete-install", Method: http.MethodDelete, Path: installs + "/{install_id}", Action: "installs:delete", Tag: "Installs",
 		Summary: "Remove an install", Doc: "What it created goes, unless something else needs it by now; what was there before stays.",
-		Status: http.StatusAccepted, Errors: []int{http.StatusConflict},
+		Status: http.StatusAccepted, Errors: []int{http.StatusConflict}, Location: true,
 	}, a.deleteInstall)
 	mount(a, operation{
 		ID: "list-catalog-tasks", Method: http.MethodGet, Path: tasks, Action: "catalog_tasks:list", Tag: "Installs",
@@ -83,7 +76,7 @@ func (a *API) mountInstalls() {
 	}, a.listTasks)
 	mount(a, operation{
 		ID: "get-catalog-task", Method: http.MethodGet, Path: tasks + "/{task_id}", Action: "catalog_tasks:read", Tag: "Installs",
-		Summary: "Get a catalog task", Doc: "A completed one answers 303 with the install as Location.", Status: http.StatusOK, Also: http.StatusSeeOther,
+		Summary: "Get a catalog task", Doc: "A completed one answers 303 with the install as Location.", Status: http.StatusOK, Also: http.StatusSeeOther, Location: true,
 	}, a.getTask)
 }
 
@@ -181,7 +174,7 @@ func valueMap(raw []byte) map[string]Value {
 
 // createInstall accepts an install: its inputs are checked, and the task that
 // does it begins.
-func (a *API) createInstall(ctx context.Context, c *call, in *input[InstallCreate]) (*taskOutput, error) {
+func (a *API) createInstall(ctx context.Context, c *call, in *input[InstallCreate]) (*placed[CatalogTask], error) {
 	p, v, err := a.installable(ctx, c, &in.Body)
 	if err != nil {
 		return nil, err
@@ -219,7 +212,7 @@ func (a *API) createInstall(ctx context.Context, c *call, in *input[InstallCreat
 		return nil, err
 	}
 	a.wake()
-	return acceptedTask(t, i), nil
+	return c.accepted(t, i), nil
 }
 
 // installable returns the package and the version that an install names.
@@ -304,8 +297,10 @@ func (c *call) begin(ctx context.Context, tx deputy.Tx, t *deputy.CatalogTask) e
 	return tx.Enqueue(ctx, deputy.Task{ID: t.ID, Kind: deputy.TaskCatalog, ZoneID: t.ZoneID, Data: []byte(`{}`), RunAt: c.at})
 }
 
-func acceptedTask(t *deputy.CatalogTask, i *deputy.Install) *taskOutput {
-	return &taskOutput{Status: http.StatusAccepted, Location: taskPath(t), Body: viewTask(t, i, nil)}
+// accepted answers with a task and where to find it.
+func (c *call) accepted(t *deputy.CatalogTask, i *deputy.Install) *placed[CatalogTask] {
+	c.answer.Set("Location", taskPath(t))
+	return &placed[CatalogTask]{http.StatusAccepted, viewTask(t, i, nil)}
 }
 
 func taskPath(t *deputy.CatalogTask) string {
@@ -333,7 +328,7 @@ func viewTask(t *deputy.CatalogTask, i *deputy.Install, entities []*deputy.Insta
 
 // deleteInstall accepts the removal of an install. The answer warns of what
 // will be kept.
-func (a *API) deleteInstall(ctx context.Context, c *call, _ *empty) (*taskOutput, error) {
+func (a *API) deleteInstall(ctx context.Context, c *call, _ *empty) (*placed[CatalogTask], error) {
 	id := deputy.ID(c.param("install_id"))
 	i, err := a.store.Installs().Get(ctx, zoneOf(c), id)
 	if err != nil || i.Status == deputy.InstallDeleted {
@@ -367,7 +362,7 @@ func (a *API) deleteInstall(ctx context.Context, c *call, _ *empty) (*taskOutput
 		return nil, err
 	}
 	a.wake()
-	return acceptedTask(t, i), nil
+	return c.accepted(t, i), nil
 }
 
 func orMissing(err error) error {
@@ -404,7 +399,7 @@ func (a *API) listTasks(ctx context.Context, c *call, _ *empty) (*output[ShortLi
 	return &output[ShortList[CatalogTask]]{ShortList[CatalogTask]{list.Items, list.Pagination}}, nil
 }
 
-func (a *API) getTask(ctx context.Context, c *call, _ *empty) (*taskOutput, error) {
+func (a *API) getTask(ctx context.Context, c *call, _ *empty) (*placed[CatalogTask], error) {
 	t, err := a.store.CatalogTasks().Get(ctx, zoneOf(c), deputy.ID(c.param("task_id")))
 	if err != nil {
 		return nil, missing(err, "catalog task")
@@ -417,9 +412,10 @@ func (a *API) getTask(ctx context.Context, c *call, _ *empty) (*taskOutput, erro
 	if err != nil {
 		return nil, err
 	}
-	out := &taskOutput{Status: http.StatusOK, Body: viewTask(t, i, entities[i.ID])}
+	out := &placed[CatalogTask]{http.StatusOK, viewTask(t, i, entities[i.ID])}
 	if t.Status == deputy.CatalogTaskCompleted {
-		out.Status, out.Location = http.StatusSeeOther, installPath(t.ZoneID, t.InstallID)
+		c.answer.Set("Location", installPath(t.ZoneID, t.InstallID))
+		out.Status = http.StatusSeeOther
 	}
 	return out, nil
 }

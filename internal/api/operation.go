@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -30,6 +31,8 @@ type operation struct {
 	Query   []*huma.Param
 	Headers []*huma.Param
 	ETag    bool // the answer carries one
+	// Location says that the answer says where to go on.
+	Location bool
 	// Public operations need no bearer: nobody asks who may do the action.
 	Public bool
 	// Records is the type of the event of success, where it is not the action's.
@@ -118,8 +121,12 @@ func mount[I, O any](a *API, o operation, handle func(context.Context, *call, *I
 	if o.Public {
 		op.Security, op.Extensions = []map[string][]string{}, nil
 	}
-	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
-		c := callOf(ctx)
+	a.describe(&op, reflect.TypeFor[I](), reflect.TypeFor[O]())
+	a.register(op, func(ctx context.Context, body []byte) (*answer, error) {
+		in, c := new(I), callOf(ctx)
+		if err := receive(ctx, body, reflect.ValueOf(in)); err != nil {
+			return nil, err
+		}
 		if !o.Public {
 			if err := a.permit(ctx, c, o.Action); err != nil {
 				return nil, problem(ctx, err)
@@ -129,9 +136,72 @@ func mount[I, O any](a *API, o operation, handle func(context.Context, *call, *I
 		if err != nil {
 			return nil, problem(ctx, err)
 		}
-		return out, nil
+		return o.answer(reflect.ValueOf(out)), nil
 	})
 	document(a.huma.OpenAPI(), o)
+}
+
+// received is the request of an operation that has a body, which the checker has
+// compared with its schema.
+type received struct{ RawBody []byte }
+
+// answer is what an operation answers.
+type answer struct {
+	Status int
+	Body   any
+}
+
+// register hands an operation to the checker. Its registration is compiled anew
+// for each pair of types that it is given, into 35 KB: hence types that all
+// operations share.
+func (a *API) register(op huma.Operation, handle func(context.Context, []byte) (*answer, error)) {
+	if op.RequestBody == nil {
+		huma.Register(a.huma, op, func(ctx context.Context, _ *empty) (*answer, error) { return handle(ctx, nil) })
+		return
+	}
+	huma.Register(a.huma, op, func(ctx context.Context, in *received) (*answer, error) { return handle(ctx, in.RawBody) })
+}
+
+// describe says what an operation takes and answers, as the checker would by
+// itself of a handler for these types.
+func (a *API) describe(op *huma.Operation, in, out reflect.Type) {
+	schemas := a.huma.OpenAPI().Components.Schemas
+	content := func(body reflect.StructField, hint string) map[string]*huma.MediaType {
+		s := huma.SchemaFromField(schemas, body, op.OperationID+hint)
+		return map[string]*huma.MediaType{"application/json": {Schema: s}}
+	}
+	if body, ok := in.FieldByName("Body"); ok {
+		op.RequestBody = &huma.RequestBody{Content: content(body, "Request")}
+	}
+	success := &huma.Response{Description: http.StatusText(op.DefaultStatus)}
+	op.Responses = map[string]*huma.Response{strconv.Itoa(op.DefaultStatus): success}
+	if body, ok := out.FieldByName("Body"); ok {
+		success.Content = content(body, "Response")
+	}
+}
+
+// receive reads a checked body into the input that it is for.
+func receive(ctx context.Context, body []byte, in reflect.Value) error {
+	to := in.Elem().FieldByName("Body")
+	if !to.IsValid() {
+		return nil
+	}
+	if err := format.Unmarshal(body, to.Addr().Interface()); err != nil {
+		return checked(ctx, http.StatusUnprocessableEntity, "validation failed", []error{&huma.ErrorDetail{Location: "body", Message: err.Error()}})
+	}
+	return nil
+}
+
+// answer makes the answer of a handler's output; nil when it has no body.
+func (o *operation) answer(out reflect.Value) *answer {
+	if out.IsNil() || !out.Elem().FieldByName("Body").IsValid() {
+		return nil
+	}
+	a := &answer{Status: o.Status, Body: out.Elem().FieldByName("Body").Interface()}
+	if status := out.Elem().FieldByName("Status"); status.IsValid() {
+		a.Status = int(status.Int())
+	}
+	return a
 }
 
 // document corrects and completes what the registration wrote.
@@ -146,8 +216,12 @@ func document(doc *huma.OpenAPI, o operation) {
 	}
 	if op.RequestBody != nil {
 		op.RequestBody.Required = false // nothing, null and {} are the same
+		delete(op.RequestBody.Content, "application/octet-stream")
 	}
 	success := op.Responses[strconv.Itoa(o.Status)]
+	if o.Status == http.StatusNoContent {
+		success.Content = nil
+	}
 	if success.Headers == nil {
 		success.Headers = map[string]*huma.Param{}
 	}
@@ -157,6 +231,9 @@ func document(doc *huma.OpenAPI, o operation) {
 	}
 	if o.ETag {
 		success.Headers["ETag"] = textHeader("State of the entity, for If-Match.")
+	}
+	if o.Location {
+		success.Headers["Location"] = textHeader("Where the task is, or what it made.")
 	}
 	if o.Also != 0 {
 		also := *success

@@ -423,6 +423,7 @@ const (
 	ChangedProvider     ChangeKind = "provider"
 	ChangedPolicies     ChangeKind = "policies" // what the active set version names
 	ChangedKeys         ChangeKind = "keys"
+	ChangedToken        ChangeKind = "token" // revoked; the id is its ticket's key, in hexadecimal
 )
 
 // ZoneDelta is what changed in a zone: enough to bring a snapshot from one
@@ -440,6 +441,15 @@ type ZoneDelta struct {
 	Keys            []SigningKey // nil: unchanged
 	// Policies decide, and Shadow is asked as well; nil: unchanged.
 	Policies, Shadow *BoundPolicy
+	Revoked          *RevokedTokens // nil: unchanged
+}
+
+// RevokedTokens are a zone's access tokens that were revoked before their time.
+type RevokedTokens struct {
+	Keys map[string]bool // of their tickets
+	// TooMany says that there are more than a list is good for, so Keys is empty:
+	// the tickets have to be looked up.
+	TooMany bool
 }
 
 // BoundPolicy is a set version with what it pins, such as the one that decides

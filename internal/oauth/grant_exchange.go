@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"slices"
@@ -33,8 +34,8 @@ func presentExchange(s *Server, ctx context.Context, i *issuance) error {
 	if err := s.presentSubject(ctx, i, v); err != nil {
 		return err
 	}
-	if err := unrevoked(ctx, s.store, i.zone.id, v.ID); err != nil {
-		return err
+	if revoked, err := s.presentedRevoked(ctx, i, v); err != nil || revoked {
+		return cmp.Or(err, error(errGone))
 	}
 	sub := i.subject
 	i.event.Actor.IdentityChain = i.identities(i.event.Actor)
@@ -144,6 +145,13 @@ func (s *Server) presentActor(ctx context.Context, i *issuance) error {
 	holder, err := i.relyOn(s.client(ctx, i.zone, v.ClientID))
 	if err != nil {
 		return err
+	}
+	revoked, err := s.presentedRevoked(ctx, i, v)
+	if err != nil {
+		return err
+	}
+	if revoked {
+		return refuse(codeInvalidRequest, "The actor token is no longer valid.")
 	}
 	if v.Profile != profileApplication || v.Act != nil || holder == nil || holder.application.ID != i.client.application.ID {
 		return refuse(codeInvalidRequest, "The actor token is not the client's own.")

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"encoding/hex"
 	"slices"
 
 	"deputy/internal/deputy"
@@ -14,6 +15,7 @@ import (
 type grounds struct {
 	applications, resources []string
 	provider                string
+	tokens                  []string // that were presented, by the keys of their tickets
 	// Set where the decision would be another with one more of them: something
 	// was looked for and not found, or found by its prefix.
 	anyApplication, anyResource bool
@@ -28,6 +30,8 @@ func (g *grounds) rely(kind deputy.ChangeKind, id string) bool {
 		return g.anyResource || slices.Contains(g.resources, id)
 	case deputy.ChangedProvider:
 		return g.provider == id
+	case deputy.ChangedToken:
+		return slices.ContainsFunc(g.tokens, func(key string) bool { return hex.EncodeToString([]byte(key)) == id })
 	}
 	return true
 }

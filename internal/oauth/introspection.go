@@ -41,10 +41,7 @@ func (s *Server) standingToken(ctx context.Context, z *zone, snap *snapshot, tok
 	if err != nil {
 		return nil, nil, nil // not ours, or over
 	}
-	if err := unrevoked(ctx, s.store, z.id, v.ID); err != nil {
-		if _, refused := asDecision(err); refused {
-			err = nil
-		}
+	if revoked, err := s.revoked(ctx, z.id, v); err != nil || revoked {
 		return nil, nil, err
 	}
 	if v.Profile != profileUser {

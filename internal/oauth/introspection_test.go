@@ -1,12 +1,18 @@
 package oauth_test
 
 import (
+	"context"
+	"fmt"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/oauth"
 )
 
 func (f *flow) userInfo(token string) *answer {
@@ -88,6 +94,74 @@ func TestRevocation(t *testing.T) {
 	revoke(f.client, refresh)
 	f.must(f.refreshed(refresh), 400, "invalid_grant")
 	f.must(f.postTo("/oauth/2/revoke", nil, form("token", access)), 401, "invalid_client")
+}
+
+// TestRevokedIsNotExchanged revokes tokens at one server, and presents them at
+// that and at one which shares only the store: when few are revoked, and when
+// there are too many to list.
+func TestRevokedIsNotExchanged(t *testing.T) {
+	w := newRelay(t)
+	w.depend(w.server, w.front)
+	other := *w.world
+	other.server = oauth.New(w.config)
+	t.Cleanup(other.server.Close)
+	check := func() {
+		t.Helper()
+		token := w.must(w.credentialsFor(w.agent, w.front.Identifier), 200, "").text("access_token")
+		own := w.must(w.credentialsFor(w.server, w.front.Identifier), 200, "").text("access_token")
+		actor := []string{"actor_token", own, "actor_token_type", accessTokenType}
+		for _, at := range []*world{w.world, &other} {
+			at.must(at.exchange(w.server, token, w.api.Identifier, actor...), 200, "")
+		}
+		w.must(w.postTo("/oauth/2/revoke", w.server, form("token", own)), 200, "")
+		for _, at := range []*world{w.world, &other} {
+			at.must(at.exchange(w.server, token, w.api.Identifier, actor...), 400, "invalid_request")
+		}
+		w.must(w.postTo("/oauth/2/revoke", w.agent, form("token", token)), 200, "")
+		for _, at := range []*world{&other, w.world} {
+			at.must(at.exchange(w.server, token, w.api.Identifier), 400, "invalid_grant")
+			at.must(at.exchange(w.server, w.token, w.api.Identifier), 200, "") // another token
+		}
+	}
+	check()
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) (err error) {
+		for n := 0; n < 1001 && err == nil; n++ {
+			key := deputy.HashSecret(deputy.Conceal(fmt.Sprint(n)))
+			err = tx.PutTicket(ctx, &deputy.Ticket{
+				Kind: deputy.RevokedTicket, ZoneID: w.zone.ID, Key: key, CreatedAt: tx.Now(), ExpiresAt: tx.Now().Add(time.Hour),
+			})
+		}
+		return err
+	})
+	check()
+}
+
+// TestTokenRevokedWhileAsked revokes a token while it is being exchanged: once
+// the revocation has committed, nothing is issued for it.
+func TestTokenRevokedWhileAsked(t *testing.T) {
+	w := newRelay(t)
+	for range 10 {
+		token := w.must(w.credentialsFor(w.agent, w.front.Identifier), 200, "").text("access_token")
+		var revoked atomic.Bool
+		var asking sync.WaitGroup
+		for range 4 {
+			asking.Go(func() {
+				for range 20 {
+					before := revoked.Load()
+					a := w.exchange(w.server, token, w.api.Identifier)
+					switch {
+					case a.status == 200 && before:
+						t.Errorf("issued after the revocation: %s", a)
+					case a.status != 200 && a.text("error") != "invalid_grant":
+						t.Errorf("refused with %s", a)
+					}
+				}
+			})
+		}
+		w.must(w.postTo("/oauth/2/revoke", w.agent, form("token", token)), 200, "")
+		revoked.Store(true)
+		asking.Wait()
+	}
 }
 
 func TestPushedRequest(t *testing.T) {

@@ -41,6 +41,8 @@ type snapshot struct {
 	keys    *keys.Set
 	rows    []deputy.SigningKey
 
+	revoked *deputy.RevokedTokens
+
 	metadata, jwks *document
 }
 
@@ -126,6 +128,9 @@ func (b *builder) advance(ctx context.Context, old *snapshot, d *deputy.ZoneDelt
 		if err := next.setKeys(ctx, b.vault, old, d.Keys, now); err != nil {
 			return nil, err
 		}
+	}
+	if d.Revoked != nil {
+		next.revoked = d.Revoked
 	}
 	if d.Zone != nil || next.metadata == nil {
 		next.metadata = newDocument(metadata(next.zone, next.issuer))

@@ -182,11 +182,6 @@ func (s *Server) presentUser(ctx context.Context, i *issuance) error {
 // reread brings up to date in the committing transaction what no zone revision
 // covers.
 func (i *issuance) reread(ctx context.Context, tx deputy.Tx, now *deputy.Standing) error {
-	if i.subject != nil {
-		if err := unrevoked(ctx, tx, i.zone.id, i.subject.ID); err != nil {
-			return err
-		}
-	}
 	if err := i.client.rereadAgent(ctx, tx, i.zone.id, now); err != nil {
 		return err
 	}

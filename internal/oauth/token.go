@@ -396,7 +396,7 @@ func (s *Server) handOut(ctx context.Context, i *issuance) (*decided, error) {
 		claims: i.claims, lifetime: i.target.lifetime(), signer: i.signer(), held: i.held,
 		use: i.use, standing: &i.standing, event: &i.event, unkept: i.unkept,
 	}
-	if i.delegator != nil || i.subject != nil || i.held != nil {
+	if i.delegator != nil || i.client.agent != "" || i.held != nil {
 		d.reread = i.reread
 	}
 	if i.agreed != nil {

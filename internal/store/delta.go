@@ -133,6 +133,9 @@ func everything(ctx context.Context, q querier, d *deputy.ZoneDelta) error {
 	if d.Keys, err = keysOf(ctx, q, deputy.ID(zone)); err != nil {
 		return err
 	}
+	if d.Revoked, err = revokedTokens(ctx, q, d.Zone.ID); err != nil {
+		return err
+	}
 	return bound(ctx, q, d)
 }
 
@@ -157,6 +160,10 @@ func apply(ctx context.Context, q querier, d *deputy.ZoneDelta, changes []noted)
 			err = bound(ctx, q, d)
 		case deputy.ChangedKeys:
 			d.Keys, err = keysOf(ctx, q, deputy.ID(c.zone))
+		case deputy.ChangedToken:
+			if d.Revoked == nil {
+				d.Revoked, err = revokedTokens(ctx, q, c.zone)
+			}
 		}
 		if err != nil {
 			return err

@@ -37,6 +37,7 @@ import (
 	"log/slog"
 	"net/url"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -164,18 +165,20 @@ func dataSource(path, lock string, pragmas ...string) string {
 // Ready returns nil when the database can be reached and its schema is the one
 // this program needs, or a newer one: each schema serves the release before it.
 func (s *Store) Ready(ctx context.Context) error {
-	var version int64
+	var had []int64
 	err := s.readers.with(ctx, func(q querier) (err error) {
-		version, err = schemaOf(ctx, q)
+		had, err = applied(ctx, q)
 		return err
 	})
 	if err != nil {
 		return deputy.Error{Kind: deputy.Unavailable, Message: "the database cannot be read"}.Because(err)
 	}
-	if version < SchemaVersion() {
-		return deputy.Errorf(deputy.Unavailable, "the database has schema %d and this program needs %d: run deputy migrate", version, SchemaVersion())
+	lacks, err := lacking(had)
+	if lacks {
+		return deputy.Errorf(deputy.Unavailable, "the database has schema %d and this program needs %d: run deputy migrate",
+			slices.Max(append(had, 0)), SchemaVersion())
 	}
-	return nil
+	return err
 }
 
 // Close finishes the writes under way and closes the database. Writes that

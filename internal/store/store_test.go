@@ -26,13 +26,17 @@ var engines = map[string]func(testing.TB) store.Config{
 	"PostgreSQL": func(t testing.TB) store.Config { return store.Config{URL: deputytest.Postgres(t)} },
 }
 
-func open(t testing.TB, c store.Config) *store.Store {
-	t.Helper()
+func tryOpen(t testing.TB, c store.Config) (*store.Store, error) {
 	c.CursorKey = make([]byte, 32)
 	if c.Sealing == nil {
 		c.Now, c.Sealing = time.Now, unsealed{}
 	}
-	s, err := store.Open(t.Context(), c)
+	return store.Open(t.Context(), c)
+}
+
+func open(t testing.TB, c store.Config) *store.Store {
+	t.Helper()
+	s, err := tryOpen(t, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,6 +141,41 @@ func TestASchemaThatIsOldIsNotReady(t *testing.T) {
 			}
 			if err := s.Ready(t.Context()); err != nil {
 				t.Errorf("after the migrations: %v", err)
+			}
+		})
+	}
+}
+
+// TestASchemaOfAnotherLine: a program starts on the schema of the release after
+// it, but not on one that lacks a migration before others, or has a strange one.
+func TestASchemaOfAnotherLine(t *testing.T) {
+	strange := "INSERT INTO goose_db_version (version_id, is_applied) VALUES "
+	for name, database := range engines {
+		t.Run(name, func(t *testing.T) {
+			c := database(t)
+			c.Migrate = true
+			s := open(t, c)
+			for _, step := range []struct {
+				change string
+				says   string
+			}{
+				{strange + "(9998, true)", ""},
+				{strange + "(0, true)", ""}, // goose's own
+				{"UPDATE goose_db_version SET is_applied = false WHERE version_id = 2", "migration 3 where this program has 2"},
+				{"UPDATE goose_db_version SET version_id = 2, is_applied = true WHERE version_id = 3", "migration 4 where this program has 3"},
+			} {
+				if err := s.Exec(t.Context(), step.change); err != nil {
+					t.Fatal(err)
+				}
+				again, err := tryOpen(t, c)
+				if err == nil {
+					err = again.Close()
+				}
+				for what, err := range map[string]error{"ready": s.Ready(t.Context()), "open": err} {
+					if step.says == "" && err != nil || step.says != "" && (err == nil || !strings.Contains(err.Error(), step.says)) {
+						t.Errorf("%s: %s: %v", step.change, what, err)
+					}
+				}
 			}
 		})
 	}

@@ -36,10 +36,12 @@ func (s *Store) ClaimTasks(ctx context.Context, kinds []string, limit int, lease
 		claimed = nil
 		b := &statement{}
 		now := b.arg(x.now.UnixMicro())
-		b.WriteString("UPDATE tasks SET lease_until = " + b.arg(x.now.Add(lease).UnixMicro()) + ", attempt = attempt + 1 WHERE id IN" +
-			" (SELECT id FROM tasks WHERE run_at <= " + now + " AND lease_until <= " + now + " AND kind IN ")
+		// Materialized, because a planner may run what is inside IN more than once,
+		// and each time others are not locked.
+		b.WriteString("WITH due AS MATERIALIZED (SELECT id FROM tasks WHERE run_at <= " + now + " AND lease_until <= " + now + " AND kind IN ")
 		b.all(texts(kinds))
-		b.WriteString(" ORDER BY run_at, id LIMIT " + b.arg(limit) + x.store.d.skipLocked + ") RETURNING " + tasks.selected)
+		b.WriteString(" ORDER BY run_at, id LIMIT " + b.arg(limit) + x.store.d.skipLocked + ") UPDATE tasks SET lease_until = " +
+			b.arg(x.now.Add(lease).UnixMicro()) + ", attempt = attempt + 1 WHERE id IN (SELECT id FROM due) RETURNING " + tasks.selected)
 		return rows(x.ctx, x, b.String(), b.args, func(scan func(...any) error) error {
 			var t deputy.Task
 			err := scan(tasks.places(&t)...)

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"slices"
 
 	"deputy/internal/deputy"
@@ -67,7 +68,27 @@ func (x *tx) PutTicket(_ context.Context, t *deputy.Ticket) error {
 	if t.Kind.Bounded() {
 		x.store.ticketed.Add(int64(ticketSize + len(t.Source) + len(t.Data)))
 	}
-	return tickets.add(x.ctx, x, t)
+	if err := tickets.add(x.ctx, x, t); err != nil || t.Kind != deputy.RevokedTicket {
+		return err
+	}
+	return x.changed(x.ctx, change{t.ZoneID, deputy.ChangedToken, hex.EncodeToString(t.Key)})
+}
+
+// maxRevoked is how many revoked tokens of a zone are listed.
+const maxRevoked = 1000
+
+// revokedTokens lists the tokens that were revoked in a zone.
+func revokedTokens(ctx context.Context, q querier, zone deputy.ZoneID) (*deputy.RevokedTokens, error) {
+	keys, err := column[[]byte](ctx, q, "SELECT key FROM tickets WHERE kind = $1 AND zone_id = $2 LIMIT $3",
+		string(deputy.RevokedTicket), string(zone), maxRevoked+1)
+	if err != nil || len(keys) > maxRevoked {
+		return &deputy.RevokedTokens{TooMany: true}, err
+	}
+	r := &deputy.RevokedTokens{Keys: make(map[string]bool, len(keys))}
+	for _, key := range keys {
+		r.Keys[string(key)] = true
+	}
+	return r, nil
 }
 
 // SpendTicket inserts the row or nothing: whoever comes second waits here for the

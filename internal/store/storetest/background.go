@@ -43,6 +43,9 @@ func exclusive(w *world) {
 				if len(tasks) == 0 {
 					return
 				}
+				if len(tasks) > 3 {
+					w.Errorf("claimed %d tasks at once", len(tasks))
+				}
 				for _, t := range tasks {
 					if t.Attempt != 1 || t.Kind != "work" || string(t.Data) != `{"n":1}` {
 						w.Errorf("claimed %+v", t)

@@ -10,6 +10,7 @@ import (
 var zones = map[string]func(*world){
 	"a delta brings a snapshot forward":   deltas,
 	"too many applications to name":       manyApplications,
+	"too many revoked tokens to list":     manyRevoked,
 	"a delta that cannot be told is full": fullDeltas,
 	"the policy that decides":             active,
 	"a person's policy set":               bindings,
@@ -23,6 +24,7 @@ var zones = map[string]func(*world){
 func deltas(w *world) {
 	a, r, p := w.application("app"), w.resource("api"), w.provider("issuer")
 	c := w.credential(a.ID, deputy.PasswordCredential, "c")
+	revoked := w.ticket(deputy.RevokedTicket, "token")
 	in := w.in
 	steps := []struct {
 		apply func(deputy.Tx) error
@@ -46,6 +48,7 @@ func deltas(w *world) {
 			return err
 		}, "nothing"},
 		{func(t deputy.Tx) error { return t.Policies().Insert(w.ctx, w.policy("p")) }, "policies"},
+		{func(t deputy.Tx) error { return t.PutTicket(w.ctx, revoked) }, "tokens 1"},
 		{func(t deputy.Tx) error { return t.Resources().Delete(w.ctx, in, deputy.ID(r.ID)) }, "resource gone"},
 		{func(t deputy.Tx) error { return t.Providers().Delete(w.ctx, in, deputy.ID(p.ID)) }, "provider gone"},
 		{func(t deputy.Tx) error { return t.Applications().Delete(w.ctx, in, deputy.ID(a.ID)) }, "apps 1"},
@@ -86,8 +89,31 @@ func summary(d *deputy.ZoneDelta) string {
 		return "policies"
 	case d.Keys != nil:
 		return "keys"
+	case d.Revoked != nil && d.Revoked.TooMany:
+		return "many tokens"
+	case d.Revoked != nil:
+		return fmt.Sprint("tokens ", len(d.Revoked.Keys))
 	}
 	return "nothing"
+}
+
+func manyRevoked(w *world) {
+	w.insert(func(t deputy.Tx) error { return t.PutTicket(w.ctx, w.ticket(deputy.CodeTicket, "code")) })
+	if all := sure(w.Zone(w.ctx, w.zone.ID, 0)).Revoked; all.TooMany || len(all.Keys) > 0 {
+		w.Errorf("%+v", all)
+	}
+	since := w.revision()
+	w.must(w.write(func(t deputy.Tx) (err error) {
+		for i := 0; i < 1001 && err == nil; i++ {
+			err = t.PutTicket(w.ctx, w.ticket(deputy.RevokedTicket, fmt.Sprint(i)))
+		}
+		return err
+	}))
+	for _, d := range []*deputy.ZoneDelta{sure(w.Zone(w.ctx, w.zone.ID, 0)), w.delta(since)} {
+		if d.Revoked == nil || !d.Revoked.TooMany || len(d.Revoked.Keys) > 0 {
+			w.Errorf("%+v", d.Revoked)
+		}
+	}
 }
 
 func manyApplications(w *world) {
