@@ -152,6 +152,11 @@ func (a *API) previewInvitation(ctx context.Context, c *call, _ *empty) (*output
 	}}, nil
 }
 
+// errVouched keeps whom an organization's identity provider vouches for in that
+// organization: whoever runs it can make it say anything, and another's bearers
+// must not hang on that.
+var errVouched = deputy.Errorf(deputy.Denied, "an account that an organization's identity provider signs in belongs to that organization alone")
+
 // acceptInvitation makes the caller a user of another organization: the same
 // person as in the one that their bearer is of.
 func (a *API) acceptInvitation(ctx context.Context, c *call, _ *empty) (*output[InvitationAcceptance], error) {
@@ -170,6 +175,9 @@ func (a *API) acceptInvitation(ctx context.Context, c *call, _ *empty) (*output[
 		who, err := tx.OrganizationUsers().Get(ctx, deputy.Scope{Organization: c.caller.Organization}, c.caller.Account)
 		if err != nil {
 			return err
+		}
+		if who.Source != "" {
+			return errVouched
 		}
 		who.KeyID, who.CreatedAt, who.UpdatedAt, who.Revision = key.ID, c.at, c.at, 0
 		if err := tx.InsertDataKey(ctx, key); err != nil {

@@ -154,6 +154,9 @@ func (a *API) createOrganization(ctx context.Context, c *call, in *input[Organiz
 		if err != nil {
 			return err
 		}
+		if admin.Source != "" {
+			return errVouched
+		}
 		admin.OrganizationID, admin.Role, admin.KeyID = o.ID, deputy.OrganizationAdmin, person.ID
 		admin.CreatedAt, admin.UpdatedAt, admin.Revision = c.at, c.at, 0
 		for _, k := range []deputy.DataKey{key, person} {

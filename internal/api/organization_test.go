@@ -248,6 +248,28 @@ func TestInvitations(t *testing.T) {
 	)
 }
 
+// TestVouchedPeopleStay: whom an organization's identity provider signs in is
+// of that organization alone.
+func TestVouchedPeopleStay(t *testing.T) {
+	s := newServer(t)
+	bob := s.person("foreign", "bob", deputy.OrganizationAdmin)
+	s.write(bob.OrganizationID, func(tx deputy.Tx) error {
+		_, err := tx.OrganizationUsers().Update(t.Context(), s.inOrganization("foreign"), bob.ID, func(u *deputy.OrganizationUser) error {
+			u.Source = "https://idp.example.com"
+			return nil
+		})
+		return err
+	})
+	s.run(step{do: "POST /organizations/own/invitations", body: `{"email":"bob@example.com","role":"org_member"}`, status: 201, events: []string{"invitations:create"}})
+	s.vars["token"] = link.FindStringSubmatch(s.mailed()[0].Text)[1]
+	const stays = `{"message":"an account that an organization's identity provider signs in belongs to that organization alone"}`
+	s.run(
+		step{do: "POST /invitations/{token}/accept", as: "bob@example.com/foreign", status: 403, want: stays, events: []string{"invitations:accept!"}},
+		step{do: "POST /organizations", as: "bob@example.com/foreign", body: `{"name":"Mine"}`, status: 403, want: stays, events: []string{"organizations:create!"}},
+		step{do: "GET /organizations", as: "bob@example.com/foreign", status: 200, want: `{"items":[{"id":"{foreign}"}]}`},
+	)
+}
+
 func TestInvitationsThatEnd(t *testing.T) {
 	s := newServer(t)
 	s.person("foreign", "bob", deputy.OrganizationMember)

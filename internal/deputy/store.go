@@ -83,6 +83,14 @@ type View interface {
 	Providers() Reads[Provider]
 	Resources() Reads[Resource]
 	Users() Reads[User]
+	// Passwords: the id is the user's; email is unique.
+	Passwords() Reads[Password]
+	// MailedCodes: link is unique.
+	MailedCodes() Reads[MailedCode]
+	// Passkeys: the scope's Parent is the user; credential_id is unique.
+	Passkeys() Reads[Passkey]
+	// ZoneInvitations: email is unique among those pending.
+	ZoneInvitations() Reads[ZoneInvitation]
 	Sessions() Reads[Session]
 	Grants() Reads[Grant]
 	UserAgents() Reads[UserAgent]
@@ -136,6 +144,9 @@ type View interface {
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	// Consent returns the record of a person, client and resource, or NotFound.
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	// Withdrawn reports whether a person's newest grant for a resource was
+	// revoked and none is active.
+	Withdrawn(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (bool, error)
 	// Secret returns the newest secret that is kept for an entity, or NotFound.
 	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	// Consents returns all records of a person, in the order of clients.
@@ -187,13 +198,15 @@ type Tx interface {
 	Invitation(ctx context.Context, token SecretHash) (*Invitation, *Organization, error)
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	Withdrawn(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (bool, error)
 	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	Affiliations(ctx context.Context, zone ZoneID, user UserID) (*Affiliations, error)
 
 	Organizations() Writes[Organization]
 	ServiceAccounts() Writes[ServiceAccount]
 	ServiceCredentials() Writes[ServiceAccountCredential]
-	// OrganizationUsers: Delete also ends their memberships of zones.
+	// OrganizationUsers: Delete also ends their memberships of zones and destroys
+	// their key; with the last one goes what they sign in with here.
 	OrganizationUsers() Writes[OrganizationUser]
 	Invitations() Writes[Invitation]
 	SSOConnections() Writes[SSOConnection]
@@ -221,8 +234,14 @@ type Tx interface {
 	// names it.
 	Resources() Writes[Resource]
 	// Users: whoever becomes disabled has their sessions revoked. Delete also
-	// removes sessions, grants, consents, roles and memberships.
+	// removes sessions, grants, consents, roles and memberships, and destroys their
+	// key.
 	Users() Writes[User]
+	Passwords() Writes[Password]
+	// MailedCodes: Insert replaces the person's code for the purpose.
+	MailedCodes() Writes[MailedCode]
+	Passkeys() Writes[Passkey]
+	ZoneInvitations() Writes[ZoneInvitation]
 	// Sessions: one that becomes revoked takes all that are below it along.
 	// Delete removes those as well.
 	Sessions() Writes[Session]

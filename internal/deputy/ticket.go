@@ -12,6 +12,7 @@ const (
 	PushedTicket       TicketKind = "pushed"       // a pushed authorization request; its request_uri
 	CodeTicket         TicketKind = "code"         // an authorization code
 	SpentCodeTicket    TicketKind = "spent code"   // a code that was redeemed, to notice its second use
+	PasskeyTicket      TicketKind = "passkey"      // what an authenticator was asked to make; its secret is the browser's
 	RevokedTicket      TicketKind = "revoked"      // an access token that was revoked; its jti
 	AssertionTicket    TicketKind = "assertion"    // a client assertion that was used; its client and jti
 	RegistrationTicket TicketKind = "registration" // a registered client that nobody has signed in with yet

@@ -108,7 +108,7 @@ func (s *Server) permit(ctx context.Context, l *login, a *assessment) error {
 		return err
 	}
 	a.grounds.resource(first.resource, first.requested)
-	if err := l.snap.obtainable(first.resource, true); err != nil {
+	if err := l.snap.obtainable(first.resource, l.Request.RedirectURI != ""); err != nil {
 		return err
 	}
 	a.standing.Resource, a.standing.Provider = first.Resource, l.snap.providers[*first.CredentialProviderID]
@@ -290,8 +290,12 @@ func covers(had, wanted []string) bool {
 
 // compare finds out which agreements the person still has to give.
 func (s *Server) compare(ctx context.Context, l *login, a *assessment) error {
-	again := l.Request.prompts(promptConsent) && !l.Consented
 	for _, w := range a.wishes {
+		revoked, err := s.store.Withdrawn(ctx, l.zone.id, a.user.ID, w.ID)
+		if err != nil {
+			return err
+		}
+		again := !l.Consented && (revoked || l.Request.prompts(promptConsent))
 		w.isNew = true
 		for i := range w.pacts {
 			p := &w.pacts[i]
@@ -335,7 +339,7 @@ func (a *assessment) asks() []*wish {
 // was shown.
 func (a *assessment) digest() string {
 	h := sha256.New()
-	for _, w := range a.asks() {
+	for _, w := range a.wishes {
 		h.Write([]byte(string(w.ID) + "\x00" + strings.Join(w.scopes, " ") + "\x00"))
 	}
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))

@@ -29,7 +29,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request, id deputy.Zon
 	}
 	l := &login{zone: z, snap: snap, from: from}
 	l.Started = from.at
-	if p.values["request_uri"] != "" {
+	if p.values["request_uri"] != "" && !z.manages() {
 		s.authorizePushed(w, r, l, p)
 		return
 	}
@@ -39,7 +39,12 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request, id deputy.Zon
 		return
 	}
 	l.Request.State = p.values["state"]
-	if err := s.checkRequest(snap, c, p, &l.Request); err != nil {
+	if z.manages() {
+		err = s.checkPlaneRequest(snap, p, l)
+	} else {
+		err = s.checkRequest(snap, c, p, &l.Request)
+	}
+	if err != nil {
 		s.abandon(w, r, l, err)
 		return
 	}

@@ -17,9 +17,29 @@ import (
 type browser struct {
 	*world
 	cookies map[string]string
+	client  *app   // whose requests begin opens
+	address string // where it is
+	manages bool   // it looks at the management plane, not the zone
 }
 
-func (w *world) newBrowser() *browser { return &browser{w, make(map[string]string)} }
+// base returns the path that the issuer's addresses begin with.
+func (b *browser) base() string {
+	if b.manages {
+		return ""
+	}
+	return "/z/" + string(b.zone.ID)
+}
+
+func (b *browser) issuer() string {
+	if b.manages {
+		return publicURL
+	}
+	return b.world.issuer()
+}
+
+func (w *world) newBrowser() *browser {
+	return &browser{world: w, cookies: make(map[string]string), address: "192.0.2.7:1234"}
+}
 
 // page is what a browser is shown.
 type page struct {
@@ -39,7 +59,7 @@ func (p *page) query(name string) string {
 
 func (b *browser) load(r *http.Request, handle http.HandlerFunc) *page {
 	b.Helper()
-	r.RemoteAddr = "192.0.2.7:1234"
+	r.RemoteAddr = b.address
 	for name, value := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
@@ -71,13 +91,13 @@ func (b *browser) open(query url.Values) *page {
 // get asks for an address below the issuer.
 func (b *browser) get(path string) *page {
 	b.Helper()
-	return b.load(httptest.NewRequest("GET", "/z/"+string(b.zone.ID)+path, nil), b.server.ServeHTTP)
+	return b.load(httptest.NewRequest("GET", b.base()+path, nil), b.server.ServeHTTP)
 }
 
 // send posts a form to an address below the issuer.
 func (b *browser) send(path string, f url.Values) *page {
 	b.Helper()
-	r := httptest.NewRequest("POST", "/z/"+string(b.zone.ID)+path, strings.NewReader(f.Encode()))
+	r := httptest.NewRequest("POST", b.base()+path, strings.NewReader(f.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return b.load(r, b.server.ServeHTTP)
 }

@@ -67,10 +67,6 @@ func metadata(z *deputy.Zone, issuer string) []byte {
 	}
 	confidential := []string{methodBasic, methodPost, methodKeys}
 	public := append(slices.Clone(confidential), methodNone)
-	algorithms := make([]string, len(outsideAlgorithms))
-	for i, a := range outsideAlgorithms {
-		algorithms[i] = string(a)
-	}
 	for _, list := range []struct {
 		name   string
 		values []string
@@ -82,9 +78,9 @@ func metadata(z *deputy.Zone, issuer string) []byte {
 		{"token_endpoint_auth_methods_supported", public},
 		{"revocation_endpoint_auth_methods_supported", public},
 		{"introspection_endpoint_auth_methods_supported", confidential},
-		{"token_endpoint_auth_signing_alg_values_supported", algorithms},
-		{"revocation_endpoint_auth_signing_alg_values_supported", algorithms},
-		{"introspection_endpoint_auth_signing_alg_values_supported", algorithms},
+		{"token_endpoint_auth_signing_alg_values_supported", outsideNames},
+		{"revocation_endpoint_auth_signing_alg_values_supported", outsideNames},
+		{"introspection_endpoint_auth_signing_alg_values_supported", outsideNames},
 		{"subject_types_supported", []string{"public"}},
 		{"id_token_signing_alg_values_supported", []string{string(deputy.RS256)}},
 		{"scopes_supported", openIDScopes},

@@ -124,3 +124,6 @@ func (s *Server) Act(w http.ResponseWriter, r *http.Request, zone deputy.ZoneID,
 		s.deny(w, r, l)
 	}
 }
+
+// Settle waits for what is done after answers.
+func (s *Server) Settle() { s.late.Wait() }

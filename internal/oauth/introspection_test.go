@@ -198,10 +198,10 @@ func TestLogout(t *testing.T) {
 	f.browser.shown(leave("id_token_hint", "x.y.z"), "invalid_request")
 	// Without a hint any site could send the person here: they are asked.
 	p := leave("client_id", f.client.credential.Identifier, "post_logout_redirect_uri", after)
-	if p.status != 200 || !strings.Contains(p.body, `name="csrf"`) {
+	if p.status != 200 || !strings.Contains(p.body, `name="csrf_token"`) {
 		t.Fatalf("the browser is at %d %s", p.status, p.body)
 	}
-	if p := f.browser.send("/openid/connect/logout", form("csrf", "forged")); p.status != 200 || !strings.Contains(p.body, `name="csrf"`) {
+	if p := f.browser.send("/openid/connect/logout", form("csrf_token", "forged")); p.status != 200 || !strings.Contains(p.body, `name="csrf_token"`) {
 		t.Errorf("a forged form: %d %s", p.status, p.body)
 	}
 	f.must(f.refreshed(refresh), 200, "")

@@ -232,8 +232,8 @@ func (p *page) answer() *answer {
 		a.status = 200
 	} else if code := p.query("error"); code != "" {
 		a.json["error"] = code
-	} else if _, after, ok := strings.Cut(p.body, "<small>"); ok {
-		a.json["error"], _, _ = strings.Cut(after, " ")
+	} else if _, after, ok := strings.Cut(p.body, "<code>"); ok {
+		a.json["error"], _, _ = strings.Cut(after, "</code>")
 	} else if strings.HasPrefix(p.body, "{") {
 		_ = json.Unmarshal([]byte(p.body), &a.json)
 	}

@@ -47,6 +47,13 @@ type visit struct {
 	Session deputy.SessionID `json:"session,omitzero"`
 	Proved  bool             `json:"proved,omitzero"`
 
+	// Of the management plane: the organization that the client asks for, the
+	// token of the invitation that the person came with, and the organization
+	// whose identity provider they are sent to.
+	Organization string                `json:"organization,omitzero"`
+	Invitation   string                `json:"invitation,omitzero"`
+	Through      deputy.OrganizationID `json:"through,omitzero"`
+
 	// Consented says that they agreed within the transaction, which is what
 	// prompt=consent asks for.
 	Consented bool `json:"consented,omitzero"`

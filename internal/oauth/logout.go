@@ -34,7 +34,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request, id deputy.ZoneID
 		return
 	}
 	if out.session != nil && !out.hinted && !s.confirmed(r, z.id, p) {
-		s.askLogout(w, r, snap, p)
+		s.askLogout(w, r, snap, displayName(out.user), p)
 		return
 	}
 	if err := s.signOut(ctx, w, r, z, snap, from, out); err != nil {
@@ -42,7 +42,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request, id deputy.ZoneID
 		return
 	}
 	if out.to == "" {
-		showSignedOut(w, snap)
+		s.showSignedOut(w, r, snap)
 		return
 	}
 	redirect(w, r, out.to)
@@ -65,7 +65,7 @@ func (s *Server) departure(ctx context.Context, r *http.Request, z *zone, snap *
 		return nil, err
 	}
 	clientID := p.values["client_id"]
-	if hint := p.values["id_token_hint"]; hint != "" {
+	if hint := p.values["id_token_hint"]; hint != "" && !z.manages() { // which issues none
 		claims, err := snap.readIDToken(s.now(), hint)
 		if err != nil || clientID != "" && clientID != claims.Audience[0] {
 			return nil, refuse(codeInvalidRequest, "The parameter id_token_hint is not an ID token of the client.").because(err)
@@ -106,7 +106,7 @@ func withState(to, state string) string {
 // confirmed reports whether a form of our own page asks for it.
 func (s *Server) confirmed(r *http.Request, zone deputy.ZoneID, p *parameters) bool {
 	secret, ok := s.cookie(r, browserCookie, zone)
-	return ok && r.Method == http.MethodPost && csrfMatches(secret, p.values["csrf"])
+	return ok && r.Method == http.MethodPost && csrfMatches(secret, p.values[csrfField])
 }
 
 // signOut ends the person's web session at the browser, with every session of a
@@ -118,6 +118,13 @@ func (s *Server) signOut(ctx context.Context, w http.ResponseWriter, r *http.Req
 	l := &login{zone: z, snap: snap, from: from}
 	event := s.personalEvent(l, eventLogout, out.user)
 	event.SessionID = out.session.ID
+	if z.manages() {
+		err := s.signOutManager(ctx, r, event)
+		if err == nil {
+			s.dropCookie(w, browserCookie, z.id)
+		}
+		return err
+	}
 	err := s.store.Write(ctx, event, func(tx deputy.Tx) error {
 		if secret, ok := s.cookie(r, browserCookie, z.id); ok {
 			if _, err := tx.TakeTicket(ctx, deputy.BrowserTicket, z.id, deputy.HashSecret(secret)); unlessAbsent(err) != nil {

@@ -55,14 +55,18 @@ func (s *Server) platformKeys(ctx context.Context, age time.Duration) (*snapshot
 
 // serviceToken answers at the management plane's token endpoint: client
 // credentials of a service account (RFC 6749 §4.4), in the form or in the
-// header.
-func (s *Server) serviceToken(w http.ResponseWriter, r *http.Request, from *origin) {
+// header. With codes, those of people are redeemed as well.
+func (s *Server) serviceToken(w http.ResponseWriter, r *http.Request, from *origin, codes bool) {
 	form, claimed, err := readTokenRequest(r)
 	if err == nil {
 		from.decides(s.now())
 		var c *credential
+		issue := s.issueServiceToken
+		if codes && form.grantType == authorizationCode {
+			issue = s.redeemPlane
+		}
 		for range maxAttempts {
-			if c, err = s.issueServiceToken(r.Context(), form, claimed, from); deputy.KindOf(err) != deputy.Stale {
+			if c, err = issue(r.Context(), form, claimed, from); deputy.KindOf(err) != deputy.Stale {
 				break
 			}
 		}
@@ -238,17 +242,22 @@ const userProfile = "user"
 // organizations. It is NotFound when they are not a user of it, and Denied when
 // they are disabled there. Signing in and POST /organizations/{id}/token both
 // end here.
-func (s *Server) IssueBearer(ctx context.Context, r deputy.BearerRequest) (b *deputy.Bearer, err error) {
+func (s *Server) IssueBearer(ctx context.Context, r deputy.BearerRequest) (*deputy.Bearer, error) {
 	for range maxAttempts {
-		if b, err = s.issueBearer(ctx, r); deputy.KindOf(err) != deputy.Stale {
-			return b, err
+		c, err := s.issueBearer(ctx, r, nil)
+		if err == nil {
+			return &deputy.Bearer{Token: deputy.Conceal(c.token), Lifetime: time.Duration(c.expiresIn) * time.Second}, nil
+		}
+		if deputy.KindOf(err) != deputy.Stale {
+			return nil, err
 		}
 	}
 	return nil, deputy.Errorf(deputy.Unavailable, "the organization keeps changing, try again")
 }
 
-// issueBearer is one attempt to give a person a bearer.
-func (s *Server) issueBearer(ctx context.Context, r deputy.BearerRequest) (*deputy.Bearer, error) {
+// issueBearer is one attempt to give a person a bearer. effect, if not nil, is
+// what happens with it in the same transaction.
+func (s *Server) issueBearer(ctx context.Context, r deputy.BearerRequest, effect func(context.Context, deputy.Tx) error) (*credential, error) {
 	organization, user, err := membership(ctx, s.store.Organizations(), s.store.OrganizationUsers(), r.Organization, r.Account)
 	if err != nil {
 		return nil, err
@@ -265,6 +274,7 @@ func (s *Server) issueBearer(ctx context.Context, r deputy.BearerRequest) (*depu
 		},
 		lifetime: deputy.DefaultLifetime * time.Second,
 		signer:   held.anySigner(),
+		effect:   effect,
 		use:      deputy.UseUserToken,
 		standing: &deputy.Standing{Organization: organization, OrganizationUser: user},
 		event: &deputy.Event{
@@ -289,10 +299,7 @@ func (s *Server) issueBearer(ctx context.Context, r deputy.BearerRequest) (*depu
 		}
 		return nil, deputy.Error{Kind: kind, Message: off.Error()}.Because(err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &deputy.Bearer{Token: deputy.Conceal(c.token), Lifetime: time.Duration(c.expiresIn) * time.Second}, nil
+	return c, err
 }
 
 // membership reads an organization and a user of it, from the store or inside a

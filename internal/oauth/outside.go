@@ -48,6 +48,9 @@ const (
 // outsideAlgorithms are those that clients and identity providers may sign with.
 var outsideAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.PS256, jose.EdDSA}
 
+// outsideNames are the algorithms as metadata documents write them.
+var outsideNames = []string{string(jose.RS256), string(jose.ES256), string(jose.PS256), string(jose.EdDSA)}
+
 // outsideTypes are the typ values of tokens of others, in lower case. A token
 // of another kind that the same key has signed says something else.
 var outsideTypes = []string{"", "jwt", "jose", "client-authentication+jwt"}

@@ -23,6 +23,10 @@ const (
 // What is next follows from what the transaction holds and what is true now, so
 // it may be called at any time.
 func (s *Server) proceed(w http.ResponseWriter, r *http.Request, l *login) {
+	if l.zone.manages() {
+		s.proceedPlane(w, r, l)
+		return
+	}
 	ctx := r.Context()
 	for range maxAttempts {
 		a, err := s.assess(ctx, l)
@@ -72,10 +76,20 @@ func (l *login) next(a *assessment) (page, code string) {
 	case !a.user.EmailVerified && a.user.Issuer == nil:
 		// Who the zone vouches for itself has shown that the address is theirs.
 		return pageVerifyEmail, codeInteractionRequired
-	case len(a.asks()) > 0:
+	case len(l.pending(a)) > 0:
 		return pageConsent, codeConsentRequired
 	}
 	return "", ""
+}
+
+// pending returns what the consent page has to show before there is an answer.
+// Where no client waits for one, the page is what the person came for, and what
+// it leads to must not happen because of a link that somebody sent them.
+func (l *login) pending(a *assessment) []*wish {
+	if l.Request.RedirectURI == "" && !l.Consented {
+		return a.wishes
+	}
+	return a.asks()
 }
 
 // turnTo sends the browser to a page, unless the client wants none.
@@ -108,13 +122,17 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, l *login, answer
 // shown is the digest that it carried. Where that is not what is asked any
 // more, nothing is recorded and the page is next again.
 func (s *Server) approve(w http.ResponseWriter, r *http.Request, l *login, shown string) {
+	if l.zone.manages() {
+		s.approvePlane(w, r, l, shown)
+		return
+	}
 	ctx := r.Context()
 	a, err := s.assess(ctx, l)
 	if err != nil && deputy.KindOf(err) != deputy.Stale {
 		s.stop(w, r, l, err)
 		return
 	}
-	if err == nil && a.user != nil && len(a.asks()) > 0 && shown == a.digest() {
+	if err == nil && a.user != nil && len(l.pending(a)) > 0 && shown == a.digest() {
 		if err := s.recordConsent(ctx, l, a); err != nil && deputy.KindOf(err) != deputy.Stale {
 			s.stop(w, r, l, err)
 			return
@@ -136,7 +154,7 @@ func (s *Server) recordConsent(ctx context.Context, l *login, a *assessment) err
 	}
 	event := s.personalEvent(l, eventConsent, a.user)
 	event.SessionID = l.Session
-	for _, wish := range a.asks() {
+	for _, wish := range l.pending(a) {
 		event.ScopesGranted = append(event.ScopesGranted, wish.scopes...)
 	}
 	err = s.store.Write(ctx, event, func(tx deputy.Tx) error {
@@ -286,7 +304,13 @@ func (a *assessment) reread(ctx context.Context, tx deputy.Tx, l *login) error {
 // putGrants notes the person's authorization of each resource whose credential
 // comes from this zone, so that it can be listed and revoked.
 func (a *assessment) putGrants(ctx context.Context, tx deputy.Tx, l *login) error {
-	now := tx.Now()
+	now, in := tx.Now(), deputy.Scope{Zone: l.zone.id}
+	// Authorizations of one person wait for each other here, so that two at once
+	// do not both find that there is no grant yet.
+	same := func(*deputy.User) error { return nil }
+	if _, err := tx.Users().Update(ctx, in, deputy.ID(a.user.ID), same); err != nil {
+		return err
+	}
 	for _, wish := range a.wishes {
 		if l.snap.providers[*wish.CredentialProviderID].Type == deputy.ExternalProvider {
 			continue
@@ -295,7 +319,6 @@ func (a *assessment) putGrants(ctx context.Context, tx deputy.Tx, l *login) erro
 		if err != nil {
 			return err
 		}
-		in := deputy.Scope{Zone: l.zone.id}
 		if g != nil {
 			_, err = tx.Grants().Update(ctx, in, g.ID, func(g *deputy.Grant) error {
 				g.Scopes = union(g.Scopes, wish.scopes)
@@ -325,14 +348,27 @@ const (
 
 // recordAuthorization writes down that a known person's request was refused.
 func (s *Server) recordAuthorization(ctx context.Context, l *login, r *refusal) error {
-	_, user, err := s.store.SessionChain(ctx, l.zone.id, l.Session)
+	user, err := s.signedIn(ctx, l)
 	if err != nil || user == nil {
-		return unlessAbsent(err)
+		return err
 	}
 	event := s.personalEvent(l, eventAuthorize, user)
 	event.SessionID = l.Session
 	event.ScopesRequested = append(slices.Clone(l.Request.OpenID), l.Request.Scopes...)
 	return s.record(ctx, event, nil, r)
+}
+
+// signedIn returns who has signed in, in whatever state they are by now.
+func (s *Server) signedIn(ctx context.Context, l *login) (*deputy.User, error) {
+	if l.zone.manages() {
+		all, err := s.memberships(ctx, deputy.ID(l.User))
+		if err != nil || len(all) == 0 {
+			return nil, err
+		}
+		return all[0].person(), nil
+	}
+	_, user, err := s.store.SessionChain(ctx, l.zone.id, l.Session)
+	return user, unlessAbsent(err)
 }
 
 // authorized is what a code stands for.

@@ -42,6 +42,9 @@ func (s *Server) relyingParty(ctx context.Context, z *zone, snap *snapshot, id s
 	if len(id) > deputy.MaxIdentifier*utf8.UTFMax {
 		return nil, nil
 	}
+	if z.manages() {
+		return planeClients[id], nil
+	}
 	read, err := s.store.Client(ctx, z.id, id)
 	switch {
 	case err == nil:

@@ -17,6 +17,7 @@ const (
 	metadataEndpoint
 	serviceTokenEndpoint
 	authorizeEndpoint
+	pageEndpoint // see page.go
 	registrationEndpoint
 	pushEndpoint
 	introspectEndpoint
@@ -43,6 +44,30 @@ var endpoints = map[string]endpoint{
 	"/.well-known/openid-configuration":       metadataEndpoint,
 }
 
+// endpointAt returns what a path below an issuer is for.
+func endpointAt(path string) endpoint {
+	if to, ok := endpoints[path]; ok {
+		return to
+	}
+	if isPage(path) {
+		return pageEndpoint
+	}
+	return notFound
+}
+
+// below returns the path of a request below the issuer.
+func (s *Server) below(r *http.Request) string {
+	path := collapse(r.URL.Path)
+	if _, ok := s.addresses.ZoneOfHost(r.Host); ok {
+		return path
+	}
+	path = strings.TrimPrefix(path, s.basePath)
+	if rest, ok := strings.CutPrefix(path, "/z/"); ok {
+		_, path = cutSegment(rest)
+	}
+	return path
+}
+
 // serviceTokenPath is the token endpoint of the management plane.
 const serviceTokenPath = "/service-account-token"
 
@@ -52,7 +77,7 @@ const serviceTokenPath = "/service-account-token"
 func (s *Server) route(r *http.Request) (zone deputy.ZoneID, to endpoint, ours bool) {
 	path := collapse(r.URL.Path)
 	if id, ok := s.addresses.ZoneOfHost(r.Host); ok {
-		return id, endpoints[path], true
+		return id, endpointAt(path), true
 	}
 	if rest, ok := strings.CutPrefix(path, s.basePath); ok {
 		path = rest
@@ -62,7 +87,13 @@ func (s *Server) route(r *http.Request) (zone deputy.ZoneID, to endpoint, ours b
 	}
 	if rest, ok := strings.CutPrefix(path, "/z/"); ok {
 		id, below := cutSegment(rest)
-		return deputy.ZoneID(id), endpoints[below], true
+		if id == "" {
+			return "", notFound, true
+		}
+		return deputy.ZoneID(id), endpointAt(below), true
+	}
+	if to, ours := planeEndpointAt(path); ours {
+		return "", to, true
 	}
 	rest, ok := strings.CutPrefix(path, "/.well-known/")
 	if !ok {
@@ -72,11 +103,14 @@ func (s *Server) route(r *http.Request) (zone deputy.ZoneID, to endpoint, ours b
 		// RFC 8414 §3.1: the issuer's path follows the well-known part.
 		if below, ok := strings.CutPrefix(rest, name+s.basePath+"/z/"); ok {
 			id, more := cutSegment(below)
-			if more != "" {
+			if more != "" || id == "" {
 				return deputy.ZoneID(id), notFound, true
 			}
 			return deputy.ZoneID(id), metadataEndpoint, true
 		}
+	}
+	if rest == wellKnown[0]+s.basePath {
+		return "", metadataEndpoint, true
 	}
 	return "", notFound, false
 }
@@ -120,6 +154,7 @@ var methods = map[endpoint][]string{
 	logoutEndpoint:       {http.MethodGet, http.MethodPost},
 	registrationEndpoint: {http.MethodPost},
 	authorizeEndpoint:    {http.MethodGet, http.MethodPost},
+	pageEndpoint:         {http.MethodGet, http.MethodPost},
 	jwksEndpoint:         {http.MethodGet, http.MethodHead},
 	metadataEndpoint:     {http.MethodGet, http.MethodHead},
 }

@@ -7,12 +7,15 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
 
 	"deputy/internal/deputy"
+	"deputy/internal/password"
 	"deputy/internal/upstream"
 	"deputy/internal/vault"
 )
@@ -53,6 +56,7 @@ type Server struct {
 
 	builder  builder
 	zones    zones
+	plane    *zone // the management plane
 	clients  *clients
 	verified *otter.Cache[[32]byte, *verified]
 	people   people
@@ -60,10 +64,18 @@ type Server struct {
 	failures failures
 	shadows  shadows
 
-	fetcher        *upstream.Fetcher
+	fetcher   *upstream.Fetcher
+	passwords *password.Hasher
+	throttle  *throttle
+	late      sync.WaitGroup // counts work after answers
+	lateSlots chan struct{}
+
 	keysets        keysets
 	strictAudience bool
 }
+
+// maxWaiting is how many people may wait for their password to be checked.
+const maxWaiting = 64
 
 // New returns a Server. Close ends it.
 func New(c Config) *Server {
@@ -77,7 +89,12 @@ func New(c Config) *Server {
 		}),
 		people:   newPeople(),
 		platform: platform{owner: c.Platform},
+		plane:    newPlane(c.Addresses),
 		fetcher:  c.Fetcher, keysets: newKeysets(), strictAudience: c.StrictAudience,
+		// One processor is left to everything else, where there are several.
+		passwords: password.New(max(1, runtime.GOMAXPROCS(0)-1), maxWaiting),
+		throttle:  newThrottle(c.Now),
+		lateSlots: make(chan struct{}, maxLate),
 	}
 	if s.clientAddress == nil {
 		s.clientAddress = peer
@@ -94,6 +111,7 @@ func New(c Config) *Server {
 // they were asked, and waits for work in the background. Requests must have
 // ended.
 func (s *Server) Close() {
+	s.late.Wait()
 	s.shadows.close()
 	s.failures.close()
 }
@@ -112,7 +130,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case to == notFound:
 		s.refuse(w, s.origin(r), id, errNoEndpoint, "")
-	case r.Method == http.MethodOptions && to != authorizeEndpoint && to != logoutEndpoint: // only people go there
+	case r.Method == http.MethodOptions && to != authorizeEndpoint && to != logoutEndpoint && to != pageEndpoint: // only people go there
 		preflight(w, to)
 	case r.Method != allowed[0] && r.Method != allowed[len(allowed)-1]:
 		w.Header()["Allow"] = []string{strings.Join(allowed, ", ") + ", OPTIONS"}
@@ -122,8 +140,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.refuse(w, s.origin(r), id, refused, "")
+	case to == tokenEndpoint && id == "":
+		s.serviceToken(w, r, s.origin(r), true)
 	case to == tokenEndpoint:
 		s.token(w, r, id, s.origin(r))
+	case to == pageEndpoint:
+		s.page(w, r, id)
 	case to == pushEndpoint:
 		s.push(w, r, id, s.origin(r))
 	case to == introspectEndpoint:
@@ -139,7 +161,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case to == authorizeEndpoint:
 		s.authorize(w, r, id, s.origin(r))
 	case to == serviceTokenEndpoint:
-		s.serviceToken(w, r, s.origin(r))
+		s.serviceToken(w, r, s.origin(r), false)
+	case id == "":
+		s.planeDocument(w, r, to)
 	default:
 		s.document(w, r, id, to)
 	}

@@ -69,6 +69,13 @@ const (
 	eventClientChange = "clients:change"
 	eventSessionEnd   = "sessions:revoke"
 	eventRevoke       = "credentials:revoke"
+	eventWithdraw     = "consents:delete"
+	eventCode         = "users:challenge" // a code was mailed, or tried
+	eventVerify       = "users:verify"    // an address was shown to be a person's
+	eventPassword     = "users:reset_password"
+	eventPasskey      = "users:change_passkeys"
+	eventUserCreate   = "users:create"
+	eventRevokeGrant  = "delegated_grants:revoke"
 )
 
 // Scopes of OpenID Connect (Core 1.0 §5.4, §11).

@@ -29,23 +29,41 @@ func (s *Server) browser(ctx context.Context, r *http.Request, zone deputy.ZoneI
 	if err != nil {
 		return nil, nil, unlessAbsent(err)
 	}
-	var id deputy.SessionID
-	if err := openTicket(t, secret, &id); err != nil {
+	var session *deputy.Session
+	var user *deputy.User
+	if zone == "" {
+		var says managerSession
+		if err = openTicket(t, secret, &says); err == nil {
+			session, user, err = s.managerSession(ctx, &says)
+		}
+	} else {
+		var id deputy.SessionID
+		if err = openTicket(t, secret, &id); err == nil {
+			session, user, err = s.webSession(ctx, snap, id)
+		}
+	}
+	if err != nil || session == nil {
 		return nil, nil, err
-	}
-	chain, user, err := s.store.SessionChain(ctx, zone, id)
-	if err != nil {
-		return nil, nil, unlessAbsent(err)
-	}
-	standing := deputy.Standing{Zone: snap.zone, User: user, Sessions: chain}
-	if err := standing.Live(deputy.UseWebSession, s.now()); err != nil {
-		return nil, nil, nil // signed out, in whatever way
 	}
 	if now := deputy.Time(s.now()); now.Sub(t.CreatedAt) >= webSessionTick {
 		t.CreatedAt, t.ExpiresAt = now, now.Add(webSessionIdles)
 		if err := s.store.PutTicket(ctx, t, t.Key); err != nil {
 			return nil, nil, unlessAbsent(err)
 		}
+	}
+	return session, user, nil
+}
+
+// webSession returns a web session and whose it is, nil when they have signed
+// out, in whatever way.
+func (s *Server) webSession(ctx context.Context, snap *snapshot, id deputy.SessionID) (*deputy.Session, *deputy.User, error) {
+	chain, user, err := s.store.SessionChain(ctx, snap.zone.ID, id)
+	if err != nil {
+		return nil, nil, unlessAbsent(err)
+	}
+	standing := deputy.Standing{Zone: snap.zone, User: user, Sessions: chain}
+	if standing.Live(deputy.UseWebSession, s.now()) != nil {
+		return nil, nil, nil
 	}
 	return chain[0], user, nil
 }
@@ -87,7 +105,7 @@ func (s *Server) signIn(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	pass := deputy.NewSecret()
 	event := s.personalEvent(l, eventLogin, by.user)
 	event.SessionID = deputy.SessionID(event.ID)
-	if had != nil {
+	if had != nil && !l.zone.manages() {
 		event.SessionID = had.ID
 	}
 	err = s.store.Write(ctx, event, func(tx deputy.Tx) error {
@@ -96,16 +114,16 @@ func (s *Server) signIn(ctx context.Context, w http.ResponseWriter, r *http.Requ
 				return err
 			}
 		}
-		if err := openSession(ctx, tx, l, by, event.SessionID, had == nil); err != nil {
+		says, err := open(ctx, tx, l, by, event.SessionID, had == nil)
+		if err != nil {
 			return err
 		}
 		next = *l
 		next.User, next.Session, next.Proved = by.user.ID, event.SessionID, true
-		var err error
 		if next.secret, err = next.renew(ctx, tx); err != nil {
 			return err
 		}
-		t, err := newTicket(deputy.BrowserTicket, l.zone.id, pass, event.SessionID, tx.Now(), webSessionIdles)
+		t, err := newTicket(deputy.BrowserTicket, l.zone.id, pass, says, tx.Now(), webSessionIdles)
 		if err != nil {
 			return err
 		}
@@ -123,6 +141,15 @@ func (s *Server) signIn(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	s.begun(w, l)
 	s.setCookie(w, browserCookie, l.zone.id, pass, webSessionLives)
 	return nil
+}
+
+// open begins or renews what the browser's ticket stands for, and returns what
+// that is to say.
+func open(ctx context.Context, tx deputy.Tx, l *login, by proof, id deputy.SessionID, fresh bool) (says any, err error) {
+	if l.zone.manages() {
+		return openManager(ctx, tx, by)
+	}
+	return id, openSession(ctx, tx, l, by, id, fresh)
 }
 
 // openSession makes or renews the web session of a person who may sign in.
@@ -183,7 +210,7 @@ func (s *Server) personalEvent(l *login, kind string, user *deputy.User) *deputy
 	}
 	if user != nil {
 		e.Actor = deputy.Actor{Type: "user", ID: string(user.ID), Identifier: user.Identifier}
-		e.UserID, e.UserKey = user.ID, user.KeyID
+		e.OrganizationID, e.UserID, e.UserKey = user.OrganizationID, user.ID, user.KeyID
 	}
 	return e
 }

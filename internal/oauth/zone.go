@@ -40,6 +40,9 @@ type zones struct {
 // zone returns a zone and its snapshot, loading it on first use. It is NotFound
 // when there is no such zone.
 func (s *Server) zone(ctx context.Context, id deputy.ZoneID) (*zone, *snapshot, error) {
+	if id == "" {
+		return s.plane, s.plane.current.Load(), nil
+	}
 	if !deputy.ID(id).Valid() {
 		return nil, nil, errNoZone
 	}

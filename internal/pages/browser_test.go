@@ -43,7 +43,7 @@ func TestPagesInABrowser(t *testing.T) {
 	if screens == "" {
 		screens = t.TempDir()
 	}
-	input, err := json.Marshal(map[string]any{"base": s.URL, "screens": screens, "pages": slices.Sorted(maps.Keys(samples))})
+	input, err := json.Marshal(map[string]any{"base": s.URL, "screens": screens, "pages": pictured()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,20 @@ func TestPagesInABrowser(t *testing.T) {
 		t.Error(problem)
 	}
 	pictures, err := filepath.Glob(filepath.Join(screens, "*.png"))
-	if err != nil || len(pictures) < 3*len(samples) {
-		t.Errorf("%d pictures of %d pages: %v", len(pictures), len(samples), err)
+	if err != nil || len(pictures) < 3*len(pictured()) {
+		t.Errorf("%d pictures of %d pages: %v", len(pictures), len(pictured()), err)
 	}
+}
+
+// alike are samples that look like another but for a sentence.
+var alike = []string{
+	"password-throttled", "password-busy", "signup-short", "signup-long", "signup-common", "account-empty", "account-saved",
+	"account-removed", "account-passkey", "add-passkey-failed", "invitation-known", "done-verified", "done-signedout", "done-denied",
+	"done-reset", "done-joined", "error-expired", "error-provider", "error-identity", "error-forged", "error-link", "error-invitation",
+	"error-internal", "error-throttled",
+}
+
+// pictured returns the names of the samples that are looked at.
+func pictured() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(samples)), func(name string) bool { return slices.Contains(alike, name) })
 }

@@ -67,6 +67,13 @@ type VerifyEmail struct {
 	Notice  Message
 }
 
+// ConfirmEmail asks whoever opened a mailed link to confirm the address: who
+// merely looks at it, as programs that check mail do, confirms nothing.
+type ConfirmEmail struct {
+	Email string
+	Code  string // from the link
+}
+
 // ForgotPassword asks where to send a code.
 type ForgotPassword struct {
 	Username string
@@ -162,12 +169,18 @@ type Session struct {
 	Clients  []Session
 }
 
-// Agreement is a consent that a person gave.
+// Agreement is what a person has allowed a client.
 type Agreement struct {
-	Client, Resource string
-	Name, Target     string // as people know them
-	Scopes           []string
-	Since            time.Time
+	Client  string // its id
+	Name    string
+	Targets []Target
+	Since   time.Time
+}
+
+// Target is a resource that a client may reach, in the name of a person.
+type Target struct {
+	Name   string
+	Scopes []string
 }
 
 // Connection is a resource that can be reached for a person.
@@ -232,6 +245,7 @@ type Error struct {
 	Code        string // of the standard, for whoever looks into it
 	Description string // for developers
 	RequestID   string
+	Back        string // where a form leads that goes back to the client; empty: nowhere
 }
 
 // Why it goes no further.
@@ -252,6 +266,7 @@ func (Identifier) template() string     { return "identifier" }
 func (Password) template() string       { return "password" }
 func (SignUp) template() string         { return "signup" }
 func (VerifyEmail) template() string    { return "verify-email" }
+func (ConfirmEmail) template() string   { return "confirm-email" }
 func (ForgotPassword) template() string { return "forgot-password" }
 func (ResetPassword) template() string  { return "reset-password" }
 func (Consent) template() string        { return "consent" }

@@ -29,6 +29,7 @@ var samples = map[string]pages.Page{
 	"signup-common":       pages.SignUp{Username: "ada@acme.example", Shortest: 8, Problem: pages.PasswordTooCommon},
 	"verify-email":        pages.VerifyEmail{Email: "ada@acme.example", Notice: pages.CodeSent},
 	"verify-email-wrong":  pages.VerifyEmail{Email: "ada@acme.example", Problem: pages.WrongCode},
+	"confirm-email":       pages.ConfirmEmail{Email: "ada@acme.example", Code: "code"},
 	"forgot-password":     pages.ForgotPassword{Username: "ada@acme.example"},
 	"reset-password":      pages.ResetPassword{Username: "ada@acme.example", Shortest: 8},
 	"reset-password-link": pages.ResetPassword{Username: "ada@acme.example", Code: "code", Shortest: 8, Problem: pages.PasswordReused},
@@ -70,7 +71,7 @@ var samples = map[string]pages.Page{
 		RequestID: "0193614e-8b1c-7c3a-9f2e-5d1a4b6c7d8e",
 	},
 	"error-expired":    pages.Error{Problem: pages.ErrorExpired},
-	"error-disabled":   pages.Error{Problem: pages.ErrorDisabled},
+	"error-disabled":   pages.Error{Problem: pages.ErrorDisabled, Back: "/login/cancel"},
 	"error-provider":   pages.Error{Problem: pages.ErrorProvider},
 	"error-identity":   pages.Error{Problem: pages.ErrorIdentity},
 	"error-forged":     pages.Error{Problem: pages.ErrorForged},
@@ -100,8 +101,8 @@ var account = pages.Account{
 		{ID: "s4", Name: "Firefox on Linux", Since: since.Add(-48 * time.Hour)},
 	},
 	Consents: []pages.Agreement{
-		{Client: "a1", Resource: "r1", Name: "Inbox Agent", Target: "Mail tools", Scopes: []string{"mail:read", "mail:send"}, Since: since},
-		{Client: "a2", Resource: "r1", Name: "Code Assistant", Target: "Mail tools", Since: since},
+		{Client: "a1", Name: "Inbox Agent", Targets: []pages.Target{{Name: "Mail tools", Scopes: []string{"mail:read", "mail:send"}}, {Name: "Calendar"}}, Since: since},
+		{Client: "a2", Name: "Code Assistant", Targets: []pages.Target{{Name: "Mail tools"}}, Since: since},
 	},
 	Grants: []pages.Connection{{ID: "g1", Name: "Calendar", Scopes: []string{"events:read"}, Since: since, Status: "active"}},
 }

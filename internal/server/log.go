@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -30,9 +31,24 @@ func logged(log *slog.Logger, next http.HandlerFunc) http.Handler {
 		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		next(seen, r)
 		log.LogAttrs(r.Context(), slog.LevelDebug, "request",
-			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", seen.status),
+			slog.String("method", r.Method), slog.String("path", shownPath(r)), slog.Int("status", seen.status),
 			slog.Duration("took", time.Since(start)), slog.String("request_id", seen.Header().Get("X-Client-Request-ID")))
 	})
+}
+
+// shownPath returns the path of a request without the secret that the link of
+// an invitation is.
+func shownPath(r *http.Request) string {
+	const secret = "/invitations/"
+	before, after, found := strings.Cut(r.URL.Path, secret)
+	if !found || strings.Contains(before, "/organizations") { // where it is an id
+		return r.URL.Path
+	}
+	_, rest, more := strings.Cut(after, "/")
+	if more {
+		rest = "/" + rest
+	}
+	return before + secret + "[redacted]" + rest
 }
 
 // statusWriter remembers the status that was answered.

@@ -191,7 +191,7 @@ func (s *Server) handler() http.Handler {
 			if failure == http.ErrAbortHandler {
 				panic(failure)
 			}
-			s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "panic", failure, "stack", string(debug.Stack()))
+			s.log.Error("request failed", "method", r.Method, "path", shownPath(r), "panic", failure, "stack", string(debug.Stack()))
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusInternalServerError)
 			io.WriteString(w, `{"error":"server_error","code":"internal_error","message":"internal error","status":500}`)

@@ -217,6 +217,13 @@ func TestRequestsInTheLog(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &line); err != nil || line.Msg != "request" || line.Method != "GET" || line.Path != "/zones" || line.Status != 418 {
 		t.Errorf("%v: %s", err, log)
 	}
+	for _, path := range []string{"/login/invitations/hidden", "/invitations/hidden", "/invitations/hidden/accept"} {
+		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", path, nil))
+	}
+	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/organizations/own/invitations/id", nil))
+	if !strings.Contains(log.String(), "/invitations/[redacted]/accept") || !strings.Contains(log.String(), "/own/invitations/id") {
+		t.Errorf("the log does not tell where the requests went:\n%s", log)
+	}
 	if strings.Contains(log.String(), "hidden") {
 		t.Errorf("the log tells what it should not:\n%s", log)
 	}

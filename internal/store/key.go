@@ -62,6 +62,12 @@ func (x *tx) InsertDataKey(_ context.Context, k deputy.DataKey) error {
 	return dataKeys.insert(x.ctx, x, &k)
 }
 
+// destroyKey forgets all that was sealed under the key of somebody who is gone.
+func (x *tx) destroyKey(ctx context.Context, id, owner deputy.ID) error {
+	_, err := x.exec(ctx, "DELETE FROM data_keys WHERE id = $1 AND owner_id = $2", string(id), string(owner))
+	return err
+}
+
 func (x *tx) InsertSigningKey(_ context.Context, k deputy.SigningKey) error {
 	if err := signingKeys.insert(x.ctx, x, &k); err != nil {
 		return err

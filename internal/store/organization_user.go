@@ -34,8 +34,18 @@ var organizationUsers = declare(table[deputy.OrganizationUser]{
 	},
 	stamp: func(u *deputy.OrganizationUser) (*int64, *time.Time) { return &u.Revision, &u.UpdatedAt },
 	cascade: func(ctx context.Context, x *tx, u *deputy.OrganizationUser) error {
-		return x.each(ctx, []any{string(u.OrganizationID), string(u.ID)},
-			"DELETE FROM zone_members WHERE organization_id = $1 AND organization_user_id = $2")
+		if err := x.each(ctx, []any{string(u.OrganizationID), string(u.ID)},
+			"DELETE FROM zone_members WHERE organization_id = $1 AND organization_user_id = $2"); err != nil {
+			return err
+		}
+		if err := x.destroyKey(ctx, u.KeyID, u.ID); err != nil {
+			return err
+		}
+		all, err := column[string](ctx, x, "SELECT organization_id FROM organization_users WHERE id = $1 LIMIT 2", string(u.ID))
+		if err != nil || len(all) > 1 {
+			return err
+		}
+		return x.forgetSignIn(ctx, "", deputy.UserID(u.ID)) // it was their last organization
 	},
 })
 

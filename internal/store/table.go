@@ -27,7 +27,7 @@ type table[T any] struct {
 	fields func(*T) []field
 	// search lists columns that are derived from an entity for looking it up
 	// and never read. Column x_folded is what Contains looks into for x, x_key
-	// what Equals and Find compare for x.
+	// what Equals and Find compare for x; Find looks into a unique x_folded too.
 	search func(*T) []field
 	// computed are the expressions of fields that are read and never stored.
 	computed map[string]string
@@ -238,6 +238,9 @@ func (t *table[T]) find(ctx context.Context, r querier, in deputy.Scope, name, t
 	case strings.HasSuffix(u.column, "_key"):
 		text = key(text)
 	case strings.HasSuffix(u.column, "_folded"):
+		text = fold(text)
+	}
+	if strings.HasSuffix(u.column, "_folded") {
 		text = fold(text)
 	}
 	b.WriteString(" AND " + u.column + " = " + b.arg(text))

@@ -200,6 +200,10 @@ func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, 
 	return consent(x.ctx, x, zone, user, client, resource)
 }
 
+func (x *tx) Withdrawn(_ context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (bool, error) {
+	return withdrawn(x.ctx, x, zone, user, resource)
+}
+
 func (x *tx) Secret(_ context.Context, zone deputy.ZoneID, entity deputy.ID) (*deputy.VaultSecret, error) {
 	return secretOf(x.ctx, x, zone, entity)
 }
@@ -231,11 +235,17 @@ func (x *tx) Dependencies() deputy.Writes[deputy.Dependency]  { return writing(x
 func (x *tx) Providers() deputy.Writes[deputy.Provider]       { return writing(x, providers) }
 func (x *tx) Resources() deputy.Writes[deputy.Resource]       { return writing(x, resources) }
 func (x *tx) Users() deputy.Writes[deputy.User]               { return writing(x, users) }
-func (x *tx) Sessions() deputy.Writes[deputy.Session]         { return writing(x, sessions) }
-func (x *tx) Grants() deputy.Writes[deputy.Grant]             { return writing(x, grants) }
-func (x *tx) UserAgents() deputy.Writes[deputy.UserAgent]     { return writing(x, userAgents) }
-func (x *tx) Secrets() deputy.Writes[deputy.VaultSecret]      { return writing(x, secrets) }
-func (x *tx) Roles() deputy.Writes[deputy.Role]               { return writing(x, roles) }
+func (x *tx) Passwords() deputy.Writes[deputy.Password]       { return writing(x, passwords) }
+func (x *tx) MailedCodes() deputy.Writes[deputy.MailedCode]   { return writing(x, mailedCodes) }
+func (x *tx) Passkeys() deputy.Writes[deputy.Passkey]         { return writing(x, passkeys) }
+func (x *tx) ZoneInvitations() deputy.Writes[deputy.ZoneInvitation] {
+	return writing(x, zoneInvitations)
+}
+func (x *tx) Sessions() deputy.Writes[deputy.Session]     { return writing(x, sessions) }
+func (x *tx) Grants() deputy.Writes[deputy.Grant]         { return writing(x, grants) }
+func (x *tx) UserAgents() deputy.Writes[deputy.UserAgent] { return writing(x, userAgents) }
+func (x *tx) Secrets() deputy.Writes[deputy.VaultSecret]  { return writing(x, secrets) }
+func (x *tx) Roles() deputy.Writes[deputy.Role]           { return writing(x, roles) }
 func (x *tx) RoleAssignments() deputy.Writes[deputy.RoleAssignment] {
 	return writing(x, roleAssignments)
 }

@@ -65,14 +65,20 @@ var users = declare(table[deputy.User]{
 		return revokeSessions(ctx, x, u.ZoneID, "user_id", string(u.ID))
 	},
 	cascade: func(ctx context.Context, x *tx, u *deputy.User) error {
+		if err := x.forgetSignIn(ctx, u.ZoneID, u.ID); err != nil {
+			return err
+		}
 		if err := unassignPrincipal(ctx, x, u.ZoneID, deputy.UserPrincipal, deputy.ID(u.ID)); err != nil {
 			return err
 		}
-		return x.each(ctx, []any{string(u.ZoneID), string(u.ID)},
+		if err := x.each(ctx, []any{string(u.ZoneID), string(u.ID)},
 			"DELETE FROM sessions WHERE zone_id = $1 AND user_id = $2",
 			"DELETE FROM grants WHERE zone_id = $1 AND user_id = $2",
 			"DELETE FROM consents WHERE zone_id = $1 AND user_id = $2",
-			"DELETE FROM group_members WHERE zone_id = $1 AND user_id = $2")
+			"DELETE FROM group_members WHERE zone_id = $1 AND user_id = $2"); err != nil {
+			return err
+		}
+		return x.destroyKey(ctx, u.KeyID, deputy.ID(u.ID))
 	},
 })
 
@@ -102,6 +108,14 @@ var grants = declare(table[deputy.Grant]{
 	},
 	stamp: func(g *deputy.Grant) (*int64, *time.Time) { return &g.Revision, &g.UpdatedAt },
 })
+
+// withdrawn reports whether the newest that a person said about a resource is
+// that nobody may reach it for them any more.
+func withdrawn(ctx context.Context, q querier, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (bool, error) {
+	newest, err := column[string](ctx, q, "SELECT status FROM grants WHERE zone_id = $1 AND user_id = $2 AND resource_id = $3"+
+		" ORDER BY CASE status WHEN 'active' THEN 0 ELSE 1 END, id DESC LIMIT 1", string(zone), string(user), string(resource))
+	return len(newest) > 0 && newest[0] == string(deputy.Revoked), err
+}
 
 // consents have no id of their own; their table is read and written whole.
 var consents = declare(table[deputy.ConsentRecord]{

@@ -121,11 +121,17 @@ func (s *Store) Dependencies() deputy.Reads[deputy.Dependency]  { return reading
 func (s *Store) Providers() deputy.Reads[deputy.Provider]       { return reading(s, providers) }
 func (s *Store) Resources() deputy.Reads[deputy.Resource]       { return reading(s, resources) }
 func (s *Store) Users() deputy.Reads[deputy.User]               { return reading(s, users) }
-func (s *Store) Sessions() deputy.Reads[deputy.Session]         { return reading(s, sessions) }
-func (s *Store) Grants() deputy.Reads[deputy.Grant]             { return reading(s, grants) }
-func (s *Store) UserAgents() deputy.Reads[deputy.UserAgent]     { return reading(s, userAgents) }
-func (s *Store) Secrets() deputy.Reads[deputy.VaultSecret]      { return reading(s, secrets) }
-func (s *Store) Roles() deputy.Reads[deputy.Role]               { return reading(s, roles) }
+func (s *Store) Passwords() deputy.Reads[deputy.Password]       { return reading(s, passwords) }
+func (s *Store) MailedCodes() deputy.Reads[deputy.MailedCode]   { return reading(s, mailedCodes) }
+func (s *Store) Passkeys() deputy.Reads[deputy.Passkey]         { return reading(s, passkeys) }
+func (s *Store) ZoneInvitations() deputy.Reads[deputy.ZoneInvitation] {
+	return reading(s, zoneInvitations)
+}
+func (s *Store) Sessions() deputy.Reads[deputy.Session]     { return reading(s, sessions) }
+func (s *Store) Grants() deputy.Reads[deputy.Grant]         { return reading(s, grants) }
+func (s *Store) UserAgents() deputy.Reads[deputy.UserAgent] { return reading(s, userAgents) }
+func (s *Store) Secrets() deputy.Reads[deputy.VaultSecret]  { return reading(s, secrets) }
+func (s *Store) Roles() deputy.Reads[deputy.Role]           { return reading(s, roles) }
 func (s *Store) RoleAssignments() deputy.Reads[deputy.RoleAssignment] {
 	return reading(s, roleAssignments)
 }
@@ -242,6 +248,14 @@ func (s *Store) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.Use
 		return err
 	})
 	return c, s.fault(err)
+}
+
+func (s *Store) Withdrawn(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (yes bool, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		yes, err = withdrawn(ctx, q, zone, user, resource)
+		return err
+	})
+	return yes, s.fault(err)
 }
 
 func (s *Store) Secret(ctx context.Context, zone deputy.ZoneID, entity deputy.ID) (found *deputy.VaultSecret, err error) {

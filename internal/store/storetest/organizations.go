@@ -15,6 +15,7 @@ var organizations = map[string]func(*world){
 	"accepting an invitation":                    accept,
 	"identities are users and who is invited":    identities,
 	"an organization has at most one connection": connections,
+	"a user who is gone is forgotten":            forgottenManager,
 	"a mail comes with the task that sends it":   mails,
 }
 
@@ -23,6 +24,43 @@ func (w *world) organizationUser(email string) *deputy.OrganizationUser {
 	return &deputy.OrganizationUser{
 		OrganizationID: w.org.ID, ID: id, Email: email, Role: deputy.OrganizationMember, Status: deputy.UserActive,
 		Subject: string(id), KeyID: "key", CreatedAt: now, UpdatedAt: now,
+	}
+}
+
+// dataKey makes the key of somebody.
+func (w *world) dataKey(owner deputy.ID) deputy.ID {
+	w.Helper()
+	k := deputy.DataKey{ID: w.newID(), OwnerID: owner, Wrapped: []byte{1}, CreatedAt: w.tick()}
+	w.insert(func(t deputy.Tx) error { return t.InsertDataKey(w.ctx, k) })
+	return k.ID
+}
+
+// forgottenManager: the key goes with the user, and what they sign in with when
+// they are a user nowhere else.
+func forgottenManager(w *world) {
+	ann := w.organizationUser("ann@example.com")
+	ann.KeyID = w.dataKey(ann.ID)
+	elsewhere := *ann
+	elsewhere.OrganizationID, elsewhere.KeyID = deputy.OrganizationID(w.newID()), w.dataKey(ann.ID)
+	bob := w.organizationUser("bob@example.com")
+	bob.KeyID = w.dataKey("somebody else")
+	for _, u := range []*deputy.OrganizationUser{ann, &elsewhere, bob} {
+		w.must(w.insertUser(u))
+	}
+	p := &deputy.Password{UserID: deputy.UserID(ann.ID), Email: ann.Email, Hash: "hash", ChangedAt: w.tick(), CreatedAt: w.tick()}
+	w.insert(func(t deputy.Tx) error { return t.Passwords().Insert(w.ctx, p) })
+	for _, c := range []struct {
+		user                 *deputy.OrganizationUser
+		keyThere, passwordIn bool
+	}{{ann, false, true}, {&elsewhere, false, false}, {bob, true, false}} {
+		in := deputy.Scope{Organization: c.user.OrganizationID}
+		w.must(w.write(func(t deputy.Tx) error { return t.OrganizationUsers().Delete(w.ctx, in, c.user.ID) }))
+		if _, err := w.DataKey(w.ctx, c.user.KeyID); (err == nil) != c.keyThere {
+			w.Errorf("the key of %s: %v", c.user.Email, err)
+		}
+		if _, err := w.Passwords().Get(w.ctx, deputy.Scope{}, ann.ID); (err == nil) != c.passwordIn {
+			w.Errorf("the password after %s has gone: %v", c.user.Email, err)
+		}
 	}
 }
 

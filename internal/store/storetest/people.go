@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"deputy/internal/deputy"
@@ -19,6 +20,9 @@ var people = map[string]func(*world){
 	"whoever is disabled is signed out":                disabledUser,
 	"deleting ends sessions and grants":                deleteBehindSessions,
 	"deleting takes roles and secrets along":           deleteBehindRoles,
+	"a person who is gone is forgotten":                forgottenPerson,
+	"what a person has withdrawn":                      withdrawn,
+	"two who find no grant make one":                   oneGrant,
 	"roles of applications are part of the client":     clientRoles,
 	"affiliations":                              affiliations,
 	"a role is assigned once":                   assignedOnce,
@@ -90,6 +94,97 @@ func put[T any](w *world, in func(deputy.Tx) deputy.Writes[T], all ...*T) {
 func drop[T any](w *world, in func(deputy.Tx) deputy.Writes[T], id deputy.ID) {
 	w.Helper()
 	w.must(w.write(func(t deputy.Tx) error { return in(t).Delete(w.ctx, w.in, id) }))
+}
+
+func forgottenPerson(w *world) {
+	u, other := w.user("u"), w.user("other")
+	u.KeyID, other.KeyID = w.dataKey(deputy.ID(u.ID)), w.dataKey("a zone")
+	put(w, deputy.Tx.Users, u, other)
+	drop(w, deputy.Tx.Users, deputy.ID(u.ID))
+	_, err := w.DataKey(w.ctx, u.KeyID)
+	w.is(err, deputy.NotFound)
+	drop(w, deputy.Tx.Users, deputy.ID(other.ID))
+	_, err = w.DataKey(w.ctx, other.KeyID) // nobody's own
+	w.must(err)
+}
+
+// withdrawn follows a person's grants for one resource: the active one counts,
+// else the newest.
+func withdrawn(w *world) {
+	u, r, another := w.user("u"), w.resource("r"), w.resource("another")
+	put(w, deputy.Tx.Users, u)
+	put(w, deputy.Tx.Resources, r, another)
+	is := func(want bool) {
+		w.Helper()
+		got, err := w.Withdrawn(w.ctx, w.zone.ID, u.ID, r.ID)
+		var inside bool
+		w.must(err)
+		w.must(w.write(func(t deputy.Tx) (err error) {
+			inside, err = t.Withdrawn(w.ctx, w.zone.ID, u.ID, r.ID)
+			return err
+		}))
+		if got != want || inside != want {
+			w.Errorf("withdrawn is %t, inside %t, want %t", got, inside, want)
+		}
+	}
+	end := func(g *deputy.Grant, as deputy.Status) {
+		w.must(w.write(func(t deputy.Tx) error {
+			_, err := t.Grants().Update(w.ctx, w.in, g.ID, func(g *deputy.Grant) error {
+				g.Status = as
+				return nil
+			})
+			return err
+		}))
+	}
+	grant := func() *deputy.Grant {
+		g := w.grant(u, r)
+		put(w, deputy.Tx.Grants, g)
+		return g
+	}
+	is(false)
+	first := grant()
+	is(false)
+	end(first, deputy.Revoked)
+	is(true)
+	second := grant()
+	is(false)
+	end(second, deputy.Expired)
+	is(false)
+	end(grant(), deputy.Revoked)
+	is(true)
+	put(w, deputy.Tx.Grants, w.grant(u, another))
+	is(true)
+}
+
+// oneGrant: whoever holds the person's row reads what others have committed.
+func oneGrant(w *world) {
+	u, r := w.user("u"), w.resource("r")
+	put(w, deputy.Tx.Users, u)
+	var wait sync.WaitGroup
+	for range 16 {
+		g := w.grant(u, r)
+		event := w.event()
+		wait.Go(func() {
+			err := w.Write(w.ctx, event, func(t deputy.Tx) error {
+				if _, err := t.Users().Update(w.ctx, w.in, deputy.ID(u.ID), func(*deputy.User) error { return nil }); err != nil {
+					return err
+				}
+				all, err := t.Grants().List(w.ctx, w.in, deputy.Query{All: true, Where: []deputy.Filter{{Fields: []string{"user_id"}, Values: []string{string(u.ID)}}}})
+				if err != nil || len(all.Items) > 0 {
+					return err
+				}
+				return t.Grants().Insert(w.ctx, g)
+			})
+			if err != nil {
+				w.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	all := sure(w.Grants().List(w.ctx, w.in, deputy.Query{All: true}))
+	if len(all.Items) != 1 {
+		w.Errorf("%d grants", len(all.Items))
+	}
 }
 
 func tripPeople(w *world) {

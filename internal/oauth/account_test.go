@@ -1,0 +1,234 @@
+package oauth_test
+
+import (
+	"context"
+	"html"
+	"strings"
+	"testing"
+	"time"
+
+	"deputy/internal/deputy"
+)
+
+func TestAccountShowsAndEndsSessions(t *testing.T) {
+	w := newWorld(t)
+	b := w.newBrowser()
+	b.withCode(b.signUp(adaMail, adaPass))
+	other := w.newBrowser()
+	other.client = b.client
+	other.withCode(other.signIn(adaMail, adaPass))
+	p := b.says(b.get("/account"), 200, "Where you are signed in")
+	if n := strings.Count(p.body, `action="/z/`+string(w.zone.ID)+`/account/sessions"`); n != 2 {
+		t.Fatalf("%d sessions are shown", n)
+	}
+	// Somebody else's session is none of hers.
+	bob := w.newBrowser()
+	bob.client = b.client
+	w.clock.advance(time.Minute)
+	bob.withCode(bob.signUp("bob@example.test", adaPass))
+	theirs := attribute(bob.get("/account").body[strings.Index(bob.get("/account").body, `name="id"`):], "value")
+	b.fill(p, "/account/sessions", "id", theirs)
+	bob.withCode(bob.open(asking(b.client.credential.Identifier)))
+
+	_, own, _ := strings.Cut(p.body, "This one")
+	own = attribute(own[strings.Index(own, `name="id"`):], "value")
+	for _, m := range formTag.FindAllStringSubmatch(p.body, -1) {
+		if id := attribute(m[2][strings.LastIndex(m[2], "<input"):], "value"); strings.HasSuffix(m[1], "/account/sessions") && id != own {
+			b.at(b.fill(p, "/account/sessions", "id", id), "/account?done=removed")
+		}
+	}
+	b.at(b.fill(p, "/account/sessions", "id", own), "/account?done=removed")
+	other.at(other.open(asking(b.client.credential.Identifier)), "/login")
+	b.at(b.get("/account"), "/login") // her own is over as well
+	if n := len(w.events("sessions:revoke")); n != 2 {
+		t.Errorf("%d events tell of it", n)
+	}
+}
+
+func TestSignOut(t *testing.T) {
+	w := newWorld(t)
+	b := w.newBrowser()
+	b.withCode(b.signUp(adaMail, adaPass))
+	b.says(b.fill(b.get("/account"), "/account/sign-out"), 200, "You are signed out")
+	b.at(b.open(asking(b.client.credential.Identifier)), "/login")
+	if n := len(w.events("users:logout")); n != 1 {
+		t.Errorf("%d events tell of it", n)
+	}
+}
+
+func TestTheAccountAsksToSignInAndComesBack(t *testing.T) {
+	w := newWorld(t)
+	b := w.newBrowser()
+	b.withCode(b.signUp(adaMail, adaPass))
+	other := w.newBrowser()
+	p := other.follow(other.at(other.get("/account"), "/login"))
+	p = other.follow(other.fill(p, "/login", "identifier", adaMail))
+	p = other.at(other.fill(p, "/login/password", "password", adaPass), "/account")
+	other.says(other.follow(p), 200, adaMail)
+	// What is shown is what the page knows to say, whatever the address has.
+	if p := other.get("/account?done=evil"); strings.Contains(p.body, "evil") {
+		t.Error("the page repeats its address")
+	}
+}
+
+func TestChangePassword(t *testing.T) {
+	w := newWorld(t)
+	b := w.newBrowser()
+	b.withCode(b.signUp(adaMail, adaPass))
+	other := w.newBrowser()
+	other.client = b.client
+	other.withCode(other.signIn(adaMail, adaPass))
+	p := b.says(b.get("/account/password"), 200, "Change your password")
+	for _, c := range []struct{ current, chosen, says string }{
+		{"not the right one", newPass, "did not work"},
+		{adaPass, "short", "too short"},
+		{adaPass, adaPass, "the password you had"},
+		{adaPass, adaMail, "one of the first"},
+	} {
+		b.says(b.fill(p, "/account/password", "current", c.current, "password", c.chosen), 400, c.says)
+	}
+	b.at(b.fill(p, "/account/password", "current", adaPass, "password", newPass), "/account?done=password")
+	b.withCode(b.open(asking(b.client.credential.Identifier)))
+	other.at(other.open(asking(b.client.credential.Identifier)), "/login")
+	other.says(other.signInAgain(adaMail, adaPass), 400, "did not work")
+	other.withCode(other.signInAgain(adaMail, newPass))
+}
+
+func TestConsentShowsWhatIsAskedAndWhatIsNew(t *testing.T) {
+	w := newWorld(t)
+	b := w.newBrowser()
+	b.client = w.newWebApp("Inbox Agent", deputy.RequiredConsent)
+	api := w.newResource("https://api.test", func(r *deputy.Resource) { r.Scopes, r.Name, r.Slug = []string{"read", "write"}, "The API", "api" })
+	w.depend(b.client, api)
+	p := b.signUp(adaMail, adaPass)
+	ask := func(scope string) *page {
+		return b.follow(b.at(b.open(asking(b.client.credential.Identifier, "resource", api.Identifier, "scope", scope)), "/login/consent"))
+	}
+	_ = p
+	p = ask("openid email read")
+	for _, want := range []string{"Inbox Agent asks for access", "The API", "https://api.test", ">read", "client.test", adaMail, "Registered.", "Your e-mail address"} {
+		if !strings.Contains(html.UnescapeString(p.body), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(p.body, "New</span>") || strings.Contains(p.body, ">write") {
+		t.Error("the page marks something as new, or shows what is not asked")
+	}
+	if csp := p.header.Get("Content-Security-Policy"); !strings.Contains(csp, "form-action 'self' "+callback) {
+		t.Errorf("forms lead to %s", csp)
+	}
+	b.withCode(b.fill(p, "/login/consent", "action", "approve"))
+	b.withCode(b.open(asking(b.client.credential.Identifier, "resource", api.Identifier, "scope", "read")))
+	p = ask("read write")
+	if strings.Count(p.body, `class="new"`) != 1 || !strings.Contains(p.body, `write <span class="new"`) {
+		t.Errorf("what is new is not marked: %s", p.body)
+	}
+	// What is approved is what was shown: with less shown, it is asked again.
+	b.at(b.fill(p, "/login/consent", "action", "approve", "shown", "something else"), "/login/consent")
+	r := b.fill(b.get("/login/consent"), "/login/consent", "action", "deny")
+	if r.query("error") != "access_denied" {
+		t.Errorf("the client hears %v", r.location)
+	}
+	// prompt=consent asks again for what was agreed to; prompt=none asks nothing.
+	b.at(b.open(asking(b.client.credential.Identifier, "resource", api.Identifier, "scope", "read", "prompt", "consent")), "/login/consent")
+	if q := b.open(asking(b.client.credential.Identifier, "resource", api.Identifier, "scope", "write", "prompt", "none")); q.query("error") != "consent_required" {
+		t.Errorf("prompt=none leads to %v", q.location)
+	}
+}
+
+// TestAuthorizeWithoutAClientWaiting is the way of a person whom error_uri has
+// sent here.
+func TestAuthorizeWithoutAClientWaiting(t *testing.T) {
+	for _, mode := range []deputy.Consent{deputy.RequiredConsent, deputy.ImplicitConsent} {
+		w := newWorld(t)
+		b := w.newBrowser()
+		b.withCode(b.signUp(adaMail, adaPass))
+		client := w.newWebApp("Inbox Agent", mode)
+		api := w.newResource("https://api.test", func(r *deputy.Resource) { r.Name, r.Slug = "The API", "api" })
+		w.depend(client, api)
+		address := "/login/authorize?" + form("client_id", client.credential.Identifier, "resource", api.Identifier).Encode()
+		p := b.follow(b.at(b.get(address), "/login/consent"))
+		b.says(p, 200, "Inbox Agent asks for access")
+		if grants := w.grantsOf(w.onlyUser()); len(grants) != 1 {
+			t.Fatalf("looking at the page has granted something: %d", len(grants))
+		}
+		p = b.follow(b.at(b.fill(p, "/login/consent", "action", "approve"), "/login/authorized"))
+		b.says(p, 200, "Access allowed")
+		if grants := w.grantsOf(w.onlyUser()); len(grants) != 2 {
+			t.Errorf("%d grants", len(grants))
+		}
+		b.says(b.get("/login/authorize?client_id=nobody&resource="+api.Identifier), 400, "invalid_client")
+		b.says(b.get("/login/authorize?client_id="+client.credential.Identifier+"&resource=https://nothing.test"), 400, "invalid_target")
+		b.says(b.get("/login/authorize?client_id="+client.credential.Identifier), 400, "invalid_request")
+	}
+}
+
+func (w *world) grantsOf(u *deputy.User) []*deputy.Grant {
+	w.Helper()
+	page, err := w.store.Grants().List(context.Background(), w.in(), deputy.Query{All: true})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return page.Items
+}
+
+// TestARevokedGrantStopsEverybody: who revokes the grant for a resource is asked
+// before anything reaches it for them again, whichever client it is and whoever
+// provides the credential.
+func TestARevokedGrantStopsEverybody(t *testing.T) {
+	for _, mode := range []deputy.Consent{deputy.RequiredConsent, deputy.ImplicitConsent} {
+		t.Run(string(mode), func(t *testing.T) {
+			w := newWorld(t)
+			b := w.newBrowser()
+			b.client = w.newWebApp("Inbox Agent", mode)
+			api := w.newResource("https://api.test", func(r *deputy.Resource) { r.Name, r.Slug = "The API", "api" })
+			front := w.newResource("https://front.test", func(r *deputy.Resource) {
+				r.Name, r.Slug, r.ApplicationID = "The front", "front", &b.client.ID
+			})
+			w.depend(b.client, api)
+			b.signUp(adaMail, adaPass)
+			authorize := func(page bool) string {
+				t.Helper()
+				p := b.open(asking(b.client.credential.Identifier, "resource", front.Identifier, "resource", api.Identifier))
+				if page {
+					p = b.fill(b.follow(b.at(p, "/login/consent")), "/login/consent", "action", "approve")
+				}
+				return b.withCode(p).query("code")
+			}
+			redeem := func(code string) *answer {
+				q := form("grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier)
+				return w.must(w.post(b.client, q), 200, "")
+			}
+			had := redeem(authorize(mode == deputy.RequiredConsent))
+			refresh := func(status int, code string) {
+				t.Helper()
+				a := w.post(b.client, form("grant_type", "refresh_token", "refresh_token", had.text("refresh_token"), "resource", api.Identifier))
+				w.must(a, status, code)
+			}
+			token := had.text("access_token")
+			w.must(w.exchange(b.client, token, api.Identifier), 200, "")
+			var id deputy.ID
+			for _, g := range w.grantsOf(w.onlyUser()) {
+				if g.ResourceID == api.ID {
+					id = g.ID
+				}
+			}
+			b.at(b.fill(b.get("/account"), "/account/grants", "id", string(id)), "/account?done=removed")
+			a := w.must(w.exchange(b.client, token, api.Identifier), 400, "insufficient_authorization")
+			if !strings.Contains(a.text("error_uri"), "/login/authorize?") {
+				t.Errorf("error_uri is %q", a.text("error_uri"))
+			}
+			refresh(400, "insufficient_authorization")
+			w.must(w.exchange(b.client, token, front.Identifier), 200, "") // which nobody has revoked
+			// Another visit brings it back, and not without a click where clicks
+			// are asked for.
+			if mode == deputy.RequiredConsent {
+				p := b.open(asking(b.client.credential.Identifier, "resource", front.Identifier, "resource", api.Identifier, "prompt", "none"))
+				b.refused(p, "consent_required")
+			}
+			redeem(authorize(mode == deputy.RequiredConsent))
+			w.must(w.exchange(b.client, token, api.Identifier), 200, "")
+			redeem(authorize(false))
+		})
+	}
+}

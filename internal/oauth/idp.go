@@ -1,0 +1,565 @@
+package oauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"deputy/internal/deputy"
+	"deputy/internal/pages"
+	"deputy/internal/upstream"
+	"deputy/internal/vault"
+)
+
+// Signing in through a zone's identity provider: OpenID Connect Core 1.0 §3.1
+// with PKCE, a nonce, and a state that is good once and only in the browser
+// that it was given to. Who a person is follows from issuer and subject alone;
+// an address that two of them share joins nobody.
+
+// Notes of a sign-in that is at the provider.
+const (
+	noteState    = "provider.state"
+	noteNonce    = "provider.nonce"
+	noteVerifier = "provider.verifier"
+	noteUntil    = "provider.until" // in Unix seconds
+)
+
+// stateLives is how long the provider may keep the person.
+const stateLives = 10 * time.Minute
+
+// errProvider says that the identity provider gave no usable answer. What is
+// wrong with it is for the log.
+var errProvider = errors.New("oauth: the identity provider gave no usable answer")
+
+func providerFault(format string, args ...any) error {
+	return errors.Join(errProvider, refuse(codeServerError, "The identity provider gave no usable answer.").because(fmt.Errorf(format, args...)))
+}
+
+// relay is the zone's identity provider: what it was configured with, completed
+// by what it says of itself.
+type relay struct {
+	*deputy.Provider
+	issuer, authorize, token, jwks string
+	userinfo                       string
+	clientID                       string
+	secret                         vault.Place // where its client secret is sealed
+	basic                          bool        // it takes the client's secret in a header
+	saysIssuer                     bool        // its answers carry iss (RFC 9207)
+}
+
+// providerDocument is what a provider says of itself (OpenID Connect Discovery
+// 1.0 §3).
+type providerDocument struct {
+	Issuer      string   `json:"issuer"`
+	Authorize   string   `json:"authorization_endpoint"`
+	Token       string   `json:"token_endpoint"`
+	JWKS        string   `json:"jwks_uri"`
+	UserInfo    string   `json:"userinfo_endpoint"`
+	AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
+	SaysIssuer  bool     `json:"authorization_response_iss_parameter_supported"`
+}
+
+// relay returns the identity provider of the zone, or of the organization that
+// the person goes through.
+func (s *Server) relay(ctx context.Context, v *visitor) (*relay, error) {
+	if v.zone.manages() {
+		return s.organizationRelay(ctx, v.login)
+	}
+	id := v.snap.zone.UserIdentityProviderID
+	if id == nil || v.snap.providers[*id] == nil {
+		return nil, providerFault("the zone has none")
+	}
+	place := vault.Place{Zone: v.zone.id, Table: "providers", Column: "sealed_secret", Row: string(*id)}
+	return s.newRelay(ctx, v.zone.id, place, v.snap.providers[*id])
+}
+
+// newRelay returns a provider with what it says of itself, where it was not
+// configured.
+func (s *Server) newRelay(ctx context.Context, zone deputy.ZoneID, secret vault.Place, p *deputy.Provider) (*relay, error) {
+	if p.ClientID == nil {
+		return nil, providerFault("provider %s has no client_id", p.ID)
+	}
+	set, openid := p.OAuth2, p.OpenID
+	if set == nil {
+		set = &deputy.ProviderOAuth2{}
+	}
+	if openid == nil {
+		openid = &deputy.ProviderOpenID{}
+	}
+	to := &relay{Provider: p, issuer: p.Identifier, clientID: *p.ClientID, secret: secret, basic: true}
+	if set.Issuer != nil {
+		to.issuer = *set.Issuer
+	}
+	for _, one := range []struct {
+		to  *string
+		set *string
+	}{{&to.authorize, set.AuthorizationEndpoint}, {&to.token, set.TokenEndpoint}, {&to.jwks, set.JWKSURI}, {&to.userinfo, openid.UserinfoEndpoint}} {
+		if one.set != nil {
+			*one.to = *one.set
+		}
+	}
+	if to.authorize != "" && to.token != "" && to.jwks != "" {
+		return to, nil
+	}
+	return to, s.discover(ctx, zone, to)
+}
+
+// discover completes what is known of a provider by its own document.
+func (s *Server) discover(ctx context.Context, zone deputy.ZoneID, to *relay) error {
+	d, err := s.fetcher.Get(ctx, upstream.Source{
+		Zone: zone, URL: strings.TrimSuffix(to.issuer, "/") + "/.well-known/openid-configuration",
+		MaxAge: time.Hour,
+	})
+	if err != nil {
+		return providerFault("discovery: %w", err)
+	}
+	var doc providerDocument
+	if err := json.Unmarshal(d.Body, &doc); err != nil {
+		return providerFault("discovery: %w", err)
+	}
+	if doc.Issuer != to.issuer {
+		return providerFault("discovery: the document is of the issuer %q, not %q", doc.Issuer, to.issuer)
+	}
+	for _, one := range []struct {
+		to   *string
+		says string
+	}{{&to.authorize, doc.Authorize}, {&to.token, doc.Token}, {&to.jwks, doc.JWKS}, {&to.userinfo, doc.UserInfo}} {
+		if *one.to == "" {
+			*one.to = one.says
+		}
+	}
+	if to.authorize == "" || to.token == "" || to.jwks == "" {
+		return providerFault("discovery: an endpoint is missing")
+	}
+	to.basic = len(doc.AuthMethods) == 0 || slices.Contains(doc.AuthMethods, "client_secret_basic")
+	to.saysIssuer = doc.SaysIssuer
+	return nil
+}
+
+// toProvider sends the person to the identity provider.
+func (s *Server) toProvider(v *visitor) {
+	to, err := s.relay(v.r.Context(), v)
+	if err != nil {
+		s.fail(v, err)
+		return
+	}
+	l, verifier := v.login, deputy.NewSecret().Reveal()
+	l.setNote(noteState, deputy.NewSecret().Reveal())
+	l.setNote(noteNonce, deputy.NewSecret().Reveal())
+	l.setNote(noteVerifier, verifier)
+	l.setNote(noteUntil, strconv.FormatInt(s.now().Add(stateLives).Unix(), 10))
+	address, err := to.address(l, v.snap.issuer+pathRedirect)
+	if err == nil {
+		err = s.save(v.r.Context(), v.w, l)
+	}
+	if err != nil {
+		s.fail(v, err)
+		return
+	}
+	redirect(v.w, v.r, address)
+}
+
+// address returns where the person is sent. What the provider was configured
+// with comes last and overrides nothing that the answer's safety rests on.
+func (to *relay) address(l *login, back string) (string, error) {
+	u, err := url.Parse(to.authorize)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return "", providerFault("its authorization endpoint is no address")
+	}
+	sum := sha256.Sum256([]byte(l.note(noteVerifier)))
+	scopes := []string{scopeOpenID, scopeProfile, scopeEmail}
+	if to.OpenID != nil {
+		for _, scope := range to.OpenID.Scopes {
+			if !slices.Contains(scopes, scope) {
+				scopes = append(scopes, scope)
+			}
+		}
+	}
+	fixed := map[string]string{
+		"response_type": "code", "client_id": to.clientID, "redirect_uri": back, "scope": strings.Join(scopes, " "),
+		"state": l.note(noteState), "nonce": l.note(noteNonce),
+		"code_challenge": base64.RawURLEncoding.EncodeToString(sum[:]), "code_challenge_method": "S256",
+	}
+	q := u.Query()
+	for name, value := range to.wishes(l) {
+		q.Set(name, value)
+	}
+	for name, value := range fixed {
+		q.Set(name, value)
+	}
+	u.RawQuery = q.Encode()
+	return u.String(), nil
+}
+
+// wishes are what the client, and whoever configured the provider, want the
+// provider to know.
+func (to *relay) wishes(l *login) map[string]string {
+	out := make(map[string]string)
+	var prompts []string
+	for _, prompt := range []string{promptLogin, promptSelect} {
+		if l.Request.prompts(prompt) {
+			prompts = append(prompts, prompt)
+		}
+	}
+	if len(prompts) > 0 {
+		out["prompt"] = strings.Join(prompts, " ")
+	}
+	if l.Request.MaxAge != nil {
+		out["max_age"] = strconv.FormatInt(int64(*l.Request.MaxAge), 10)
+	}
+	if l.Request.LoginHint != "" {
+		out["login_hint"] = l.Request.LoginHint
+	}
+	if l.Request.UILocales != "" {
+		out["ui_locales"] = l.Request.UILocales
+	}
+	if to.OAuth2 != nil {
+		maps.Copy(out, to.OAuth2.AuthorizationParameters)
+	}
+	return out
+}
+
+// returned takes the provider's answer. One that comes as a form of another
+// site brings no cookie along, so it is sent around once more.
+func (s *Server) returned(v *visitor) {
+	if v.r.Method == http.MethodPost {
+		q := url.Values{}
+		for _, name := range []string{"code", "state", "error", "iss"} {
+			if text := v.text(name); text != "" && len(text) <= maxKept {
+				q.Set(name, text)
+			}
+		}
+		redirect(v.w, v.r, v.snap.issuer+pathRedirect+"?"+q.Encode())
+		return
+	}
+	ctx := v.r.Context()
+	l, err := s.login(v.r, v.zone, v.snap, v.from)
+	if err != nil {
+		s.fail(v, err)
+		return
+	}
+	v.login = l
+	nonce, verifier, err := s.takeState(v)
+	if err != nil {
+		s.fail(v, err)
+		return
+	}
+	to, err := s.relay(ctx, v)
+	if err == nil {
+		err = to.checkAnswer(v)
+	}
+	if err != nil {
+		s.notSignedIn(v, err)
+		return
+	}
+	claims, raw, err := s.redeem(ctx, v, to, verifier, nonce)
+	if err != nil {
+		s.notSignedIn(v, err)
+		return
+	}
+	if v.zone.manages() {
+		s.vouched(v, to, claims, raw)
+		return
+	}
+	user, err := s.federated(ctx, v, to, claims)
+	if err != nil {
+		s.notSignedIn(v, err)
+		return
+	}
+	s.enter(v, proof{user: user, provider: &to.ID, issuer: to.issuer, subject: claims.Subject, claims: raw}, nil, nil)
+}
+
+// takeState compares the state with the one that the browser's transaction has,
+// and uses it up.
+func (s *Server) takeState(v *visitor) (nonce, verifier string, err error) {
+	l := v.login
+	state := deputy.Conceal(l.note(noteState))
+	until, _ := strconv.ParseInt(l.note(noteUntil), 10, 64)
+	if state.IsZero() || !state.Equal(deputy.Conceal(v.text("state"))) || s.now().Unix() >= until {
+		return "", "", errNoLogin
+	}
+	nonce, verifier = l.note(noteNonce), l.note(noteVerifier)
+	for _, name := range []string{noteState, noteNonce, noteVerifier, noteUntil} {
+		l.setNote(name, "")
+	}
+	// Under a new secret: of two requests that bring the state at once, one finds
+	// the transaction.
+	return nonce, verifier, s.renewed(v)
+}
+
+// renewed keeps the transaction under a new secret.
+func (s *Server) renewed(v *visitor) error {
+	ctx, l := v.r.Context(), v.login
+	next := *l
+	next.secret = deputy.NewSecret()
+	t, err := next.ticket(s.now())
+	if err != nil {
+		return err
+	}
+	if err := s.store.PutTicket(ctx, t, deputy.HashSecret(l.secret)); err != nil {
+		return ended(err)
+	}
+	*l = next
+	s.begun(v.w, l)
+	return nil
+}
+
+// checkAnswer refuses an answer that is an error, or not the provider's.
+func (to *relay) checkAnswer(v *visitor) error {
+	if iss := v.text("iss"); iss != to.issuer && (iss != "" || to.saysIssuer) {
+		return providerFault("the answer is of the issuer %q", clip(iss)) // RFC 9207 §2.4
+	}
+	if code := v.text("error"); code != "" {
+		return providerFault("it answered %s", clip(code))
+	}
+	if v.text("code") == "" {
+		return providerFault("the answer has no code")
+	}
+	return nil
+}
+
+// notSignedIn tells the person that the provider did not sign them in, and
+// writes it down.
+func (s *Server) notSignedIn(v *visitor, err error) {
+	refused := asRefusal(err)
+	if refused.code == codeServerError {
+		refused = refuse(codeAccessDenied, "The identity provider did not sign the person in.").because(refused.cause)
+	}
+	event := s.visitorEvent(v, eventLogin, nil)
+	if id := v.snap.zone.UserIdentityProviderID; id != nil {
+		event.ProviderID = *id
+	}
+	if v.zone.manages() {
+		event.OrganizationID = v.login.Through
+	}
+	if err := s.record(v.r.Context(), event, nil, refused); err != nil {
+		s.fail(v, err)
+		return
+	}
+	problem := pages.ErrorProvider
+	if errors.Is(err, errIdentity) {
+		problem = pages.ErrorIdentity
+	}
+	s.show(v, http.StatusBadRequest, pages.Error{Problem: problem, RequestID: v.from.requestID, Back: pageCancel})
+}
+
+// providerClaims are the claims of an ID token that say who somebody is.
+type providerClaims struct {
+	Subject         string         `json:"sub"`
+	Nonce           string         `json:"nonce"`
+	AuthorizedParty string         `json:"azp"`
+	AuthTime        *int64         `json:"auth_time"`
+	Email           string         `json:"email"`
+	EmailVerified   jsontext.Value `json:"email_verified"`
+	all             map[string]jsontext.Value
+}
+
+// verified reports whether the provider vouches for the address. Some write a
+// text for the truth value.
+func (c *providerClaims) verified() bool {
+	text := strings.Trim(string(c.EmailVerified), `"`)
+	return c.Email != "" && text == "true"
+}
+
+// redeem exchanges the code for an ID token, checks it, and returns what it
+// says.
+func (s *Server) redeem(ctx context.Context, v *visitor, to *relay, verifier, nonce string) (*providerClaims, []byte, error) {
+	raw, err := s.askForToken(ctx, v, to, verifier)
+	if err != nil {
+		return nil, nil, err
+	}
+	check := oidc.NewVerifier(to.issuer, &outsideKeys{s, keySource{zone: v.zone.id, address: to.jwks}}, &oidc.Config{
+		ClientID: to.clientID, Now: s.now, SupportedSigningAlgs: outsideNames,
+	})
+	token, err := check.Verify(ctx, raw)
+	if err != nil {
+		return nil, nil, providerFault("ID token: %w", err)
+	}
+	var body jsontext.Value
+	claims := new(providerClaims)
+	if err := errors.Join(token.Claims(&rawClaims{&body}), json.Unmarshal(body, claims), json.Unmarshal(body, &claims.all)); err != nil {
+		return nil, nil, providerFault("ID token: %w", err)
+	}
+	switch {
+	case claims.Subject == "":
+		err = errors.New("it has no sub")
+	case !deputy.Conceal(claims.Nonce).Equal(deputy.Conceal(nonce)):
+		err = errors.New("its nonce is another")
+	case (len(token.Audience) > 1 || claims.AuthorizedParty != "") && claims.AuthorizedParty != to.clientID:
+		err = errors.New("its azp is another")
+	case token.IssuedAt.After(s.now().Add(skew)):
+		err = errors.New("it is from the future")
+	case v.login.Request.MaxAge != nil && !s.recent(claims, int64(*v.login.Request.MaxAge)):
+		err = errors.New("the person signed in too long ago")
+	}
+	if err != nil {
+		return nil, nil, providerFault("ID token: %w", err)
+	}
+	return claims, body, nil
+}
+
+// rawClaims keeps the claims as they are written.
+type rawClaims struct{ to *jsontext.Value }
+
+func (c *rawClaims) UnmarshalJSON(b []byte) error {
+	*c.to = slices.Clone(jsontext.Value(b))
+	return nil
+}
+
+// recent reports whether the person proved to the provider who they are no
+// longer ago than the client wants.
+func (s *Server) recent(c *providerClaims, maxAge int64) bool {
+	return c.AuthTime != nil && s.now().Unix()-*c.AuthTime <= maxAge+int64(skew/time.Second)
+}
+
+// askForToken exchanges the code at the provider's token endpoint.
+func (s *Server) askForToken(ctx context.Context, v *visitor, to *relay, verifier string) (idToken string, err error) {
+	f := url.Values{
+		"grant_type": {"authorization_code"}, "code": {v.text("code")}, "redirect_uri": {v.snap.issuer + pathRedirect},
+		"code_verifier": {verifier},
+	}
+	h := http.Header{"Content-Type": {formType}, "Accept": {"application/json"}}
+	secret, err := s.providerSecret(ctx, to)
+	switch {
+	case err != nil:
+		return "", err
+	case secret.IsZero():
+		f.Set("client_id", to.clientID)
+	case to.basic:
+		pair := url.QueryEscape(to.clientID) + ":" + url.QueryEscape(secret.Reveal()) // RFC 6749 §2.3.1
+		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
+	default:
+		f.Set("client_id", to.clientID)
+		f.Set("client_secret", secret.Reveal())
+	}
+	answer, err := s.fetcher.Do(ctx, upstream.Request{
+		Zone: v.zone.id, Method: http.MethodPost, URL: to.token, Header: h, Body: []byte(f.Encode()), Timeout: 10 * time.Second,
+	})
+	if err != nil {
+		return "", providerFault("token endpoint: %w", err)
+	}
+	var body struct {
+		IDToken string `json:"id_token"`
+		Error   string `json:"error"`
+	}
+	if err := json.Unmarshal(answer.Body, &body); err != nil || answer.Status != http.StatusOK || body.IDToken == "" {
+		return "", providerFault("token endpoint: status %d, error %q", answer.Status, clip(body.Error))
+	}
+	return body.IDToken, nil
+}
+
+// providerSecret returns the client secret that a provider was configured with,
+// the zero Secret when there is none.
+func (s *Server) providerSecret(ctx context.Context, p *relay) (deputy.Secret, error) {
+	if len(p.SealedSecret) == 0 {
+		return deputy.Secret{}, nil
+	}
+	plain, err := s.builder.vault.Open(ctx, p.secret, p.SealedSecret)
+	return deputy.Conceal(string(plain)), err
+}
+
+// errIdentity says that no account can be made of what the provider said.
+var errIdentity = refuse(codeAccessDenied, "An account cannot be made from what the identity provider says.")
+
+// federated returns the person with the issuer and subject, who is made if
+// there is none: whoever the provider lets in is let in.
+func (s *Server) federated(ctx context.Context, v *visitor, to *relay, c *providerClaims) (*deputy.User, error) {
+	user, err := s.byAccount(ctx, v, to.issuer, c.Subject)
+	if err != nil {
+		return nil, err
+	}
+	if user != nil {
+		return user, s.refreshEmail(ctx, v, user, c)
+	}
+	user, key, err := s.newUser(ctx, v.snap, deputy.Time(s.now()))
+	if err != nil {
+		return nil, err
+	}
+	user.ProviderID, user.Issuer, user.Subject = &to.ID, &to.issuer, &c.Subject
+	if deputy.Email("email", c.Email) == nil {
+		user.Email, user.EmailVerified = c.Email, c.verified()
+	}
+	if claim := to.OpenID; claim != nil && claim.UserIdentifierClaim != nil {
+		if text := c.text(*claim.UserIdentifierClaim); text != "" {
+			user.Identifier = text
+		}
+	}
+	if err := deputy.SafeText("identifier", user.Identifier, 1, deputy.MaxIdentifier); err != nil {
+		return nil, errors.Join(errIdentity, err)
+	}
+	err = s.store.Write(ctx, s.visitorEvent(v, eventUserCreate, user), func(tx deputy.Tx) error {
+		return s.insertUser(ctx, tx, user, key)
+	})
+	if deputy.KindOf(err) != deputy.Conflict {
+		return user, err
+	}
+	// Somebody has the identifier, or the same person came twice at once.
+	if same, err := s.byAccount(ctx, v, to.issuer, c.Subject); err == nil && same != nil {
+		return same, nil
+	}
+	return nil, errors.Join(errIdentity, err)
+}
+
+// byAccount returns the person who is the subject to the issuer, or nil.
+func (s *Server) byAccount(ctx context.Context, v *visitor, issuer, subject string) (*deputy.User, error) {
+	u, err := s.store.Users().Find(ctx, v.in(), "account", deputy.FederatedAccount(issuer, subject))
+	return u, unlessAbsent(err)
+}
+
+// text returns a claim that is a text, else the empty one.
+func (c *providerClaims) text(name string) string {
+	var text string
+	if err := json.Unmarshal(c.all[name], &text); err != nil {
+		return ""
+	}
+	return text
+}
+
+// refreshEmail takes over the address that the provider has for the person now.
+// What they are called by never changes.
+func (s *Server) refreshEmail(ctx context.Context, v *visitor, user *deputy.User, c *providerClaims) error {
+	if c.Email == "" || deputy.Email("email", c.Email) != nil || user.Email == c.Email && user.EmailVerified == c.verified() {
+		return nil
+	}
+	return s.store.Write(ctx, s.visitorEvent(v, "users:update", user), func(tx deputy.Tx) error {
+		now, err := tx.Users().Update(ctx, v.in(), deputy.ID(user.ID), func(u *deputy.User) error {
+			u.Email, u.EmailVerified = c.Email, c.verified()
+			return nil
+		})
+		if err == nil {
+			*user = *now
+		}
+		return err
+	})
+}
+
+// outsideKeys verifies with the keys that another issuer publishes.
+type outsideKeys struct {
+	server *Server
+	from   keySource
+}
+
+// VerifySignature returns the payload of a token that one of the keys signed.
+func (k *outsideKeys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	t, err := readOutside(token, outsideAlgorithms)
+	if err == nil {
+		err = k.server.trusts(ctx, k.from, t)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.payload, nil
+}

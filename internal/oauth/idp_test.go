@@ -1,0 +1,255 @@
+package oauth_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
+	"deputy/internal/vault"
+)
+
+// federate makes an outside provider the zone's identity provider.
+func (w *world) federate(set func(*deputy.Provider)) *deputytest.Provider {
+	w.Helper()
+	outside := deputytest.NewProvider(w, w.clock.Now)
+	now := w.clock.Now()
+	id, client := deputy.ProviderID(w.id()), deputytest.ProviderClientID
+	place := vault.Place{Zone: w.zone.ID, Table: "providers", Column: "sealed_secret", Row: string(id)}
+	secret, err := w.vault.Seal(context.Background(), w.zone.KeyID, place, []byte(deputytest.ProviderClientSecret))
+	if err != nil {
+		w.Fatal(err)
+	}
+	p := &deputy.Provider{
+		ID: id, OrganizationID: w.organization.ID, ZoneID: w.zone.ID, Owner: deputy.Customer, Slug: "idp", Identifier: outside.URL,
+		Name: "Everybody", Type: deputy.ExternalProvider, ClientID: &client, SealedSecret: secret, CreatedAt: now, UpdatedAt: now,
+	}
+	if set != nil {
+		set(p)
+	}
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		if err := tx.Providers().Insert(ctx, p); err != nil {
+			return err
+		}
+		_, err := tx.Zones().Update(ctx, deputy.Scope{Organization: w.organization.ID}, deputy.ID(w.zone.ID), func(z *deputy.Zone) error {
+			z.UserIdentityProviderID = &p.ID
+			return nil
+		})
+		return err
+	})
+	return outside
+}
+
+// depart sends the browser to the provider and returns the address that the
+// provider sends it back to.
+func (b *browser) depart(outside *deputytest.Provider, more ...string) (back string) {
+	b.Helper()
+	p := b.follow(b.begin(more...))
+	if p.location == nil || !strings.HasPrefix(p.location.String(), outside.URL+"/authorize?") {
+		b.Fatalf("the browser is at %d %v", p.status, p.location)
+	}
+	c := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	answer, err := c.Get(p.location.String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	answer.Body.Close()
+	back, ok := strings.CutPrefix(answer.Header.Get("Location"), b.issuer())
+	if !ok {
+		b.Fatalf("the provider sends the browser to %s", answer.Header.Get("Location"))
+	}
+	return back
+}
+
+func TestSignInThroughTheProvider(t *testing.T) {
+	w := newWorld(t)
+	claim := "employee"
+	outside := w.federate(func(p *deputy.Provider) {
+		p.OpenID = &deputy.ProviderOpenID{UserIdentifierClaim: &claim, Scopes: []string{"groups", "openid"}}
+		p.OAuth2 = &deputy.ProviderOAuth2{AuthorizationParameters: map[string]string{"hd": "example.test", "state": "stolen", "redirect_uri": "https://evil.test"}}
+	})
+	outside.Says(map[string]any{"sub": "248289", "email": adaMail, "email_verified": true, "employee": "ada"})
+	b := w.newBrowser()
+	b.withCode(b.get(b.depart(outside, "login_hint", adaMail, "max_age", "60", "prompt", "select_account")))
+	q := outside.Asked()
+	for name, want := range map[string]string{
+		"tenant": "one", "response_type": "code", "scope": "openid profile email groups", "code_challenge_method": "S256", "hd": "example.test",
+		"login_hint": adaMail, "max_age": "60", "prompt": "select_account", "redirect_uri": w.issuer() + "/oauth/2/redirect",
+	} {
+		if got := q[name]; len(got) != 1 || got[0] != want {
+			t.Errorf("%s is %q, not %q", name, got, want)
+		}
+	}
+	if len(q.Get("state")) < 43 || len(q.Get("nonce")) < 43 || q.Get("state") == q.Get("nonce") || q.Get("state") == "stolen" {
+		t.Errorf("state %q and nonce %q", q.Get("state"), q.Get("nonce"))
+	}
+	u := w.onlyUser()
+	if u.Identifier != "ada" || u.Email != adaMail || !u.EmailVerified || *u.Issuer != outside.URL || *u.Subject != "248289" || u.ProviderID == nil {
+		t.Errorf("the person is %+v", u)
+	}
+	// Once more, by another name: it is who it was, and is called the same.
+	outside.Says(map[string]any{"sub": "248289", "email": "countess@example.test", "email_verified": "true", "employee": "countess"})
+	other := w.newBrowser()
+	other.client = b.client
+	other.withCode(other.get(other.depart(outside)))
+	if u := w.onlyUser(); u.Identifier != "ada" || u.Email != "countess@example.test" {
+		t.Errorf("the person is %+v", u)
+	}
+	// A new key is looked up once.
+	outside.RotateKey()
+	w.clock.advance(2 * time.Minute)
+	again := w.newBrowser()
+	again.client = b.client
+	again.withCode(again.get(again.depart(outside)))
+	if n := len(w.events("users:create")); n != 1 {
+		t.Errorf("%d people were made", n)
+	}
+}
+
+func TestAnAddressJoinsNobody(t *testing.T) {
+	w := newWorld(t)
+	b := w.newBrowser()
+	b.withCode(b.signUp(adaMail, adaPass))
+	outside := w.federate(nil)
+	outside.Says(map[string]any{"sub": "somebody else", "email": adaMail, "email_verified": true})
+	other := w.newBrowser()
+	other.client = b.client
+	other.withCode(other.get(other.depart(outside)))
+	page, err := w.store.Users().List(context.Background(), w.in(), deputy.Query{All: true})
+	if err != nil || len(page.Items) != 2 {
+		t.Errorf("%d people: %v", len(page.Items), err)
+	}
+	// The zone's own passwords sign nobody in any more.
+	third := w.newBrowser()
+	third.client = b.client
+	third.begin()
+	if p := third.get("/login/password"); p.status == 200 {
+		t.Error("the zone still asks for passwords")
+	}
+}
+
+// TestTheProviderIsNotBelieved gives answers that must not sign anybody in.
+func TestTheProviderIsNotBelieved(t *testing.T) {
+	past := noon.Add(-time.Hour).Unix()
+	for name, c := range map[string]struct {
+		claims map[string]any
+		answer url.Values
+	}{
+		"another issuer":             {claims: map[string]any{"iss": "https://evil.test"}},
+		"another audience":           {claims: map[string]any{"aud": "somebody"}},
+		"several, and no azp":        {claims: map[string]any{"aud": []string{deputytest.ProviderClientID, "somebody"}}},
+		"another azp":                {claims: map[string]any{"azp": "somebody"}},
+		"another nonce":              {claims: map[string]any{"nonce": "another"}},
+		"no nonce":                   {claims: map[string]any{"nonce": ""}},
+		"no sub":                     {claims: map[string]any{"sub": ""}},
+		"over":                       {claims: map[string]any{"exp": past}},
+		"no end":                     {claims: map[string]any{"exp": nil}},
+		"from the future":            {claims: map[string]any{"iat": noon.Add(time.Hour).Unix()}},
+		"too long ago":               {claims: map[string]any{"auth_time": past}},
+		"when is not said":           {claims: map[string]any{"auth_time": nil}},
+		"an error":                   {answer: url.Values{"error": {"access_denied"}, "iss": {"ISSUER"}}},
+		"no code":                    {answer: url.Values{"iss": {"ISSUER"}}},
+		"an unknown code":            {answer: url.Values{"code": {"x"}, "iss": {"ISSUER"}}},
+		"an answer of another":       {answer: url.Values{"code": {"x"}, "iss": {"https://evil.test"}}},
+		"an answer that says no iss": {answer: url.Values{"code": {"x"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			outside := w.federate(nil)
+			if c.answer != nil {
+				if c.answer.Get("iss") == "ISSUER" {
+					c.answer.Set("iss", outside.URL)
+				}
+				outside.Answers(c.answer)
+			}
+			outside.Says(c.claims)
+			b := w.newBrowser()
+			p := b.says(b.get(b.depart(outside, "max_age", "60")), 400, "The sign-in did not work")
+			if strings.Contains(p.body, "evil.test") {
+				t.Error("the page shows what a stranger wrote")
+			}
+			if r := b.fill(p, "/login/cancel"); r.query("error") != "access_denied" {
+				t.Errorf("the client hears %v", r.location)
+			}
+			events := w.events("users:login")
+			if len(events) != 1 || events[0].Outcome != deputy.Failure {
+				t.Errorf("%d events", len(events))
+			}
+			if n := len(w.events("users:create")); n != 0 {
+				t.Error("somebody was made")
+			}
+		})
+	}
+}
+
+func TestTheStateIsGoodOnce(t *testing.T) {
+	w := newWorld(t)
+	outside := w.federate(nil)
+	b := w.newBrowser()
+	back := b.depart(outside)
+	stolen := w.newBrowser()
+	stolen.says(stolen.get(back), 400, "Please start again")
+	b.says(b.get(strings.Replace(back, "state=", "state=x", 1)), 400, "Please start again")
+	was := make(map[string]string)
+	for name, value := range b.cookies {
+		was[name] = value
+	}
+	b.withCode(b.get(back))
+	b.says(b.get(back), 400, "Please start again")
+	stolen.cookies = was
+	stolen.says(stolen.get(back), 400, "Please start again")
+	late := w.newBrowser()
+	late.client = b.client
+	back = late.depart(outside)
+	w.clock.advance(11 * time.Minute)
+	late.says(late.get(back), 400, "Please start again")
+	if n := outside.Redeemed(); n != 1 {
+		t.Errorf("%d codes were redeemed", n)
+	}
+}
+
+// TestAnAnswerInAForm comes from another site, without a cookie, and is sent
+// around once.
+func TestAnAnswerInAForm(t *testing.T) {
+	w := newWorld(t)
+	outside := w.federate(nil)
+	b := w.newBrowser()
+	back, err := url.Parse(b.depart(outside))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("POST", "/z/"+string(w.zone.ID)+back.Path, strings.NewReader(back.RawQuery+"&more=x"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	rec := httptest.NewRecorder()
+	w.server.ServeHTTP(rec, r)
+	to, _ := strings.CutPrefix(rec.Header().Get("Location"), w.issuer())
+	if rec.Code != 303 || strings.Contains(to, "more=") {
+		t.Fatalf("%d %s", rec.Code, rec.Header().Get("Location"))
+	}
+	b.withCode(b.get(to))
+}
+
+func TestAnIdentifierThatIsTaken(t *testing.T) {
+	w := newWorld(t)
+	claim := "name"
+	outside := w.federate(func(p *deputy.Provider) { p.OpenID = &deputy.ProviderOpenID{UserIdentifierClaim: &claim} })
+	b := w.newBrowser()
+	outside.Says(map[string]any{"sub": "1", "name": "ada"})
+	b.withCode(b.get(b.depart(outside)))
+	outside.Says(map[string]any{"sub": "2", "name": "ada"})
+	other := w.newBrowser()
+	other.client = b.client
+	other.says(other.get(other.depart(outside)), 400, "No account for you here")
+	w.onlyUser()
+	// Disabled, she is told so whatever the provider says.
+	w.setStatus(w.onlyUser(), deputy.UserDisabled)
+	outside.Says(map[string]any{"sub": "1", "name": "ada"})
+	third := w.newBrowser()
+	third.client = b.client
+	third.says(third.get(third.depart(outside)), 403, "You cannot sign in")
+}
