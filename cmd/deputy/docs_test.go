@@ -19,7 +19,7 @@ func TestThePagesRun(t *testing.T) {
 	for _, program := range []string{"bash", "curl", "jq"} {
 		deputytest.Program(t, program)
 	}
-	for _, page := range []string{"../../README.md", "../../docs/first-steps.md", "../../docs/clients.md"} {
+	for _, page := range []string{"../../README.md", "../../docs/first-steps.md", "../../docs/clients.md", "../../docs/policies.md"} {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			text, err := os.ReadFile(page)
 			if err != nil {

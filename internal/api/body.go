@@ -28,8 +28,8 @@ const ignoredHeader = "X-Deputy-Ignored-Fields"
 // nothing, null and {} are the same, anything else must be called JSON.
 func (a *API) readBody(hc huma.Context, next func(huma.Context)) {
 	op := hc.Operation()
-	if op.RequestBody == nil {
-		next(hc)
+	if op.RequestBody == nil || op.RequestBody.Content["application/json"] == nil {
+		next(hc) // an archive is its handler's to read
 		return
 	}
 	ctx := hc.Context()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -30,6 +31,7 @@ type call struct {
 	param  func(name string) string // path parameters, decoded once
 	header func(name string) string
 	sent   url.Values // the query
+	body   io.Reader  // of the request, until readBody reads it
 	query  url.Values // the query, names without a final []
 	answer http.Header
 	caller *deputy.Caller
@@ -144,7 +146,7 @@ func (a *API) authenticate(hc huma.Context, next func(huma.Context)) {
 		return
 	}
 	c.caller, c.answer, c.param, c.header = caller, w.Header(), r.PathValue, r.Header.Get
-	c.sent, c.query = sent, plainNames(sent)
+	c.sent, c.query, c.body = sent, plainNames(sent), r.Body
 	next(hc)
 }
 

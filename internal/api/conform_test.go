@@ -17,6 +17,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"deputy/internal/api"
+	"deputy/internal/bundle"
 	"deputy/internal/deputy"
 	"deputy/internal/vault"
 )
@@ -141,6 +142,10 @@ func (d described) checkAnswer(t testing.TB, name string, head bool, w *httptest
 	at := "/paths/" + escapePointer(d.path) + "/" + strings.ToLower(d.method) + "/responses/" + fmt.Sprint(w.Code)
 	if ref, ok := written["$ref"].(string); ok {
 		at = strings.TrimPrefix(ref, "#")
+	}
+	if w.Header().Get("Content-Type") == bundle.MediaType { // the one answer that is not JSON
+		schemaAt(t, at+"/content/"+escapePointer(bundle.MediaType)+"/schema")
+		return
 	}
 	checkBody(t, name, at+"/content/application~1json/schema", w)
 }

@@ -65,6 +65,7 @@ var births = []birth{
 // sameAs are path parameters that name what lies elsewhere.
 var sameAs = map[string]string{
 	"/zones/{zone_id}/applications/{id}/dependencies/{dependency_id}": "/zones/{zone_id}/resources/{id}",
+	"/zones/{zone_id}/policy-bundles/{target_type}/{target_id}":       "/zones/{zone_id}",
 }
 
 // estate is what one owner has: an organization, a zone in it, and one of
@@ -82,6 +83,7 @@ func newEstate(s *server, as, organization, name string) *estate {
 	s.t.Helper()
 	e := &estate{server: s, as: as, ids: map[string]string{"/organizations/{organization_id}": organization}, names: map[string]string{}}
 	e.label = text(e.call("GET /organizations/"+organization, ""), "label")
+	e.ids["/zones/{zone_id}/policy-bundles/{target_type}"] = "zone"
 	e.settle(name)
 	e.ids["/zones/{zone_id}"] = text(e.call("POST /zones", `{"name":"`+name+`"}`), "id")
 	e.bear(births)

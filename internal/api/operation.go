@@ -282,6 +282,8 @@ var pathDocs = map[string]string{
 	"service_account_id":   "Id of a service account.",
 	"credential_id":        "Id of a credential.",
 	"version":              "Version of a schema.",
+	"target_type":          "zone or user.",
+	"target_id":            "The zone's id, or the identifier of the person.",
 	"policy_id":            "Id of a policy.",
 	"policy_set_id":        "Id of a policy set.",
 	"version_id":           "Id of a version.",

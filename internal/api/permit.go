@@ -164,6 +164,9 @@ var rights = map[string]capacities{
 
 	"policy_evaluations:list": zoneReaders,
 
+	"policy_bundles:read":  zoneReaders,
+	"policy_bundles:apply": zoneWriters,
+
 	"users:list":   zoneReaders,
 	"users:read":   zoneReaders,
 	"users:update": zoneWriters,

@@ -26,6 +26,9 @@ type PolicySetVersion struct {
 	ArchivedBy    *string      `json:"archived_by,omitzero"`
 }
 
+// maxPinned is how many policy versions a manifest pins at most.
+const maxPinned = 2000
+
 // Manifest pins policy versions; their order counts for its hash.
 type Manifest struct {
 	Entries []ManifestEntry `json:"entries" minItems:"1" maxItems:"2000"`

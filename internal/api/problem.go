@@ -87,6 +87,10 @@ var answers = map[deputy.Kind]struct {
 // problem returns err as the error body of the request that ctx is of. What
 // has no kind is logged and told as an internal error, without its text.
 func problem(ctx context.Context, err error) *Error {
+	var ready *Error // of a status that no kind stands for
+	if errors.As(err, &ready) {
+		return ready
+	}
 	kind := deputy.KindOf(err)
 	answer, known := answers[kind]
 	if !known {

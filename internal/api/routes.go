@@ -80,6 +80,7 @@ func (a *API) routes() {
 	}, a.listPinned)
 	a.mountAttestation()
 	a.mountPolicySetDrafts()
+	a.mountBundles()
 
 	a.mountTrials()
 	a.mountReplays()

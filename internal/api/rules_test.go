@@ -10,7 +10,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"deputy/internal/bundle"
 )
+
+// bundles are sent as archives, and to nobody who asks for something else.
+const bundles = "/zones/{zone_id}/policy-bundles/{target_type}/{target_id}"
 
 // TestStatuses compares the status of every operation that clients know with
 // the one they expect: some accept no other.
@@ -83,6 +88,9 @@ func TestShapes(t *testing.T) {
 			continue
 		}
 		w := own.call("GET "+own.path(op.path, nil), "")
+		if w.Header().Get("Content-Type") == bundle.MediaType {
+			continue
+		}
 		var body any
 		if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
 			t.Fatal(err)
@@ -375,7 +383,7 @@ func TestHeaderRules(t *testing.T) {
 			}
 		}
 		for _, accept := range []string{"application/xml", "text/html;q=0.9, */*;q=0.1", "nonsense"} {
-			if w := s.request(step{do: "GET " + path, header: map[string]string{"Accept": accept}}); w.Code != http.StatusOK {
+			if w := s.request(step{do: "GET " + path, header: map[string]string{"Accept": accept}}); w.Code != http.StatusOK && op.path != bundles {
 				t.Errorf("GET %s with Accept %s: status %d", op.path, accept, w.Code)
 			}
 		}

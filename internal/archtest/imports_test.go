@@ -75,6 +75,9 @@ var rules = []rule{
 		pkg: "internal/policy", not: [][]string{httpPackages, sqlPackages},
 		why: "a decision depends on its arguments alone, so that it can be replayed",
 	}, {
+		pkg: "internal/bundle", not: [][]string{httpPackages, sqlPackages, cedar},
+		why: "a bundle is files: what they say and how they travel is for others",
+	}, {
 		pkg: "internal/catalog", not: [][]string{httpPackages, sqlPackages},
 		why: "expressions of strangers are evaluated away from the network and the database",
 	}, {
@@ -91,7 +94,7 @@ var rules = []rule{
 		not: [][]string{sqlPackages, huma},
 		why: "the authorization server and the management API never meet, and reach the store through the domain's interfaces",
 	}, {
-		pkg: "internal/api", ours: []string{"internal/keys", "internal/policy", "internal/catalog", "internal/evidence", "internal/vault", "internal/mail"},
+		pkg: "internal/api", ours: []string{"internal/keys", "internal/policy", "internal/bundle", "internal/catalog", "internal/evidence", "internal/vault", "internal/mail"},
 		not: [][]string{sqlPackages},
 		why: "the management API and the authorization server never meet, and reach the store through the domain's interfaces",
 	}, {
@@ -105,7 +108,7 @@ var rules = []rule{
 		},
 		why: "the server wires the parts and is imported only by programs and tests",
 	}, {
-		pkg: "internal/client", ours: []string{"internal/api"}, not: [][]string{sqlPackages},
+		pkg: "internal/client", ours: []string{"internal/api", "internal/bundle"}, not: [][]string{sqlPackages},
 		why: "the client sees what the outside sees: HTTP and the wire types",
 	}, {
 		pkg: "internal/demo", ours: []string{"internal/server", "internal/client", "internal/api"}, not: [][]string{sqlPackages, cedar, huma},
@@ -250,6 +253,7 @@ func TestEachRuleBites(t *testing.T) {
 		"internal/keys":               {[]string{"net/http", "database/sql", "deputy/internal/policy"}, []string{domain, "deputy/internal/vault", "github.com/go-jose/go-jose/v4"}},
 		"internal/mail":               {[]string{"net/http", "database/sql", oauth}, []string{domain, "deputy/internal/vault", "net/smtp"}},
 		"internal/policy":             {[]string{"net/http", "modernc.org/sqlite", "deputy/internal/vault"}, []string{domain, "github.com/cedar-policy/cedar-go"}},
+		"internal/bundle":             {[]string{"net/http", "database/sql", "github.com/cedar-policy/cedar-go", api}, []string{domain, "archive/tar"}},
 		"internal/catalog":            {[]string{"net/http/httputil", "database/sql"}, []string{domain, "cel.dev/cel-go/cel"}},
 		"internal/upstream":           {[]string{oauth, api, store, pgx}, []string{domain, "net/http", "code.dny.dev/ssrf"}},
 		"internal/password":           {[]string{"net/http", "database/sql", oauth}, []string{domain, "golang.org/x/crypto/argon2"}},
