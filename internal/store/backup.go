@@ -76,18 +76,21 @@ func examine(ctx context.Context, path, fingerprint string) error {
 	if err := row(ctx, l, "PRAGMA quick_check(1)", nil, &sound); err != nil || sound != "ok" {
 		return errors.New("is damaged, or no backup")
 	}
-	version, err := schemaOf(ctx, l)
-	if err != nil || version == 0 {
+	made, err := applied(ctx, l)
+	if err != nil || len(made) == 0 {
 		return errors.New("is no backup of ours")
 	}
-	if version > SchemaVersion() {
+	if _, err := lacking(made); err != nil {
+		return err
+	}
+	if version := made[len(made)-1]; version > SchemaVersion() {
 		return fmt.Errorf("has schema %d and this program knows %d: use the program that made it, or a newer one", version, SchemaVersion())
 	}
-	var made string
-	if err := row(ctx, l, "SELECT value FROM meta WHERE name = $1", []any{MetaRootKey}, &made); err != nil {
+	var root string
+	if err := row(ctx, l, "SELECT value FROM meta WHERE name = $1", []any{MetaRootKey}, &root); err != nil {
 		return errors.New("is no backup of ours")
 	}
-	if made != fingerprint {
+	if root != fingerprint {
 		return errors.New("belongs to another root key")
 	}
 	return nil
