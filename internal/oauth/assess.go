@@ -276,7 +276,7 @@ func usableGrant(ctx context.Context, in deputy.Reads[deputy.Grant], zone deputy
 		return nil, err
 	}
 	for _, g := range page.Items {
-		if g.RefreshTokenSet || now.Before(g.ExpiresAt) {
+		if g.State(now) == deputy.Active {
 			return g, nil
 		}
 	}

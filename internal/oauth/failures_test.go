@@ -3,9 +3,11 @@ package oauth_test
 import (
 	"fmt"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -88,6 +90,42 @@ func TestFailuresAreThrottledSuccessesNever(t *testing.T) {
 	}
 	w.must(w.serviceToken(account), 200, "")
 	w.must(w.fail(agent.credential.Identifier, "192.0.2.8"), 401, "invalid_client")
+}
+
+// TestLimitOfWhoCannotProve: whoever names a public client uses up its limit for
+// their own address alone; a client that proves itself has one for all.
+func TestLimitOfWhoCannotProve(t *testing.T) {
+	w := newWorld(t)
+	agent := w.newApp("agent")
+	w.depend(agent, w.newResource("urn:api", nil))
+	public := w.insertCredential(agent.Application, deputy.PublicCredential, nil)
+	asked := map[string]int{}
+	w.config.Limit = func(principal string) time.Duration {
+		if asked[principal]++; asked[principal] > 1 {
+			return time.Second
+		}
+		return 0
+	}
+	limited := *w
+	limited.server = oauth.New(w.config)
+	t.Cleanup(limited.server.Close)
+	ask := func(by *app, address string, form url.Values) *answer {
+		r := httptest.NewRequest("POST", "/z/"+string(w.zone.ID)+"/oauth/2/token", strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.RemoteAddr = address + ":1234"
+		if by != nil {
+			r.SetBasicAuth(by.credential.Identifier, by.secret)
+		}
+		return limited.do(r)
+	}
+	unproven := form("grant_type", "refresh_token", "refresh_token", "none", "client_id", public.Identifier)
+	for _, address := range []string{"192.0.2.7", "192.0.2.8"} {
+		w.must(ask(nil, address, unproven), 400, "invalid_grant")
+		w.must(ask(nil, address, unproven), 429, "temporarily_unavailable")
+	}
+	proven := form("grant_type", "client_credentials", "resource", "urn:api")
+	w.must(ask(agent, "192.0.2.7", proven), 200, "")
+	w.must(ask(agent, "192.0.2.8", proven), 429, "temporarily_unavailable")
 }
 
 func TestFailuresAreBounded(t *testing.T) {

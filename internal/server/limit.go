@@ -13,6 +13,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// healthPath answers whether the program runs.
+const healthPath = "/healthz"
+
 const (
 	// maxRunning is how many requests a node answers at once. Each may hold its
 	// body, so this bounds memory; who comes then is told to come again.
@@ -66,9 +69,14 @@ func (l *limiter) wait(principal string) time.Duration {
 	return wait
 }
 
-// bounded bounds how many requests run at once, and each one's time.
+// bounded bounds how many requests run at once, and each one's time. A server
+// that has much to do is healthy, and says so.
 func bounded(running chan struct{}, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == healthPath {
+			next.ServeHTTP(w, r)
+			return
+		}
 		select {
 		case running <- struct{}{}:
 			defer func() { <-running }()

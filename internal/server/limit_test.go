@@ -51,20 +51,27 @@ func TestRateLimitOfAPrincipal(t *testing.T) {
 func TestRequestsAtOnce(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	h := server.Bounded(1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" {
+			return
+		}
 		if _, timed := r.Context().Deadline(); !timed {
 			t.Error("a request without an end")
 		}
 		entered <- struct{}{}
 		<-leave
 	}))
-	ask := func() *httptest.ResponseRecorder {
+	get := func(path string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("GET", "/zones", nil))
+		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 		return w
 	}
+	ask := func() *httptest.ResponseRecorder { return get("/zones") }
 	first := make(chan *httptest.ResponseRecorder)
 	go func() { first <- ask() }()
 	<-entered
+	if w := get("/healthz"); w.Code != 200 {
+		t.Errorf("/healthz of a busy server: %d", w.Code)
+	}
 	if w := ask(); w.Code != 503 || w.Header().Get("Retry-After") != "1" {
 		t.Errorf("one too many: %d %v", w.Code, w.Header())
 	}

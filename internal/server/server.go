@@ -216,7 +216,7 @@ func (s *Server) handler() http.Handler {
 // route answers what is not for an issuer.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
-	case "/healthz":
+	case healthPath:
 		s.health(w, nil)
 	case "/readyz":
 		s.health(w, s.store.Ready(r.Context()))
