@@ -27,6 +27,7 @@ const (
 	PartSession           Part = "session"
 	PartUserAgent         Part = "user agent"
 	PartSecret            Part = "secret"
+	PartGrant             Part = "delegated grant"
 )
 
 // Use is a way in which access is used or handed out.
@@ -55,6 +56,7 @@ const (
 	UseImpersonation       Use = "impersonation of a user"
 	UseImpersonatedToken   Use = "token of an impersonated user"
 	UseSecret              Use = "vaulted secret" // beside what it is asked for with
+	UseGrant               Use = "brokered token" // beside what it is asked for with
 )
 
 var (
@@ -85,6 +87,7 @@ var (
 		UseImpersonation:       slices.Concat(client, []Part{PartUser}, target),
 		UseImpersonatedToken:   {PartZone, PartUser},
 		UseSecret:              {PartResource, PartProvider, PartSecret},
+		UseGrant:               {PartUser, PartResource, PartProvider, PartGrant},
 	}
 )
 
@@ -109,6 +112,7 @@ type Standing struct {
 	Subject           ApplicationID
 	UserAgent         ID
 	Secret            ID // of the vault
+	Grant             *Grant
 	User              *User
 	// Sessions is the session and its parents, innermost first. The last has no
 	// parent; a missing parent is a nil element.
@@ -203,6 +207,11 @@ func (s *Standing) state(part Part, now time.Time) string {
 		return exists(s.UserAgent != "")
 	case PartSecret:
 		return exists(s.Secret != "")
+	case PartGrant:
+		if s.Grant != nil && s.Grant.State(now) != Active {
+			return string(s.Grant.State(now))
+		}
+		return exists(s.Grant != nil)
 	case PartUser:
 		if s.User != nil && s.User.Status != UserActive {
 			return "disabled"

@@ -384,10 +384,7 @@ func (s *Server) handOut(ctx context.Context, i *issuance) (*decided, error) {
 	case deputy.VaultProvider:
 		err = s.vaulted(ctx, i)
 	default:
-		if i.standing.User != nil {
-			return nil, i.askConsent()
-		}
-		err = refuse(codeInvalidTarget, "Resource %q offers no credential to an application.", i.target.identifier)
+		err = s.brokered(ctx, i)
 	}
 	if err != nil {
 		return nil, err

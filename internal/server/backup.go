@@ -1,0 +1,58 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"deputy/internal/store"
+	"deputy/internal/vault"
+)
+
+var errOwnTools = errors.New("a PostgreSQL database is backed up and restored with its own tools, such as pg_dump")
+
+// Backup writes a consistent copy of the database to a new file, beside a
+// running server or without one, and says so on out. The root key is not in it.
+func Backup(ctx context.Context, cfg Config, file string, out io.Writer) error {
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	if cfg.DatabaseURL != "" {
+		return errOwnTools
+	}
+	if err := store.Backup(ctx, sqliteFile(cfg), file); err != nil {
+		return fmt.Errorf("cannot back up %s: %w", sqliteFile(cfg), err)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%d bytes in %s; keep the root key %s apart from it\n", info.Size(), file, cfg.rootKeyFile())
+	return nil
+}
+
+// Restore makes the database of the data folder from a backup, and says so on
+// out. The root key must be there, and no database.
+func Restore(ctx context.Context, cfg Config, file string, out io.Writer) error {
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	if cfg.DatabaseURL != "" {
+		return errOwnTools
+	}
+	root, err := vault.ReadRootKey(cfg.rootKeyFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the root key %s does not exist: put the file back first", cfg.rootKeyFile())
+	}
+	if err != nil {
+		return err
+	}
+	if err := store.Restore(ctx, file, sqliteFile(cfg), root.Fingerprint()); err != nil {
+		return fmt.Errorf("cannot restore: %w", err)
+	}
+	fmt.Fprintf(out, "restored %s; start the server\n", sqliteFile(cfg))
+	return nil
+}
