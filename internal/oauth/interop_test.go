@@ -2,8 +2,10 @@ package oauth_test
 
 import (
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,19 +17,30 @@ import (
 )
 
 // online is a world whose zone can be reached over HTTP.
-func online(t *testing.T) (w *world, base string) {
-	w = newWorld(t, both...)
-	server := httptest.NewUnstartedServer(nil)
-	server.Start()
+func online(t *testing.T) (w *world, base string) { return newWorld(t, both...).online(t) }
+
+// onlineNow is one whose clock says what those of programs outside say.
+func onlineNow(t *testing.T) (w *world, base string) {
+	return newWorldAt(t, time.Now().Truncate(time.Second), both...).online(t)
+}
+
+func (w *world) online(t *testing.T) (_ *world, base string) {
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/mailed-code" {
+			w.mailedCode(rw)
+			return
+		}
+		w.server.ServeHTTP(rw, r)
+	}))
 	t.Cleanup(server.Close)
-	addresses, err := deputy.NewAddresses(server.URL, "")
+	base = strings.Replace(server.URL, "127.0.0.1", "localhost", 1) // passkeys need a name
+	addresses, err := deputy.NewAddresses(base, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.config.Addresses = addresses
 	w.restart()
-	server.Config.Handler = w.server
-	return w, server.URL
+	return w, base
 }
 
 // TestWithOIDC reads the metadata and verifies tokens with go-oidc, gets them

@@ -209,7 +209,8 @@ func (w *world) eventsOf(o *deputy.Organization, kind string) []*deputy.Event {
 func TestABearerIsOfTheOrganizationAskedFor(t *testing.T) {
 	w := newWorld(t)
 	b, first := w.newManager()
-	second, third := w.newOrganization("Second", "second"), w.newOrganization("Third", "third")
+	second := w.newOrganization("Second", "second")
+	w.newOrganization("Third", "third") // which nobody has invited her to
 	b.accept(w.invite(first, adaMail), adaPass)
 	b.accept(w.invite(second, adaMail), adaPass)
 	for name, want := range map[string]*deputy.Organization{"": first, "second": second, string(first.ID): first} {
@@ -231,7 +232,6 @@ func TestABearerIsOfTheOrganizationAskedFor(t *testing.T) {
 	code := b.consented()
 	w.setMember(w.onlyMember(first), func(u *deputy.OrganizationUser) { u.Status = deputy.UserDisabled })
 	w.must(w.redeemPlane(code), 400, "invalid_grant")
-	_ = third
 }
 
 // TestPlaneRequestsThatAreRefused walks what the authorization and the token

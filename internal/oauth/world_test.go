@@ -86,10 +86,15 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 // the zone's choice. Without any they are of ES256, which take no time to make.
 func newWorld(t testing.TB, algs ...deputy.SigningAlgorithm) *world {
 	t.Helper()
+	return newWorldAt(t, noon, algs...)
+}
+
+func newWorldAt(t testing.TB, now time.Time, algs ...deputy.SigningAlgorithm) *world {
+	t.Helper()
 	if len(algs) == 0 {
 		algs = []deputy.SigningAlgorithm{deputy.ES256}
 	}
-	w := &world{TB: t, clock: &clock{now: noon}, platform: deputy.NewID(noon), algs: algs}
+	w := &world{TB: t, clock: &clock{now: now}, platform: deputy.NewID(now), algs: algs}
 	var root, cursors [32]byte
 	rand.Read(root[:])
 	rand.Read(cursors[:])
