@@ -36,6 +36,10 @@ type benchmark struct {
 	base   string
 	zone   *bench.Zone
 	peer   *bench.Process // the floor
+	// peerSigns is the algorithm that the floor runs with, unsigned says that the
+	// scenario signs nothing.
+	peerSigns string
+	unsigned  bool
 }
 
 // scenarios lists what can be measured, in the order of a run that names none.
@@ -46,6 +50,7 @@ var scenarios = []struct {
 	{"client-credentials", "tokens for applications as themselves, picked uniformly", (*benchmark).clientCredentials},
 	{"exchange", "token exchange, each subject token seen for the first time", (*benchmark).exchange},
 	{"exchange-remembered", "token exchange of subject tokens seen before", (*benchmark).exchangeRemembered},
+	{"exchange-vaulted", "exchange-remembered for a secret in the vault; its floor signs nothing either", (*benchmark).exchangeVaulted},
 	{"list", "a page of 50 applications of the management API, newest first", (*benchmark).list},
 	{"cold-start", "from the start of the process to the first 200 of /readyz, with an empty data folder and with the zone", (*benchmark).coldStart},
 }
@@ -194,7 +199,7 @@ func (b *benchmark) exchange(ctx context.Context) error {
 	}
 	return b.measure(ctx, func(ctx context.Context) (bench.Load, error) {
 		enough := int((b.warmup + b.duration).Seconds() * perSecond)
-		return b.exchangeOf(ctx, "exchange", enough)
+		return b.exchangeOf(ctx, "exchange", b.zone.Target, enough)
 	})
 }
 
@@ -202,20 +207,33 @@ func (b *benchmark) exchangeRemembered(ctx context.Context) error {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	l, err := b.exchangeOf(ctx, "exchange-remembered", 1000)
+	l, err := b.exchangeOf(ctx, "exchange-remembered", b.zone.Target, 1000)
 	if err != nil {
 		return err
 	}
 	return b.measure(ctx, func(context.Context) (bench.Load, error) { return l, nil })
 }
 
-func (b *benchmark) exchangeOf(ctx context.Context, scenario string, subjects int) (bench.Load, error) {
+func (b *benchmark) exchangeVaulted(ctx context.Context) error {
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	l, err := b.exchangeOf(ctx, "exchange-vaulted", b.zone.Vaulted, 1000)
+	if err != nil {
+		return err
+	}
+	b.unsigned = true
+	defer func() { b.unsigned = false }()
+	return b.measure(ctx, func(context.Context) (bench.Load, error) { return l, nil })
+}
+
+func (b *benchmark) exchangeOf(ctx context.Context, scenario, target string, subjects int) (bench.Load, error) {
 	base := tokenLoad(b.load("", b.base), nil)
 	tokens, err := b.zone.Subjects(ctx, base, subjects)
 	if err != nil {
 		return bench.Load{}, err
 	}
-	l := tokenLoad(b.load(scenario, b.zone.TokenURL(b.base)), b.zone.Exchange(tokens))
+	l := tokenLoad(b.load(scenario, b.zone.TokenURL(b.base)), b.zone.Exchange(tokens, target))
 	l.Requests = 0
 	if scenario == "exchange" {
 		l.Requests = uint64(subjects) // none is used twice
@@ -311,13 +329,24 @@ func printJSON(results ...bench.Result) error {
 // floorLoad starts the floor on the server's processor and returns a load that
 // its honest answers are limited by alone.
 func (b *benchmark) floorLoad(ctx context.Context) (bench.Load, error) {
+	algorithm := b.size.Algorithm
+	if b.unsigned {
+		algorithm = "none"
+	}
+	if b.peer != nil && b.peerSigns != algorithm {
+		if err := b.peer.Stop(); err != nil {
+			return bench.Load{}, err
+		}
+		b.peer = nil
+	}
 	if b.peer == nil {
+		b.peerSigns = algorithm
 		self, err := os.Executable()
 		if err != nil {
 			return bench.Load{}, err
 		}
 		b.peer, err = bench.Start(ctx, bench.Command{
-			Path: self, Args: []string{"floor", "--algorithm", b.size.Algorithm, "--audit", filepath.Join(b.folder, "floor.audit")}, Log: os.Stderr, Core: 0,
+			Path: self, Args: []string{"floor", "--algorithm", algorithm, "--audit", filepath.Join(b.folder, "floor.audit")}, Log: os.Stderr, Core: 0,
 		})
 		if err != nil {
 			return bench.Load{}, err

@@ -38,23 +38,46 @@ func newCatalog() *cobra.Command {
 
 // flags gives a command the flags of the catalog.
 func (k *catalogCommand) flags(c *cobra.Command) {
-	c.Flags().StringVar(&k.zone, "zone", "", "id of the zone")
+	c.Flags().StringVar(&k.zone, "zone", "", "id of the zone (default: the only one)")
 	k.from = remoteFlags(c)
 }
 
 // open returns a client and the path that the catalog lies below.
-func (k *catalogCommand) open() (*client.Client, string, error) {
-	if k.zone == "" && k.organization == "" {
-		return nil, "", &usageError{errors.New("--zone must say which zone's catalog")}
-	}
+func (k *catalogCommand) open(ctx context.Context) (manage *client.Client, base string, err error) {
 	account, err := k.from.account(k.from.bootstrap())
 	if err != nil {
 		return nil, "", err
 	}
-	if k.zone != "" {
-		return account.Open(), "/zones/" + url.PathEscape(k.zone), nil
+	manage = account.Open()
+	if k.zone == "" && k.organization != "" {
+		return manage, "/organizations/" + url.PathEscape(k.organization), nil
 	}
-	return account.Open(), "/organizations/" + url.PathEscape(k.organization), nil
+	if k.zone == "" {
+		k.zone, err = onlyZone(ctx, manage)
+	}
+	return manage, "/zones/" + url.PathEscape(k.zone), err
+}
+
+// onlyZone returns the id of the one zone that there is.
+func onlyZone(ctx context.Context, manage *client.Client) (id string, err error) {
+	type zone struct {
+		ID   string `json:"id"`
+		Name string `json:"name"`
+	}
+	var found []string
+	for z, err := range client.All[zone](ctx, manage, "/zones", nil) {
+		if err != nil {
+			return "", err
+		}
+		id, found = z.ID, append(found, fmt.Sprintf("%s (%s)", z.ID, z.Name))
+	}
+	switch {
+	case len(found) == 0:
+		return "", errors.New("there is no zone yet: make one first")
+	case len(found) > 1:
+		return "", &usageError{fmt.Errorf("--zone must say which zone: %s", strings.Join(found[:min(len(found), 10)], ", "))}
+	}
+	return id, nil
 }
 
 func newCatalogList() *cobra.Command {
@@ -68,7 +91,7 @@ func newCatalogList() *cobra.Command {
 	c.Flags().StringVar(&kind, "kind", "", "kinds, separated by commas")
 	k.flags(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		manage, base, err := k.open()
+		manage, base, err := k.open(c.Context())
 		if err != nil {
 			return err
 		}
@@ -142,7 +165,7 @@ func newCatalogShow() *cobra.Command {
 	}
 	k.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		manage, base, err := k.open()
+		manage, base, err := k.open(c.Context())
 		if err != nil {
 			return err
 		}
@@ -228,20 +251,56 @@ func newCatalogUninstall() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "uninstall INSTALL",
 		Short:   "Remove an install and what it created",
-		Example: "  deputy catalog uninstall 01kqrez01qzsz8maz5ke854yt4 --zone k3v9q0m2x7b1c8d4e5f6g7h8j9",
+		Long:    "Remove an install and what it created. INSTALL is its id, or the package if it is installed once.",
+		Example: "  deputy catalog uninstall github --zone k3v9q0m2x7b1c8d4e5f6g7h8j9",
 		Args:    cobra.ExactArgs(1),
 	}
 	k.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		manage, base, err := k.open()
+		manage, base, err := k.open(c.Context())
+		if err != nil {
+			return err
+		}
+		install, err := findInstall(c.Context(), manage, base, args[0])
 		if err != nil {
 			return err
 		}
 		var task taskView
-		if err := manage.Do(c.Context(), http.MethodDelete, base+"/installs/"+url.PathEscape(args[0]), nil, &task); err != nil {
+		if err := manage.Do(c.Context(), http.MethodDelete, base+"/installs/"+url.PathEscape(install), nil, &task); err != nil {
 			return err
 		}
 		return follow(c, manage, base, &task)
 	}
 	return c
+}
+
+// findInstall returns the id of the install that is meant: by its id, or by
+// the package if there is one install of it.
+func findInstall(ctx context.Context, manage *client.Client, base, ref string) (string, error) {
+	type install struct {
+		ID          string `json:"id"`
+		PackageSlug string `json:"package_slug"`
+		Status      string `json:"status"`
+	}
+	var refused *client.Error
+	err := manage.Do(ctx, http.MethodGet, base+"/installs/"+url.PathEscape(ref), nil, nil)
+	if !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
+		return ref, err
+	}
+	var found []string
+	for i, err := range client.All[install](ctx, manage, base+"/installs", url.Values{"limit": {"100"}}) {
+		if err != nil {
+			return "", err
+		}
+		if i.PackageSlug == ref && i.Status != "deleted" {
+			found = append(found, i.ID)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", errors.New("no such install")
+	case 1:
+		return found[0], nil
+	}
+	return "", &usageError{fmt.Errorf("%s is installed more than once: %s", ref, strings.Join(found, ", "))}
 }

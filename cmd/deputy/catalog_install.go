@@ -36,7 +36,7 @@ func newCatalogInstall() *cobra.Command {
 	c.Flags().IntVar(&version, "version", 0, "version of the package (default: the newest)")
 	k.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		manage, base, err := k.open()
+		manage, base, err := k.open(c.Context())
 		if err != nil {
 			return err
 		}
@@ -126,12 +126,14 @@ func ask(c *cobra.Command, q *question) (string, error) {
 	if !ok || !term.IsTerminal(int(in.Fd())) {
 		return "", nil
 	}
-	fmt.Fprintf(c.ErrOrStderr(), "%s: ", q.Title)
+	fmt.Fprint(c.ErrOrStderr(), q.Title)
 	if q.WriteOnly {
+		fmt.Fprint(c.ErrOrStderr(), " (does not show): ")
 		secret, err := term.ReadPassword(int(in.Fd()))
 		fmt.Fprintln(c.ErrOrStderr())
 		return string(secret), err
 	}
+	fmt.Fprint(c.ErrOrStderr(), ": ")
 	var line []byte
 	for one := make([]byte, 1); ; {
 		if _, err := in.Read(one); err != nil || one[0] == '\n' {
@@ -147,47 +149,39 @@ func ask(c *cobra.Command, q *question) (string, error) {
 // taskView is what the commands need of a task. A task that is completed
 // answers as the install that it made, which has no operation.
 type taskView struct {
-	ID           string     `json:"id"`
-	Operation    string     `json:"operation"`
-	Status       string     `json:"status"`
-	InstallID    string     `json:"install_id"`
-	ErrorMessage string     `json:"error_message"`
-	Links        []linkView `json:"links"`
-	Warnings     []struct {
-		Message string `json:"message"`
-		Path    string `json:"path"`
-	} `json:"warnings"`
-	Outputs map[string]jsontext.Value `json:"outputs"`
+	ID           string                    `json:"id"`
+	Operation    string                    `json:"operation"`
+	Status       string                    `json:"status"`
+	InstallID    string                    `json:"install_id"`
+	ErrorMessage string                    `json:"error_message"`
+	Links        []linkView                `json:"links"`
+	Warnings     []warningView             `json:"warnings"`
+	Outputs      map[string]jsontext.Value `json:"outputs"`
 }
 
-// follow waits until a task has ended, and says what it did.
+type warningView struct {
+	Message string `json:"message"`
+	Path    string `json:"path"`
+	Details []struct {
+		Field string `json:"field"`
+	} `json:"details"`
+}
+
+// follow waits until a task has ended, and says what it does meanwhile.
 func follow(c *cobra.Command, manage *client.Client, base string, task *taskView) error {
-	out := c.OutOrStdout()
-	path, state := base+"/catalog_tasks/"+url.PathEscape(task.ID), ""
+	path, told := base+"/catalog_tasks/"+url.PathEscape(task.ID), map[linkView]bool{}
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		var now taskView
 		if err := manage.Do(c.Context(), http.MethodGet, path, nil, &now); err != nil {
 			return err
 		}
-		if now.Operation == "" {
-			for _, l := range now.Links {
-				fmt.Fprintf(out, "%s %s\n", l.Rel, l.Href)
-			}
-			for _, name := range slices.Sorted(maps.Keys(now.Outputs)) {
-				fmt.Fprintf(out, "%s: %s\n", name, now.Outputs[name])
-			}
-			for _, w := range task.Warnings {
-				fmt.Fprintf(c.ErrOrStderr(), "warning: %s (%s)\n", w.Message, w.Path)
-			}
-			fmt.Fprintf(out, "install %s: %s\n", task.InstallID, now.Status)
-			return nil
-		}
-		if now.Status != state {
-			state = now.Status
-			fmt.Fprintf(c.ErrOrStderr(), "%s\n", state)
-		}
-		if now.Status == "failed" {
+		if now.Status == "failed" && now.Operation != "" {
 			return fmt.Errorf("install %s: %s", task.InstallID, now.ErrorMessage)
+		}
+		tell(c.OutOrStdout(), &now, told)
+		if now.Operation == "" {
+			fmt.Fprintf(c.OutOrStdout(), "install %s: %s\n", task.InstallID, now.Status)
+			return warn(c, manage, base, task)
 		}
 		select {
 		case <-c.Context().Done():
@@ -195,4 +189,43 @@ func follow(c *cobra.Command, manage *client.Client, base string, task *taskView
 		case <-time.After(wait):
 		}
 	}
+}
+
+// tell prints each entity of an install that it has not told of, and the
+// outputs once they are there. A removal has nothing to tell of.
+func tell(out io.Writer, now *taskView, told map[linkView]bool) {
+	if now.Operation == "delete" {
+		return
+	}
+	for _, l := range now.Links {
+		if l.Rel != "install" && !told[l] {
+			told[l] = true
+			fmt.Fprintf(out, "%s %s\n", l.Rel, l.Href)
+		}
+	}
+	if now.Status == "active" {
+		for _, name := range slices.Sorted(maps.Keys(now.Outputs)) {
+			fmt.Fprintf(out, "%s: %s\n", name, now.Outputs[name])
+		}
+	}
+}
+
+// warn prints what there is to know of a task that is completed. Its own
+// address leads to the install by now.
+func warn(c *cobra.Command, manage *client.Client, base string, task *taskView) error {
+	for t, err := range client.All[taskView](c.Context(), manage, base+"/catalog_tasks", url.Values{"filter[install_id]": {task.InstallID}}) {
+		if err != nil {
+			return err
+		}
+		if t.ID != task.ID {
+			continue
+		}
+		for _, w := range t.Warnings {
+			fmt.Fprintf(c.ErrOrStderr(), "warning: %s (%s)\n", w.Message, w.Path)
+			for _, d := range w.Details {
+				fmt.Fprintf(c.ErrOrStderr(), "  %s\n", d.Field)
+			}
+		}
+	}
+	return nil
 }

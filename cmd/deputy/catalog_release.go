@@ -37,7 +37,7 @@ func newCatalogRelease() *cobra.Command {
 		if err != nil || len(files) == 0 {
 			return errors.Join(err, fmt.Errorf("there is no .json file in %s", args[0]))
 		}
-		manage, base, err := k.open()
+		manage, base, err := k.open(c.Context())
 		if err != nil {
 			return err
 		}

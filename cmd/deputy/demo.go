@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"time"
 
 	"deputy/internal/client"
@@ -19,7 +23,7 @@ func newDemo() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "demo",
 		Short:   "Show the main job, end to end, on real parts",
-		Long:    "Start a server with a fresh database on a free port, a protected MCP server and\nan API; show an agent getting a narrow credential, being refused by policy and\nlosing access on revocation. Without --once the server stays up.",
+		Long:    "Start a server with a fresh database on a free port, a protected MCP server and\nan API; show an agent getting a narrow credential, being refused by policy and\nlosing access on revocation, and a person who lets an assistant use an account\nelsewhere, and takes that back. Without --once the server stays up.",
 		Example: "  deputy demo --once",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return runDemo(c.Context(), once) },
@@ -51,7 +55,12 @@ func runDemo(ctx context.Context, once bool) error {
 	if err != nil {
 		return err
 	}
-	story := &demo.Story{Manage: account.Open().Do, HTTP: client.Outside(10 * time.Second), Now: time.Now}
+	story := &demo.Story{
+		Manage: account.Open().Do, HTTP: client.Outside(10 * time.Second), Now: time.Now,
+		Mailed: func(ctx context.Context, to string) (string, error) {
+			return mailed(ctx, filepath.Join(folder, "outbox"), to)
+		},
+	}
 	defer story.Close()
 	narrator := demo.Narrator{Out: os.Stdout, Color: demo.WantsColor(os.Stdout, os.LookupEnv), Now: time.Now}
 	ok := narrator.Tell(ctx, story.Steps())
@@ -68,4 +77,34 @@ func runDemo(ctx context.Context, once bool) error {
 		return fmt.Errorf("the demonstration failed")
 	}
 	return nil
+}
+
+// codeLine is a mailed code, alone on its line.
+var codeLine = regexp.MustCompile(`(?m)^([0-9]{6,})\r?$`)
+
+// mailed waits for a mail to an address and returns the code in the newest.
+func mailed(ctx context.Context, outbox, to string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		files, err := filepath.Glob(filepath.Join(outbox, "*.eml"))
+		if err != nil {
+			return "", err
+		}
+		slices.Sort(files) // their names begin with the time
+		for _, name := range slices.Backward(files) {
+			mail, err := os.ReadFile(name)
+			if err != nil {
+				return "", err
+			}
+			if code := codeLine.FindSubmatch(mail); code != nil && bytes.Contains(mail, []byte(to)) {
+				return string(code[1]), nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("no code was mailed to %s", to)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }

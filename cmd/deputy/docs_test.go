@@ -19,7 +19,11 @@ func TestThePagesRun(t *testing.T) {
 	for _, program := range []string{"bash", "curl", "jq"} {
 		deputytest.Program(t, program)
 	}
-	for _, page := range []string{"../../README.md", "../../docs/first-steps.md", "../../docs/clients.md", "../../docs/policies.md"} {
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range []string{"../../README.md", "../../docs/first-steps.md", "../../docs/clients.md", "../../docs/policies.md", "../../docs/workloads.md", "../../docs/catalog.md"} {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			text, err := os.ReadFile(page)
 			if err != nil {
@@ -36,7 +40,7 @@ func TestThePagesRun(t *testing.T) {
 				script.WriteString(b.commands + "printf '\\036'\n")
 			}
 			shell := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script.String())
-			shell.Dir, shell.Env = folder, environment()
+			shell.Dir, shell.Env = folder, environment("PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
 			var stderr output
 			shell.Stderr = &stderr
 			stdout, err := shell.Output()

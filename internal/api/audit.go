@@ -33,6 +33,7 @@ type AuditEvent struct {
 	JTI              string         `json:"jti,omitzero"`
 	SessionID        string         `json:"session_id,omitzero"`
 	Policy           *AuditPolicy   `json:"policy,omitzero" doc:"What decided."`
+	Package          *AuditPackage  `json:"package,omitzero" doc:"The package that it was about, or whose install or removal it was part of."`
 	IP               string         `json:"ip,omitzero"`
 	UserAgent        string         `json:"user_agent,omitzero"`
 	Changes          []string       `json:"changes,omitempty" doc:"Names of the members that a management call set."`
@@ -66,6 +67,16 @@ type AuditPolicy struct {
 	SetVersionID string   `json:"set_version_id"`
 	Version      int      `json:"version"`
 	Determining  []string `json:"determining,omitempty" doc:"Ids of the policy versions that made the decision."`
+}
+
+// AuditPackage is the package that a change is about, or part of.
+type AuditPackage struct {
+	ID        string   `json:"id"`
+	Slug      string   `json:"slug"`
+	Version   int      `json:"version,omitzero"`
+	InstallID string   `json:"install_id,omitzero"`
+	TaskID    string   `json:"task_id,omitzero"`
+	Entities  []string `json:"entities,omitempty" doc:"Entities of the install, each with how it came by it." example:"[\"created provider\"]"`
 }
 
 var auditList = listing{
@@ -200,6 +211,9 @@ func (a *API) viewEvent(ctx context.Context, r *deputy.Record) (AuditEvent, erro
 	}
 	if p := e.Policy; p != nil {
 		v.Policy = &AuditPolicy{string(p.SetID), string(p.SetVersionID), p.Version, p.Determining}
+	}
+	if p := e.Package; p != nil {
+		v.Package = &AuditPackage{string(p.ID), p.Slug, p.Version, string(p.InstallID), string(p.TaskID), p.Entities}
 	}
 	return v, nil
 }

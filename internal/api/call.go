@@ -182,6 +182,7 @@ func (c *call) event(outcome deputy.Outcome, target *deputy.Target) *deputy.Even
 	}
 	if c.delegate != nil {
 		e.Actor = *c.delegate.task.Actor
+		e.Package = packageOf(c.delegate.install, c.delegate.task)
 	}
 	return e
 }
@@ -194,7 +195,8 @@ func (a *API) write(ctx context.Context, c *call, target *deputy.Target, change 
 	return a.writeEvent(ctx, c, c.event(deputy.Success, target), change)
 }
 
-// writeEvent is write with an event that is not of the caller's organization.
+// writeEvent is write with an event that says more than the call, or is not of
+// the caller's organization.
 func (a *API) writeEvent(ctx context.Context, c *call, event *deputy.Event, change func(deputy.Tx) error) error {
 	event.Changes = c.changes
 	err := a.store.Write(ctx, event, func(tx deputy.Tx) error {

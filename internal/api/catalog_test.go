@@ -57,7 +57,7 @@ func (s *server) releaseCalendar() {
 		step{do: "POST /zones/{zone}/packages", body: calendar, status: 201, keep: []string{"package=id", "sha=draft.manifest_sha"}, events: []string{"packages:create"}},
 		step{do: "POST /zones/{zone}/packages/{package}/versions", status: 201, want: `{"version": 1, "manifest_sha": "{sha}", "owner_type": "customer"}`,
 			keep: []string{"version=id"}, events: []string{"packages:release"}},
-		step{do: "PATCH /zones/{zone}/packages/{package}", body: `{"published": true}`, status: 200, want: `{"published": true}`, events: []string{"packages:update"}},
+		step{do: "PATCH /zones/{zone}/packages/{package}", body: `{"published": true}`, status: 200, want: `{"published": true}`, events: []string{"packages:publish"}},
 	)
 }
 
@@ -78,25 +78,26 @@ func TestPackageLifecycle(t *testing.T) {
 			keep: []string{"v1=id"}, events: []string{"packages:release"}},
 		step{do: "GET /zones/{zone}/packages/{package}/draft", status: 404},
 		step{do: "POST /zones/{zone}/packages/{package}/versions", status: 409},
-		step{do: "PATCH /zones/{zone}/packages/calendar-api", body: `{"published": true}`, status: 200, events: []string{"packages:update"}},
+		step{do: "PATCH /zones/{zone}/packages/calendar-api", body: `{"published": true}`, status: 200, events: []string{"packages:publish"}},
 		step{do: "GET /zones/{zone}/packages?kind=api-key,oauth-api&expand[]=total_count", status: 200, want: `{"items": [{"id": "{package}", "current_version": {"version": 1}}], "pagination": {"total_count": 1}}`},
 		step{do: "GET /zones/{zone}/packages?kind=api-key", status: 200, want: `{"items": []}`},
 		step{do: "GET /zones/{zone}/packages?filters[slug]=calendar-api", status: 200, want: `{"items": [{"id": "{package}"}]}`},
 		step{do: "GET /zones/{zone}/packages?filter[slug]=other", status: 200, want: `{"items": []}`},
 
 		// The same again is nothing to release; another draft is.
-		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: calendar, status: 200, events: []string{"package_drafts:update"}},
+		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: calendar, status: 200, events: []string{"packages:update"}},
 		step{do: "POST /zones/{zone}/packages/{package}/versions", status: 409},
 		step{do: "PUT /zones/{zone}/packages/{package}/draft", header: map[string]string{"If-Match": `"0000"`}, body: calendar, status: 412},
 		step{do: "PUT /zones/{zone}/packages/{package}/draft", header: map[string]string{"If-Match": `"{sha}"`},
-			body: `{"name": "Broken", "inputs": {"schema": {"type": "object", "allOf": []}, "bindings": "{"}}`, status: 200, events: []string{"package_drafts:update"}},
+			body: `{"name": "Broken", "inputs": {"schema": {"type": "object", "allOf": []}, "bindings": "{"}}`, status: 200, events: []string{"packages:update"}},
+		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "Broken", "inputs": {"schema": {"maxLength": 1.5}}}`, status: 400},
 		step{do: "GET /zones/{zone}/packages/{package}", status: 200, want: `{"name": "Calendar API", "draft": {"name": "Broken"}}`},
 		step{do: "POST /zones/{zone}/packages/{package}/draft/validate", status: 200,
 			want: `{"findings": [{"code": "validation_error", "field": "inputs.schema.allOf"}, {"field": "inputs.bindings"}]}`, events: []string{"package_drafts:validate"}},
 		step{do: "POST /zones/{zone}/packages/{package}/versions", status: 400,
 			want: `{"code": "validation_error", "details": [{"field": "inputs.schema.allOf"}, {"field": "inputs.bindings"}]}`},
 		step{do: "GET /zones/{zone}/packages/{package}/versions", status: 200, want: `{"items": [{"version": 1, "name": "Calendar API"}]}`},
-		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "Second", "inputs": {"bindings": "{\"prefix\": true}"}}`, status: 200, events: []string{"package_drafts:update"}},
+		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "Second", "inputs": {"bindings": "{\"prefix\": true}"}}`, status: 200, events: []string{"packages:update"}},
 		step{do: "POST /zones/{zone}/packages/{package}/versions", status: 201, want: `{"version": 2, "name": "Second"}`, keep: []string{"v2=id"}, events: []string{"packages:release"}},
 		step{do: "GET /zones/{zone}/packages/{package}", status: 200, want: `{"name": "Second", "slug": "calendar-api", "draft": "<absent>"}`},
 
@@ -121,10 +122,13 @@ func TestDraftsCanBeDropped(t *testing.T) {
 	s := newCatalogServer(t)
 	s.run(
 		step{do: "POST /zones/{zone}/packages", body: calendar, status: 201, keep: []string{"package=id"}, events: []string{"packages:create"}},
-		step{do: "DELETE /zones/{zone}/packages/{package}/draft", status: 409},
+		step{do: "DELETE /zones/{zone}/packages/{package}/draft", status: 204, events: []string{"package_drafts:delete"}},
+		step{do: "GET /zones/{zone}/packages/{package}", status: 200, want: `{"name": "Calendar API", "kind": "oauth-api", "draft": "<absent>", "current_version": "<absent>"}`},
+		step{do: "POST /zones/{zone}/packages/{package}/versions", status: 409},
+		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: calendar, status: 200, events: []string{"packages:update"}},
 		step{do: "POST /zones/{zone}/packages/{package}/versions", status: 201, events: []string{"packages:release"}},
 		step{do: "DELETE /zones/{zone}/packages/{package}/draft", status: 404},
-		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "Next"}`, status: 200, events: []string{"package_drafts:update"}},
+		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "Next"}`, status: 200, events: []string{"packages:update"}},
 		step{do: "DELETE /zones/{zone}/packages/{package}/draft", status: 204, events: []string{"package_drafts:delete"}},
 		step{do: "GET /zones/{zone}/packages/{package}/draft", status: 404},
 	)
@@ -138,12 +142,12 @@ func TestCatalogsAreInherited(t *testing.T) {
 		step{do: "GET /zones/{zone}/packages/{package}", status: 404}, // not published
 		step{do: "GET /zones/{zone}/packages?include_unpublished=true", status: 200, want: `{"items": []}`},
 		step{do: "POST /zones/{zone}/installs", body: `{"package_id": "{package}", "inputs": {"id": "a", "secret": "b"}}`, status: 404},
-		step{do: "PATCH /organizations/{org}/packages/{package}", body: `{"published": true}`, status: 200, events: []string{"packages:update"}},
-		step{do: "PUT /organizations/{org}/packages/{package}/draft", body: `{"name": "Next"}`, status: 200, events: []string{"package_drafts:update"}},
+		step{do: "PATCH /organizations/{org}/packages/{package}", body: `{"published": true}`, status: 200, events: []string{"packages:publish"}},
+		step{do: "PUT /organizations/{org}/packages/{package}/draft", body: `{"name": "Next"}`, status: 200, events: []string{"packages:update"}},
 		step{do: "GET /zones/{zone}/packages/calendar-api", status: 200, want: `{"id": "{package}", "source": {"scope": "org"}, "draft": "<absent>"}`},
 		step{do: "GET /zones/{zone}/packages/{package}/draft", status: 404},
-		step{do: "PATCH /zones/{zone}/packages/{package}", body: `{"published": false}`, status: 403, events: []string{"packages:update!"}},
-		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "x"}`, status: 403, events: []string{"package_drafts:update!"}},
+		step{do: "PATCH /zones/{zone}/packages/{package}", body: `{"published": false}`, status: 403, events: []string{"packages:publish!"}},
+		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "x"}`, status: 403, events: []string{"packages:update!"}},
 		step{do: "POST /zones/{zone}/packages/{package}/versions", status: 403, events: []string{"packages:release!"}},
 		step{do: "DELETE /zones/{zone}/packages/{package}", status: 403, events: []string{"packages:archive!"}},
 		step{do: "DELETE /zones/{zone}/packages/{package}/versions/{version}", status: 403, events: []string{"package_versions:archive!"}},
@@ -152,6 +156,26 @@ func TestCatalogsAreInherited(t *testing.T) {
 		step{do: "GET /zones/{zone}/packages/calendar-api", status: 200, want: `{"id": "{own}"}`},
 		step{do: "GET /organizations/{org}/packages", status: 200, want: `{"items": [{"id": "{package}"}]}`},
 		step{do: "GET /organizations/{foreign}/packages/{package}", as: "stranger", status: 404},
+	)
+}
+
+func TestViewersSeeWhatIsPublished(t *testing.T) {
+	s := newCatalogServer(t)
+	s.person("org", "vera", deputy.OrganizationMember)
+	const vera, p = "vera@example.com", "/zones/{zone}/packages/{package}"
+	s.run(
+		step{do: "POST /zones/{zone}/members", body: `{"organization_user_id": "{vera}", "role": "zone_viewer"}`, status: 200, events: []string{"zone_members:create"}},
+		step{do: "POST /zones/{zone}/packages", body: calendar, status: 201, keep: []string{"package=id"}, events: []string{"packages:create"}},
+		step{do: "GET " + p, as: vera, status: 404},
+		step{do: "GET " + p + "/versions", as: vera, status: 404},
+		step{do: "GET /zones/{zone}/packages?include_unpublished=true", as: vera, status: 200, want: `{"items": []}`},
+		step{do: "POST " + p + "/versions", status: 201, events: []string{"packages:release"}},
+		step{do: "PATCH " + p, body: `{"published": true}`, status: 200, events: []string{"packages:publish"}},
+		step{do: "PUT " + p + "/draft", body: `{"name": "Next"}`, status: 200, events: []string{"packages:update"}},
+		step{do: "GET " + p, status: 200, want: `{"draft": {"name": "Next"}}`},
+		step{do: "GET " + p, as: vera, status: 200, want: `{"name": "Calendar API", "draft": "<absent>"}`},
+		step{do: "GET " + p + "/draft", as: vera, status: 403, events: []string{"package_drafts:read!"}},
+		step{do: "POST /zones/{zone}/installs", as: vera, body: `{"package_id": "{package}"}`, status: 403, events: []string{"installs:create!"}},
 	)
 }
 
@@ -190,6 +214,10 @@ func TestInstallAndRemove(t *testing.T) {
 			keep: []string{"provider=links.0.href", "resource=links.1.href"}},
 		step{do: "GET {provider}", status: 200, want: `{"identifier": "https://id.example", "client_id": "c1", "client_secret_set": true}`},
 		step{do: "GET {resource}", status: 200, want: `{"identifier": "https://api.example", "scopes": ["read"], "credential_provider_id": "<any>"}`},
+		step{do: "GET /zones/{zone}/audit-events?limit=2", status: 200, want: `{"items": [
+			{"type": "catalog_tasks:complete", "target": {"type": "install", "id": "{install}"}, "package": {"id": "{package}", "slug": "calendar-api", "version": 1,
+				"install_id": "{install}", "task_id": "{task}", "entities": ["created provider", "created resource"]}},
+			{"type": "resources:create", "package": {"install_id": "{install}", "task_id": "{task}"}}]}`},
 		step{do: "GET /zones/{zone}/catalog_tasks?filter[status]=completed&filter[install_id]={install}", status: 200, want: `{"items": [{"id": "{task}"}]}`},
 		step{do: "GET /zones/{zone}/installs?expand[]=total_count", status: 200, want: `{"items": [{"id": "{install}"}], "pagination": {"total_count": 1}}`},
 		step{do: "DELETE /zones/{zone}/installs/{install}", status: 202, want: `{"operation": "delete", "warnings": "<absent>"}`, keep: []string{"task=id"}, events: []string{"installs:delete"}},
@@ -199,6 +227,7 @@ func TestInstallAndRemove(t *testing.T) {
 	s.run(
 		step{do: "GET /zones/{zone}/catalog_tasks/{task}", status: 303, heads: map[string]string{"Location": "/zones/{zone}/installs/{install}"},
 			events: []string{"catalog_tasks:start", "resources:delete", "providers:delete", "catalog_tasks:complete"}},
+		step{do: "GET /zones/{zone}/audit-events?limit=1", status: 200, want: `{"items": [{"package": {"entities": ["deleted provider", "deleted resource"]}}]}`},
 		step{do: "GET /zones/{zone}/installs/{install}", status: 200, want: `{"status": "deleted", "links": "<absent>"}`},
 		step{do: "DELETE /zones/{zone}/installs/{install}", status: 404},
 		step{do: "GET {provider}", status: 404},
@@ -240,7 +269,10 @@ func TestWhatExistedIsAdoptedAndKept(t *testing.T) {
 			"details": [{"field": "entities.provider.client_id"}, {"field": "entities.provider.name"}]}]}`},
 	)
 	s.removeInstall("one", `[{"code": "conflict", "status": 409, "path": "/zones/{zone}/providers/{provider}", "details": [{"field": "entities.provider"}]}]`)
-	s.run(step{do: "GET {resource}", status: 404})
+	s.run(
+		step{do: "GET {resource}", status: 404},
+		step{do: "GET /zones/{zone}/audit-events?limit=1", status: 200, want: `{"items": [{"package": {"entities": ["kept provider", "deleted resource"]}}]}`},
+	)
 	if after := s.request(step{do: "GET /zones/{zone}/providers/{provider}"}).Body.String(); after != before {
 		t.Errorf("what was adopted has changed:\n%s\n%s", before, after)
 	}

@@ -136,9 +136,6 @@ func viewCredential(_ *API, _ *call, d *deputy.Credential) Credential {
 	}
 }
 
-// anySubject is the identifier of a token credential that takes any subject.
-const anySubject = "*"
-
 func newCredential(c *call, in *CredentialCreate) *deputy.Credential {
 	d := &deputy.Credential{
 		ID: deputy.CredentialID(deputy.NewID(c.at)), OrganizationID: c.zone.OrganizationID, ZoneID: c.zone.ID,
@@ -162,7 +159,7 @@ func newCredential(c *call, in *CredentialCreate) *deputy.Credential {
 }
 
 func setSubject(d *deputy.Credential, subject *string) {
-	d.Subject, d.Identifier = subject, anySubject
+	d.Subject, d.Identifier = subject, deputy.AnySubject
 	if subject != nil {
 		d.Identifier = *subject
 	}

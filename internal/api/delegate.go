@@ -16,7 +16,8 @@ import (
 // same checks and the same events as if whoever asked for the work had made
 // them. That they may was decided when the work was accepted.
 type delegate struct {
-	task *deputy.CatalogTask
+	task    *deputy.CatalogTask
+	install *deputy.Install
 	// journal runs in the transaction of a call that changes something, so that
 	// what was done and the note that it was done are one.
 	journal func(ctx context.Context, tx deputy.Tx, target *deputy.Target) error

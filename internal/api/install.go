@@ -195,7 +195,7 @@ func (a *API) createInstall(ctx context.Context, c *call, in *input[InstallCreat
 		return nil, err
 	}
 	t := c.newTask(i, deputy.CreateInstall)
-	err = a.write(ctx, c, &deputy.Target{Type: "install", ID: string(i.ID)}, func(tx deputy.Tx) error {
+	err = a.writeEvent(ctx, c, c.eventOf(i, t), func(tx deputy.Tx) error {
 		now, err := tx.PackageVersions().Get(ctx, deputy.Scope{Zone: c.zone.ID, Organization: c.zone.OrganizationID}, v.ID)
 		if err != nil {
 			return missing(err, "package version")
@@ -289,6 +289,18 @@ func (c *call) newTask(i *deputy.Install, operation deputy.CatalogOperation) *de
 	}
 }
 
+// packageOf tells an event which package is installed or removed.
+func packageOf(i *deputy.Install, t *deputy.CatalogTask) *deputy.EventPackage {
+	return &deputy.EventPackage{ID: i.PackageID, Slug: i.PackageSlug, Version: i.Version, InstallID: i.ID, TaskID: t.ID}
+}
+
+// eventOf returns the event of a task that begins.
+func (c *call) eventOf(i *deputy.Install, t *deputy.CatalogTask) *deputy.Event {
+	e := c.event(deputy.Success, &deputy.Target{Type: "install", ID: string(i.ID)})
+	e.Package = packageOf(i, t)
+	return e
+}
+
 // begin stores a task and has it done in the background.
 func (c *call) begin(ctx context.Context, tx deputy.Tx, t *deputy.CatalogTask) error {
 	if err := tx.CatalogTasks().Insert(ctx, t); err != nil {
@@ -342,7 +354,7 @@ func (a *API) deleteInstall(ctx context.Context, c *call, _ *empty) (*placed[Cat
 	if t.Warnings, err = encodeWarnings(warnings); err != nil {
 		return nil, err
 	}
-	err = a.write(ctx, c, &deputy.Target{Type: "install", ID: string(id)}, func(tx deputy.Tx) error {
+	err = a.writeEvent(ctx, c, c.eventOf(i, t), func(tx deputy.Tx) error {
 		i, err = tx.Installs().Update(ctx, zoneOf(c), id, func(i *deputy.Install) error {
 			switch i.Status {
 			case deputy.InstallPending, deputy.InstallDeleting:

@@ -127,14 +127,15 @@ type CatalogSchema struct{ Value }
 // IsZero reports that there is none.
 func (s CatalogSchema) IsZero() bool { return len(s.Value) == 0 }
 
-// Schema documents the keywords. What they hold is checked at release.
+// Schema documents the keywords. Bodies are checked for the types of their
+// values; the rest is checked at release.
 func (CatalogSchema) Schema(r huma.Registry) *huma.Schema {
 	const name = "CatalogSchema"
 	if r.Map()[name] == nil {
 		below, count := &huma.Schema{Description: "A schema, of the same keywords."}, &huma.Schema{Type: huma.TypeInteger}
 		text, truth, number := &huma.Schema{Type: huma.TypeString}, &huma.Schema{Type: huma.TypeBoolean}, &huma.Schema{Type: huma.TypeNumber}
 		value := &huma.Schema{Description: "Any JSON value."}
-		r.Map()[name] = &huma.Schema{
+		s := &huma.Schema{
 			Type: huma.TypeObject, Description: "JSON Schema 2020-12, of the keywords that are listed here. Others are refused at release.",
 			AdditionalProperties: &huma.Schema{Description: "Another keyword, which release refuses."},
 			Properties: map[string]*huma.Schema{
@@ -145,6 +146,8 @@ func (CatalogSchema) Schema(r huma.Registry) *huma.Schema {
 				"minLength": count, "maxLength": count, "minItems": count, "maxItems": count, "minimum": number, "maximum": number,
 			},
 		}
+		s.PrecomputeMessages() // else bodies are not checked against it
+		r.Map()[name] = s
 	}
 	return &huma.Schema{Ref: "#/components/schemas/" + name}
 }
@@ -225,7 +228,7 @@ func (a *API) listPackages(ctx context.Context, c *call, _ *empty) (*output[Shor
 // installed, and for those who may publish them their catalog's others.
 func listed(c *call) deputy.Filter {
 	f := deputy.Filter{Fields: []string{"listed"}, Values: []string{"true"}}
-	if c.query.Get("include_unpublished") == "true" && c.roles.may("packages:update") {
+	if c.query.Get("include_unpublished") == "true" && c.roles.may("package_drafts:read") {
 		own := catalogOf(c)
 		f = deputy.Filter{Fields: []string{"listed", "catalog_id"}, Values: []string{"true", string(own.Zone) + string(own.Organization)}}
 	}
@@ -273,7 +276,7 @@ func findPackage(ctx context.Context, c *call, packages deputy.Reads[deputy.Pack
 	if err != nil {
 		return nil, missing(err, "package")
 	}
-	if !p.Published && ownPackage(c, p) != nil {
+	if !p.Published && (ownPackage(c, p) != nil || !c.roles.may("package_drafts:read")) {
 		return nil, deputy.Errorf(deputy.NotFound, "no such package")
 	}
 	return p, nil
@@ -322,7 +325,7 @@ func (a *API) viewPackage(c *call, p *deputy.Package, current *deputy.PackageVer
 		version := viewPackageVersion(current)
 		v.CurrentVersion = &version
 	}
-	if p.Draft != nil && ownPackage(c, p) == nil && c.roles.may("packages:update") {
+	if p.Draft != nil && ownPackage(c, p) == nil && c.roles.may("package_drafts:read") {
 		draft := viewDraft(p)
 		v.Draft = &draft
 	} else if current == nil {
@@ -448,7 +451,7 @@ func (a *API) mountPackages() {
 		create.Status = http.StatusCreated
 		mount(a, create, a.createPackage)
 		mount(a, route("get", "package", http.MethodGet, "/packages/{package_id}", "packages:read", "Get a package"), a.getPackage)
-		publish := route("update", "package", http.MethodPatch, "/packages/{package_id}", "packages:update", "Publish a package, or withdraw it")
+		publish := route("update", "package", http.MethodPatch, "/packages/{package_id}", "packages:publish", "Publish a package, or withdraw it")
 		publish.Errors = []int{http.StatusConflict}
 		mount(a, publish, a.patchPackage)
 		archive := archiving(route("delete", "package", http.MethodDelete, "/packages/{package_id}", "packages:archive", "Delete a package"), below.id+"package", "packages:archive")
@@ -458,7 +461,7 @@ func (a *API) mountPackages() {
 		get := route("get", "package-draft", http.MethodGet, draft, "package_drafts:read", "Get the draft of a package")
 		get.ETag = true
 		mount(a, get, a.getDraft)
-		put := route("put", "package-draft", http.MethodPut, draft, "package_drafts:update", "Replace the draft of a package")
+		put := route("put", "package-draft", http.MethodPut, draft, "packages:update", "Replace the draft of a package")
 		put.ETag = true
 		put.Errors, put.Headers = []int{http.StatusConflict, http.StatusPreconditionFailed}, []*huma.Param{ifMatchHeader}
 		mount(a, put, a.putDraft)

@@ -100,13 +100,18 @@ func (a *API) createPackage(ctx context.Context, c *call, in *input[PackageCreat
 }
 
 // changePackage changes the package that the path names, if it is this
-// catalog's and not archived.
-func (a *API) changePackage(ctx context.Context, c *call, change func(deputy.Tx, *deputy.Package) error) (p *deputy.Package, err error) {
+// catalog's and not archived. Its event is about the version, if one is named.
+func (a *API) changePackage(ctx context.Context, c *call, version deputy.ID, change func(deputy.Tx, *deputy.Package) error) (p *deputy.Package, err error) {
 	found, err := findPackage(ctx, c, a.store.Packages(), catalogsOf(c), c.param("package_id"))
 	if err != nil {
 		return nil, err
 	}
-	err = a.write(ctx, c, packageTarget(found), func(tx deputy.Tx) (err error) {
+	event := c.event(deputy.Success, packageTarget(found))
+	if version != "" {
+		event.Target = &deputy.Target{Type: "package_version", ID: string(version)}
+	}
+	event.Package = &deputy.EventPackage{ID: found.ID, Slug: found.Slug}
+	err = a.writeEvent(ctx, c, event, func(tx deputy.Tx) (err error) {
 		if err := ownPackage(c, found); err != nil {
 			return err
 		}
@@ -122,7 +127,7 @@ func (a *API) changePackage(ctx context.Context, c *call, change func(deputy.Tx,
 }
 
 func (a *API) patchPackage(ctx context.Context, c *call, in *input[PackagePatch]) (*output[Package], error) {
-	p, err := a.changePackage(ctx, c, func(_ deputy.Tx, p *deputy.Package) error {
+	p, err := a.changePackage(ctx, c, "", func(_ deputy.Tx, p *deputy.Package) error {
 		in.Body.Published.To(&p.Published)
 		if p.Published && p.CurrentVersionID == "" {
 			return deputy.Errorf(deputy.Conflict, "a package without a version cannot be published: release its draft first")
@@ -136,7 +141,7 @@ func (a *API) patchPackage(ctx context.Context, c *call, in *input[PackagePatch]
 }
 
 func (a *API) archivePackage(ctx context.Context, c *call, _ *empty) (*output[Package], error) {
-	p, err := a.changePackage(ctx, c, func(tx deputy.Tx, p *deputy.Package) error {
+	p, err := a.changePackage(ctx, c, "", func(tx deputy.Tx, p *deputy.Package) error {
 		now := tx.Now()
 		p.ArchivedAt, p.Published = &now, false
 		return nil
@@ -170,7 +175,7 @@ func (a *API) getDraft(ctx context.Context, c *call, _ *empty) (*output[PackageD
 }
 
 func (a *API) putDraft(ctx context.Context, c *call, in *input[PackageDraftPut]) (*output[PackageDraft], error) {
-	p, err := a.changePackage(ctx, c, func(_ deputy.Tx, p *deputy.Package) error {
+	p, err := a.changePackage(ctx, c, "", func(_ deputy.Tx, p *deputy.Package) error {
 		tag := `"` + p.DraftSHA + `"`
 		if p.Draft == nil && c.header("If-Match") != "" || !matches(c.header("If-Match"), tag) {
 			return deputy.Errorf(deputy.Stale, "somebody else changed it: read it again")
@@ -185,12 +190,9 @@ func (a *API) putDraft(ctx context.Context, c *call, in *input[PackageDraftPut])
 }
 
 func (a *API) deleteDraft(ctx context.Context, c *call, _ *empty) (*empty, error) {
-	_, err := a.changePackage(ctx, c, func(_ deputy.Tx, p *deputy.Package) error {
-		switch {
-		case p.Draft == nil:
+	_, err := a.changePackage(ctx, c, "", func(_ deputy.Tx, p *deputy.Package) error {
+		if p.Draft == nil {
 			return deputy.Errorf(deputy.NotFound, "the package has no draft")
-		case p.CurrentVersionID == "" && p.LatestVersion == 0:
-			return deputy.Errorf(deputy.Conflict, "the draft is all there is of the package: archive that instead")
 		}
 		dropDraft(p)
 		return nil
@@ -221,7 +223,7 @@ func (a *API) validateDraft(ctx context.Context, c *call, _ *input[struct{}]) (*
 func (a *API) releasePackage(ctx context.Context, c *call, in *input[PackageRelease]) (*output[PackageVersion], error) {
 	v := &deputy.PackageVersion{ID: deputy.NewID(c.at), Owner: deputy.Customer, CreatedBy: c.caller.Actor().ID, CreatedAt: c.at}
 	var checked []byte
-	_, err := a.changePackage(ctx, c, func(tx deputy.Tx, p *deputy.Package) error {
+	_, err := a.changePackage(ctx, c, v.ID, func(tx deputy.Tx, p *deputy.Package) error {
 		switch {
 		case p.Draft == nil:
 			return deputy.Errorf(deputy.Conflict, "there is no draft to release")
@@ -296,16 +298,17 @@ func (a *API) getPackageVersion(ctx context.Context, c *call, _ *empty) (*output
 // becomes the current one.
 func (a *API) archivePackageVersion(ctx context.Context, c *call, _ *empty) (*output[PackageVersion], error) {
 	var v *deputy.PackageVersion
-	_, err := a.changePackage(ctx, c, func(tx deputy.Tx, p *deputy.Package) (err error) {
+	id := deputy.ID(c.param("version_id"))
+	_, err := a.changePackage(ctx, c, id, func(tx deputy.Tx, p *deputy.Package) (err error) {
 		in := catalogOf(c)
 		in.Parent = p.ID
-		if v, err = tx.PackageVersions().Get(ctx, in, deputy.ID(c.param("version_id"))); err != nil {
+		if v, err = tx.PackageVersions().Get(ctx, in, id); err != nil {
 			return missing(err, "package version")
 		}
 		if err := a.unusedVersion(ctx, c, tx, p, v); err != nil {
 			return err
 		}
-		if v, err = tx.PackageVersions().Archive(ctx, in, v.ID, c.caller.Actor().ID); err != nil {
+		if v, err = tx.PackageVersions().Archive(ctx, in, id, c.caller.Actor().ID); err != nil {
 			return err
 		}
 		left, err := tx.PackageVersions().List(ctx, in, deputy.Query{Limit: 1, Where: []deputy.Filter{{Fields: []string{"archived_at"}, Op: deputy.IsNull}}})

@@ -48,6 +48,7 @@ type ProviderOAuth2 struct {
 	ScopeParameter                  *string           `json:"scope_parameter,omitzero"`
 	ScopeSeparator                  *string           `json:"scope_separator,omitzero"`
 	TokenResponseAccessTokenPointer *string           `json:"token_response_access_token_pointer,omitzero"`
+	AllowedAudiences                []string          `json:"allowed_audiences,omitzero" doc:"What tokens of workloads may be addressed to, beside the zone. An extension."`
 }
 
 // ProviderOpenID is what sign-in through the provider needs beyond OAuth 2.
@@ -101,6 +102,7 @@ type ProviderOAuth2Patch struct {
 	ScopeParameter                  Nullable[string]            `json:"scope_parameter,omitzero" maxLength:"255" doc:"Name of the scope parameter; scope unless said."`
 	ScopeSeparator                  Nullable[string]            `json:"scope_separator,omitzero" maxLength:"255" doc:"A space unless said."`
 	TokenResponseAccessTokenPointer Nullable[string]            `json:"token_response_access_token_pointer,omitzero" maxLength:"255" doc:"Dotted path; access_token unless said."`
+	AllowedAudiences                Nullable[[]string]          `json:"allowed_audiences,omitzero" maxItems:"100" doc:"What tokens of workloads may be addressed to, beside the zone: for clouds that fix the audience. An extension."`
 }
 
 // ProviderOpenIDPatch changes a provider's OpenID settings.
@@ -164,7 +166,7 @@ func viewOAuth2(o *deputy.ProviderOAuth2, identifier string) *ProviderOAuth2 {
 		AuthorizationParameters:      o.AuthorizationParameters,
 		AuthorizationResourceEnabled: o.AuthorizationResourceEnabled, AuthorizationResourceParameter: o.AuthorizationResourceParameter,
 		ScopeParameter: o.ScopeParameter, ScopeSeparator: o.ScopeSeparator,
-		TokenResponseAccessTokenPointer: o.TokenResponseAccessTokenPointer,
+		TokenResponseAccessTokenPointer: o.TokenResponseAccessTokenPointer, AllowedAudiences: o.AllowedAudiences,
 	}
 	if o.Issuer != nil {
 		v.Issuer = *o.Issuer
@@ -222,6 +224,7 @@ func changeProviderOAuth2(d *deputy.Provider, in Nullable[ProviderOAuth2Patch]) 
 	in.V.ScopeParameter.To(&o.ScopeParameter)
 	in.V.ScopeSeparator.To(&o.ScopeSeparator)
 	in.V.TokenResponseAccessTokenPointer.To(&o.TokenResponseAccessTokenPointer)
+	ToSlice(in.V.AllowedAudiences, &o.AllowedAudiences)
 }
 
 func changeProviderOpenID(d *deputy.Provider, in Nullable[ProviderOpenIDPatch]) {

@@ -86,7 +86,7 @@ func (a *API) provision(ctx context.Context, zone deputy.ZoneID, id deputy.ID) (
 	if p.install, err = a.store.Installs().Get(ctx, in, p.task.InstallID); err != nil {
 		return nil, err
 	}
-	p.d = delegate{task: p.task}
+	p.d = delegate{task: p.task, install: p.install}
 	return p, nil
 }
 
@@ -118,15 +118,31 @@ func (p *provision) event(kind string, outcome deputy.Outcome) *deputy.Event {
 	e := &deputy.Event{
 		ID: deputy.EventID(deputy.NewID(now)), Time: now, Type: kind, Outcome: outcome,
 		OrganizationID: p.task.OrganizationID, ZoneID: p.zone.ID, RequestID: p.task.RequestID,
-		Target: &deputy.Target{Type: "install", ID: string(p.install.ID)},
+		Target: &deputy.Target{Type: "install", ID: string(p.install.ID)}, Package: packageOf(p.install, p.task),
 	}
 	if p.task.Actor != nil {
 		e.Actor = *p.task.Actor
 	}
-	for _, entity := range p.journal {
-		e.Changes = append(e.Changes, string(entity.Relation)+" "+entity.Name)
-	}
 	return e
+}
+
+// fates says of each entity what the task has done with it.
+func (p *provision) fates() (out []string) {
+	for _, e := range p.journal {
+		fate := string(e.Relation)
+		if p.task.Operation == deputy.DeleteInstall {
+			switch {
+			case p.kept[e.EntityID] || e.Relation == deputy.EntityAdopted:
+				fate = "kept"
+			case e.Relation == deputy.EntityShared:
+				fate = "released"
+			default:
+				fate = "deleted"
+			}
+		}
+		out = append(out, fate+" "+e.Name)
+	}
+	return out
 }
 
 // start notes that the task is under way, and that this run of it is the one
@@ -164,6 +180,8 @@ func (p *provision) finish(ctx context.Context, status deputy.InstallStatus, out
 	event := p.event(kind, outcome)
 	if failure != nil {
 		event.Error, event.ErrorDetail = string(CodeConflict), sentence(failure)
+	} else {
+		event.Package.Entities = p.fates()
 	}
 	warnings, err := encodeWarnings(p.warnings)
 	if err != nil {
@@ -225,26 +243,13 @@ func (p *provision) create(ctx context.Context) error {
 		return err
 	}
 	made := map[string]catalog.Made{}
-	for _, e := range p.journal {
-		if made[e.Name], err = p.made(ctx, e); err != nil {
-			return blameEntity(e.Name, err)
-		}
-	}
 	for _, e := range r.Kind.Entities {
 		wanted, err := r.Kind.Wanted(ctx, e, inputs, made)
 		if err != nil {
 			return err
 		}
 		for _, w := range wanted {
-			if _, done := made[w.Name]; done {
-				continue
-			}
-			entity, err := p.place(ctx, &w)
-			if err != nil {
-				return blameEntity(w.Name, err)
-			}
-			p.journal = append(p.journal, entity)
-			if made[w.Name], err = p.made(ctx, entity); err != nil {
+			if made[w.Name], err = p.ensure(ctx, &w); err != nil {
 				return blameEntity(w.Name, err)
 			}
 		}
@@ -260,6 +265,20 @@ func (p *provision) create(ctx context.Context) error {
 		}
 	}
 	return p.finish(ctx, deputy.InstallActive, raw, nil)
+}
+
+// ensure returns an entity as the journal has it, and first finds or makes it
+// where the journal does not have it yet.
+func (p *provision) ensure(ctx context.Context, w *catalog.Wanted) (catalog.Made, error) {
+	i := slices.IndexFunc(p.journal, func(e *deputy.InstalledEntity) bool { return e.Name == w.Name })
+	if i < 0 {
+		e, err := p.place(ctx, w)
+		if err != nil {
+			return catalog.Made{}, err
+		}
+		i, p.journal = len(p.journal), append(p.journal, e)
+	}
+	return p.made(ctx, w, p.journal[i])
 }
 
 func blameEntity(name string, err error) error {
@@ -305,14 +324,25 @@ func (p *provision) inputs(ctx context.Context) (*catalog.Release, catalog.Value
 	return r, merged, err
 }
 
-// made returns what expressions see of an entity in the journal.
-func (p *provision) made(ctx context.Context, e *deputy.InstalledEntity) (catalog.Made, error) {
+// made returns what expressions see of an entity in the journal. What differs
+// in an adopted one from what the package would have made of it is a warning.
+func (p *provision) made(ctx context.Context, w *catalog.Wanted, e *deputy.InstalledEntity) (catalog.Made, error) {
 	if catalog.EntityType(e.Type) == catalog.Secret { // reading it would open it
+		if e.Relation == deputy.EntityAdopted {
+			p.differs(e, []string{"data"}) // it may well be another
+		}
 		return catalog.Made{Href: e.Path, Outputs: catalog.Values{"id": string(e.EntityID)}}, nil
 	}
 	shown, err := p.d.call(ctx, p.a, http.MethodGet, e.Path, nil)
 	if err != nil {
 		return catalog.Made{}, err
+	}
+	if e.Relation == deputy.EntityAdopted {
+		var fields []string
+		for _, name := range slices.Sorted(maps.Keys(w.Body)) {
+			fields = append(fields, differences(name, w.Body[name], shown[name])...)
+		}
+		p.differs(e, fields)
 	}
 	out := catalog.Values{}
 	for _, name := range catalog.Outputs(catalog.EntityType(e.Type)) {
@@ -353,7 +383,7 @@ func (p *provision) place(ctx context.Context, w *catalog.Wanted) (*deputy.Insta
 func (p *provision) make(ctx context.Context, w *catalog.Wanted) (*deputy.InstalledEntity, error) {
 	t := entityTypes[w.Entity.Type]
 	e := p.entry(w, deputy.EntityCreated)
-	d := delegate{task: p.task, journal: func(ctx context.Context, tx deputy.Tx, target *deputy.Target) error {
+	d := delegate{task: p.task, install: p.install, journal: func(ctx context.Context, tx deputy.Tx, target *deputy.Target) error {
 		if err := p.current(ctx, tx); err != nil {
 			return err
 		}
@@ -375,18 +405,12 @@ func entityID(w *catalog.Wanted, id string) deputy.ID {
 }
 
 // take writes an entity that exists into the journal: as shared when another
-// install made it, else as adopted. It is not touched; what differs from what
-// the package would have made of it is a warning.
+// install made it, else as adopted. It is not touched.
 func (p *provision) take(ctx context.Context, w *catalog.Wanted, found catalog.Values) (*deputy.InstalledEntity, error) {
 	id, _ := found["id"].(string)
 	e := p.entry(w, deputy.EntityAdopted)
 	e.EntityID, e.Path = entityID(w, id), entityTypes[w.Entity.Type].path(p, w, id)
-	var fields []string
-	for _, name := range slices.Sorted(maps.Keys(w.Body)) {
-		fields = append(fields, differences(name, w.Body[name], found[name])...)
-	}
-	event := p.event("installs:adopt", deputy.Success)
-	err := p.a.store.Write(ctx, event, func(tx deputy.Tx) error {
+	err := p.a.store.Write(ctx, p.event("installs:adopt", deputy.Success), func(tx deputy.Tx) error {
 		if err := p.current(ctx, tx); err != nil {
 			return err
 		}
@@ -399,15 +423,21 @@ func (p *provision) take(ctx context.Context, w *catalog.Wanted, found catalog.V
 		}
 		return tx.InstalledEntities().Insert(ctx, e)
 	})
-	if err == nil && len(fields) > 0 && e.Relation == deputy.EntityAdopted {
-		warning := p.warning(e, fmt.Sprintf("%s existed before the install and is kept as it is, although it differs from what the package would make", w.Name))
-		warning.Details = nil
-		for _, f := range fields {
-			warning.Details = append(warning.Details, ErrorDetail{Code: CodeConflict, Field: "entities." + w.Name + "." + f, Message: "differs"})
-		}
-		p.warnings = append(p.warnings, warning)
-	}
 	return e, err
+}
+
+// differs warns of an adopted entity with fields that are not as the package
+// would make them.
+func (p *provision) differs(e *deputy.InstalledEntity, fields []string) {
+	if len(fields) == 0 {
+		return
+	}
+	warning := p.warning(e, fmt.Sprintf("%s existed before the install and is kept as it is, although it may not be what the package would make", e.Name))
+	warning.Details = nil
+	for _, f := range fields {
+		warning.Details = append(warning.Details, ErrorDetail{Code: CodeConflict, Field: "entities." + e.Name + "." + f, Message: "is not set by the install"})
+	}
+	p.warnings = append(p.warnings, warning)
 }
 
 // sharers returns the journal entries of other live installs for an entity

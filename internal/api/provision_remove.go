@@ -47,7 +47,7 @@ var errShared = deputy.Errorf(deputy.Stale, "another install shares the entity")
 // from now on.
 func (p *provision) drop(ctx context.Context, e *deputy.InstalledEntity, entirely bool) error {
 	if entirely {
-		d := delegate{task: p.task, journal: func(ctx context.Context, tx deputy.Tx, _ *deputy.Target) error {
+		d := delegate{task: p.task, install: p.install, journal: func(ctx context.Context, tx deputy.Tx, _ *deputy.Target) error {
 			if err := p.current(ctx, tx); err != nil {
 				return err
 			}
@@ -105,7 +105,7 @@ func (p *provision) bequeath(ctx context.Context, tx deputy.Tx, e *deputy.Instal
 // keep.
 func (a *API) keptBy(ctx context.Context, c *call, i *deputy.Install) ([]Error, error) {
 	p := &provision{a: a, install: i, zone: c.zone, task: c.newTask(i, deputy.DeleteInstall), kept: map[deputy.ID]bool{}}
-	p.d = delegate{task: p.task}
+	p.d = delegate{task: p.task, install: i}
 	if err := p.read(ctx); err != nil {
 		return nil, err
 	}

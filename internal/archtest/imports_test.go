@@ -84,13 +84,16 @@ var rules = []rule{
 		pkg: "internal/upstream", not: [][]string{sqlPackages, huma},
 		why: "the outgoing client serves whoever asks and knows none of them",
 	}, {
+		pkg: "internal/broker", ours: []string{"internal/upstream"}, not: [][]string{sqlPackages, huma},
+		why: "what a provider is asked and what it answers is the same for whoever asks",
+	}, {
 		pkg: "internal/password", not: [][]string{httpPackages, sqlPackages},
 		why: "passwords are hashed and checked: whose they are and where they lie is for others",
 	}, {
 		pkg: "internal/pages", not: [][]string{sqlPackages, thirdParty},
 		why: "the pages draw what they are told: whoever calls has decided",
 	}, {
-		pkg: "internal/oauth", ours: []string{"internal/keys", "internal/policy", "internal/vault", "internal/upstream", "internal/mail", "internal/password", "internal/pages"},
+		pkg: "internal/oauth", ours: []string{"internal/keys", "internal/policy", "internal/vault", "internal/upstream", "internal/broker", "internal/mail", "internal/password", "internal/pages"},
 		not: [][]string{sqlPackages, huma},
 		why: "the authorization server and the management API never meet, and reach the store through the domain's interfaces",
 	}, {
@@ -256,6 +259,7 @@ func TestEachRuleBites(t *testing.T) {
 		"internal/bundle":             {[]string{"net/http", "database/sql", "github.com/cedar-policy/cedar-go", api}, []string{domain, "archive/tar"}},
 		"internal/catalog":            {[]string{"net/http/httputil", "database/sql"}, []string{domain, "cel.dev/cel-go/cel"}},
 		"internal/upstream":           {[]string{oauth, api, store, pgx}, []string{domain, "net/http", "code.dny.dev/ssrf"}},
+		"internal/broker":             {[]string{oauth, api, store, "deputy/internal/vault"}, []string{domain, "deputy/internal/upstream", "net/http"}},
 		"internal/password":           {[]string{"net/http", "database/sql", oauth}, []string{domain, "golang.org/x/crypto/argon2"}},
 		"internal/pages":              {[]string{oauth, api, "database/sql", humago}, []string{domain, "net/http", "html/template"}},
 		"internal/oauth":              {[]string{api, store, humago, "database/sql"}, []string{domain, "deputy/internal/upstream", "net/http"}},

@@ -38,6 +38,7 @@ type Zone struct {
 	// they are addressed to. Its exchanges are for Target.
 	Broker         Client
 	Source, Target string // resource identifiers
+	Vaulted        string // of one whose credential is a secret in the vault
 }
 
 // Client is an application's credential.
@@ -78,7 +79,7 @@ type (
 )
 
 // Prepare makes a realistic zone through the management API: every application
-// depends on two resources, and of the policies all but the managed ones and
+// depends on two resources and a third one in the vault, and of the policies all but the managed ones and
 // two more are pinned to other resources than the one under load.
 func Prepare(ctx context.Context, manage Manage, size Size) (*Zone, error) {
 	b := builder{manage: manage, size: size}
@@ -107,6 +108,7 @@ type builder struct {
 	size      Size
 	zone      Zone
 	sts       string   // the zone's own provider
+	vaulted   string   // the resource with a secret
 	resources []string // ids; the first two are under load
 }
 
@@ -153,6 +155,9 @@ func (b *builder) makeResources(ctx context.Context) error {
 }
 
 func (b *builder) makeBroker(ctx context.Context) error {
+	if err := b.makeVaulted(ctx); err != nil {
+		return err
+	}
 	id, err := b.create(ctx, "/applications", object{"name": "Broker", "identifier": "broker", "dependencies": []object{{"id": b.resources[1]}}})
 	if err != nil {
 		return err
@@ -161,6 +166,26 @@ func (b *builder) makeBroker(ctx context.Context) error {
 		return err
 	}
 	b.zone.Broker, err = b.credential(ctx, id)
+	return err
+}
+
+// makeVaulted makes a resource and its secret.
+func (b *builder) makeVaulted(ctx context.Context) error {
+	var providers list[ref]
+	if err := b.manage(ctx, "GET", b.path("/providers?type=keycard-vault"), nil, &providers); err != nil {
+		return err
+	}
+	if len(providers.Items) != 1 {
+		return deputy.Errorf(deputy.Unavailable, "the zone has %d vaults", len(providers.Items))
+	}
+	b.zone.Vaulted = "https://vaulted.example.com/v1"
+	var err error
+	if b.vaulted, err = b.create(ctx, "/resources", object{
+		"name": "Vaulted", "identifier": b.zone.Vaulted, "credential_provider_id": providers.Items[0].ID, "scopes": []string{"documents:read", "documents:write"},
+	}); err != nil {
+		return err
+	}
+	_, err = b.create(ctx, "/secrets", object{"name": "Key", "entity_id": b.vaulted, "data": object{"type": "token", "token": "a-key-of-somebody-elses-0123456789"}})
 	return err
 }
 
@@ -178,7 +203,7 @@ func (b *builder) makeApplications(ctx context.Context) error {
 	return each(ctx, b.size.Applications, func(i int) error {
 		id, err := b.create(ctx, "/applications", object{
 			"name": fmt.Sprintf("Agent %d", i), "identifier": fmt.Sprintf("agent-%d", i),
-			"dependencies": []object{{"id": b.resources[0]}, {"id": b.resources[1]}},
+			"dependencies": []object{{"id": b.resources[0]}, {"id": b.resources[1]}, {"id": b.vaulted}},
 		})
 		if err != nil || i%stride != 0 || i/stride >= clients {
 			return err
@@ -275,11 +300,12 @@ func (z *Zone) ClientCredentials() func(worker int, seq uint64) []byte {
 }
 
 // Exchange returns a load's bodies: each request exchanges the next of the
-// subject tokens, in turn. With more tokens than requests each is seen once.
-func (z *Zone) Exchange(subjects []string) func(worker int, seq uint64) []byte {
+// subject tokens, in turn, for the target. With more tokens than requests each
+// is seen once.
+func (z *Zone) Exchange(subjects []string, target string) func(worker int, seq uint64) []byte {
 	fixed := url.Values{
 		"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "client_id": {z.Broker.ID}, "client_secret": {z.Broker.Secret},
-		"subject_token_type": {"urn:ietf:params:oauth:token-type:access_token"}, "resource": {z.Target}, "scope": {"documents:read"},
+		"subject_token_type": {"urn:ietf:params:oauth:token-type:access_token"}, "resource": {target}, "scope": {"documents:read"},
 	}.Encode() + "&subject_token="
 	bodies := make([][]byte, len(subjects))
 	for i, s := range subjects {

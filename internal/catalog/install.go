@@ -22,11 +22,13 @@ func (r *Release) Inputs(given Values) (Values, error) {
 }
 
 // Secrets parts values that Inputs returned into those that may be shown and
-// those that may not.
+// those that may not. What nobody declares may be a secret with its name
+// misspelt.
 func (r *Release) Secrets(v Values) (shown, secret Values) {
 	shown, secret = Values{}, Values{}
 	for name, value := range v {
-		if r.offers().WriteOnly(name) || r.Kind.Inputs.WriteOnly(name) {
+		known := r.offers().Has(name) || r.Kind.Inputs.Has(name)
+		if !known || r.offers().WriteOnly(name) || r.Kind.Inputs.WriteOnly(name) {
 			secret[name] = value
 		} else {
 			shown[name] = value

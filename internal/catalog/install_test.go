@@ -32,7 +32,7 @@ func values(t *testing.T, raw string) catalog.Values {
 
 func TestInputsBecomeTheKindsInputs(t *testing.T) {
 	r := release(t, manifest())
-	in, err := r.Inputs(values(t, `{"id": "c1", "secret": "s1", "region": "eu"}`))
+	in, err := r.Inputs(values(t, `{"id": "c1", "secret": "s1", "region": "eu", "sceret": "s2"}`))
 	if err != nil {
 		t.Fatal(found(err))
 	}
@@ -51,7 +51,7 @@ func TestInputsBecomeTheKindsInputs(t *testing.T) {
 		t.Error(d)
 	}
 	shown, secret := r.Secrets(in)
-	if d := cmp.Diff(catalog.Values{"secret": "s1"}, secret); d != "" || len(shown) != 3 {
+	if d := cmp.Diff(catalog.Values{"secret": "s1", "sceret": "s2"}, secret); d != "" || len(shown) != 3 {
 		t.Errorf("secret %v, shown %v", secret, shown)
 	}
 }

@@ -34,6 +34,7 @@ type Refusal struct {
 	Status      int    `json:"status"`
 	Code        string `json:"error"`
 	Description string `json:"error_description,omitempty"`
+	URI         string `json:"error_uri,omitempty"` // where a person can do something about it
 }
 
 // Error returns the code and its description.
@@ -61,6 +62,14 @@ func (c Client) Exchange(ctx context.Context, subjectToken, resource string, sco
 	}, scopes)
 }
 
+// Redeem exchanges the code that a person's sign-in has ended with (RFC 6749
+// §4.1.3, RFC 7636 §4.5). A refusal is a *Refusal.
+func (c Client) Redeem(ctx context.Context, code, redirectURI, verifier string) (*Grant, error) {
+	return c.ask(ctx, url.Values{
+		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {redirectURI}, "code_verifier": {verifier},
+	}, nil)
+}
+
 // ask sends one token request. The oauth2 package's client credentials carry
 // any parameters, another grant type included.
 func (c Client) ask(ctx context.Context, parameters url.Values, scopes []string) (*Grant, error) {
@@ -72,7 +81,7 @@ func (c Client) ask(ctx context.Context, parameters url.Values, scopes []string)
 	var refused *oauth2.RetrieveError
 	switch {
 	case errors.As(err, &refused) && refused.ErrorCode != "":
-		return nil, &Refusal{From: c.TokenURL, Status: refused.Response.StatusCode, Code: refused.ErrorCode, Description: refused.ErrorDescription}
+		return nil, &Refusal{From: c.TokenURL, Status: refused.Response.StatusCode, Code: refused.ErrorCode, Description: refused.ErrorDescription, URI: refused.ErrorURI}
 	case errors.As(err, &refused):
 		return nil, fmt.Errorf("%s answered %s", c.TokenURL, refused.Response.Status)
 	case err != nil:

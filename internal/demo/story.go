@@ -21,7 +21,10 @@ type Story struct {
 	Manage Manage
 	HTTP   *http.Client // for the agent and the two servers
 	Now    func() time.Time
+	// Mailed returns the code in the newest mail to an address.
+	Mailed func(ctx context.Context, to string) (code string, err error)
 
+	delegation
 	zone, issuer    string
 	api, mcp        *Site
 	agent           Agent
@@ -98,14 +101,18 @@ func (s *Story) Steps() []Step {
 		{"a policy forbids notes to the agent, and the next call is refused by name", s.forbid},
 		{"the managed policies are back, and so is access", s.restore},
 		{"the agent's credential is deleted, and the next token request fails", s.revoke},
+		{"a code host elsewhere and an assistant for people join the zone", s.joinCodeHost},
+		{"Ada signs in to the assistant, agrees, and authorizes it at the code host", s.delegate},
+		{"the assistant exchanges Ada's token for the code host's own", s.broker},
+		{"Ada takes it back, and the assistant is refused, here and there", s.takeBack},
 		{"every answer and every refusal is in the log", s.evidence},
 	}
 }
 
-// Close ends the two programs.
+// Close ends the programs.
 func (s *Story) Close() error {
 	var errs []error
-	for _, site := range []*Site{s.mcp, s.api} {
+	for _, site := range []*Site{s.mcp, s.api, s.site} {
 		if site != nil {
 			errs = append(errs, site.Close())
 		}

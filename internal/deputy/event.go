@@ -65,6 +65,7 @@ type Event struct {
 	JTI             EventID        `json:"jti,omitzero"`
 	SessionID       SessionID      `json:"session_id,omitzero"`
 	Policy          *EventPolicy   `json:"policy,omitzero"`
+	Package         *EventPackage  `json:"package,omitzero"`
 	IP              string         `json:"ip,omitzero"`
 	UserAgent       string         `json:"user_agent,omitzero"`
 	Changes         []string       `json:"changes,omitempty"` // field names only
@@ -80,6 +81,17 @@ type Event struct {
 	// the event knows of that person (IP, UserAgent, identifiers of user actors)
 	// is sealed under it before it is stored. It is not part of the event.
 	UserKey ID `json:"-"`
+}
+
+// EventPackage is the package that a change is about, or that was installed by
+// the task that made the change.
+type EventPackage struct {
+	ID        ID       `json:"id"`
+	Slug      string   `json:"slug"`
+	Version   int      `json:"version,omitzero"`
+	InstallID ID       `json:"install_id,omitzero"`
+	TaskID    ID       `json:"task_id,omitzero"`
+	Entities  []string `json:"entities,omitempty"` // of the install, such as "created provider"
 }
 
 // Target is the entity that a management call was about.

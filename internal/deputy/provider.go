@@ -51,6 +51,9 @@ type ProviderOAuth2 struct {
 	ScopeParameter                  *string           `json:"scope_parameter,omitzero"`
 	ScopeSeparator                  *string           `json:"scope_separator,omitzero"`
 	TokenResponseAccessTokenPointer *string           `json:"token_response_access_token_pointer,omitzero"`
+	// AllowedAudiences are what tokens of workloads may be addressed to, beside
+	// the zone.
+	AllowedAudiences []string `json:"allowed_audiences,omitzero"`
 }
 
 // ProviderOpenID is what sign-in through the provider needs beyond OAuth.
@@ -58,6 +61,14 @@ type ProviderOpenID struct {
 	UserinfoEndpoint    *string  `json:"userinfo_endpoint,omitzero"`
 	UserIdentifierClaim *string  `json:"user_identifier_claim,omitzero"`
 	Scopes              []string `json:"scopes,omitzero"`
+}
+
+// Issuer returns the issuer of the tokens that the provider signs.
+func (p *Provider) Issuer() string {
+	if p.OAuth2 != nil && p.OAuth2.Issuer != nil {
+		return *p.OAuth2.Issuer
+	}
+	return p.Identifier
 }
 
 // Validate checks the provider's own invariants.

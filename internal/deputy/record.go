@@ -164,6 +164,7 @@ func (e *Event) append(b []byte, sealed []byte) []byte {
 	w.text("jti", string(e.JTI))
 	w.text("session_id", string(e.SessionID))
 	w.policy(e.Policy)
+	w.pkg(e.Package)
 	w.text("ip", e.IP)
 	w.text("user_agent", e.UserAgent)
 	w.texts("changes", e.Changes)
@@ -232,6 +233,24 @@ func (w *object) policy(p *EventPolicy) {
 	w.key("version")
 	*w = strconv.AppendInt(*w, int64(p.Version), 10)
 	w.texts("determining", p.Determining)
+	*w = append(*w, '}')
+}
+
+func (w *object) pkg(p *EventPackage) {
+	if p == nil {
+		return
+	}
+	w.key("package")
+	*w = append(*w, '{')
+	w.text("id", string(p.ID))
+	w.text("slug", p.Slug)
+	if p.Version != 0 {
+		w.key("version")
+		*w = strconv.AppendInt(*w, int64(p.Version), 10)
+	}
+	w.text("install_id", string(p.InstallID))
+	w.text("task_id", string(p.TaskID))
+	w.texts("entities", p.Entities)
 	*w = append(*w, '}')
 }
 

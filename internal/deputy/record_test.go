@@ -84,13 +84,14 @@ func anyEvent(t *rapid.T) *deputy.Event {
 		Resource:       &deputy.EventResource{ID: "r", Identifier: text.Draw(t, "resource") + "x"},
 		GrantType:      text.Draw(t, "grant"),
 		Policy:         &deputy.EventPolicy{SetID: "s", SetVersionID: "v", Version: rapid.Int().Draw(t, "version")},
+		Package:        &deputy.EventPackage{ID: "p", Slug: text.Draw(t, "slug"), Version: rapid.Int().Draw(t, "package version"), InstallID: "i", TaskID: "t"},
 		IP:             text.Draw(t, "ip"),
 		UserAgent:      text.Draw(t, "agent"),
 		Count:          rapid.Int().Draw(t, "count"),
 		Evaluation:     anyEvaluation(t),
 	}
 	if s := texts.Draw(t, "scopes"); len(s) > 0 {
-		e.ScopesRequested, e.Changes, e.Policy.Determining = s, s, s
+		e.ScopesRequested, e.Changes, e.Policy.Determining, e.Package.Entities = s, s, s, s
 	}
 	return e
 }

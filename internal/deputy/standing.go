@@ -27,6 +27,7 @@ const (
 	PartSession           Part = "session"
 	PartUserAgent         Part = "user agent"
 	PartSecret            Part = "secret"
+	PartGrant             Part = "delegated grant"
 )
 
 // Use is a way in which access is used or handed out.
@@ -53,6 +54,7 @@ const (
 	UseRefreshAgent        Use = "refresh by a user agent"
 	UseToken               Use = "token of a user"
 	UseSecret              Use = "vaulted secret" // beside what it is asked for with
+	UseGrant               Use = "brokered token" // beside what it is asked for with
 )
 
 var (
@@ -81,6 +83,7 @@ var (
 		UseRefreshAgent:        slices.Concat(agent, person, target),
 		UseToken:               slices.Concat([]Part{PartZone}, person),
 		UseSecret:              {PartResource, PartProvider, PartSecret},
+		UseGrant:               {PartUser, PartResource, PartProvider, PartGrant},
 	}
 )
 
@@ -105,6 +108,7 @@ type Standing struct {
 	Subject           ApplicationID
 	UserAgent         ID
 	Secret            ID // of the vault
+	Grant             *Grant
 	User              *User
 	// Sessions is the session and its parents, innermost first. The last has no
 	// parent; a missing parent is a nil element.
@@ -199,6 +203,11 @@ func (s *Standing) state(part Part, now time.Time) string {
 		return exists(s.UserAgent != "")
 	case PartSecret:
 		return exists(s.Secret != "")
+	case PartGrant:
+		if s.Grant != nil && s.Grant.State(now) != Active {
+			return string(s.Grant.State(now))
+		}
+		return exists(s.Grant != nil)
 	case PartUser:
 		if s.User != nil && s.User.Status != UserActive {
 			return "disabled"

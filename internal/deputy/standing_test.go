@@ -22,6 +22,7 @@ func inForce() *deputy.Standing {
 		Zone:             &deputy.Zone{}, Key: &deputy.SigningKey{State: deputy.KeyActive}, Application: "application",
 		Credential: "credential", Resource: &deputy.Resource{}, Provider: &deputy.Provider{}, Subject: "subject", UserAgent: "ua",
 		Secret: "secret",
+		Grant:  &deputy.Grant{Status: deputy.Active, ExpiresAt: later},
 		User:   &deputy.User{Status: deputy.UserActive},
 		Sessions: []*deputy.Session{
 			{Status: deputy.Active, ExpiresAt: later, ParentID: &parent},
@@ -64,6 +65,12 @@ var states = map[deputy.Part]map[string]func(*deputy.Standing){
 	deputy.PartSubject:     {"deleted": func(s *deputy.Standing) { s.Subject = "" }},
 	deputy.PartUserAgent:   {"deleted": func(s *deputy.Standing) { s.UserAgent = "" }},
 	deputy.PartSecret:      {"deleted": func(s *deputy.Standing) { s.Secret = "" }},
+	deputy.PartGrant: {
+		"deleted":       func(s *deputy.Standing) { s.Grant = nil },
+		"revoked":       func(s *deputy.Standing) { s.Grant.Status = deputy.Revoked },
+		"expired":       func(s *deputy.Standing) { s.Grant.Status = deputy.Expired },
+		"past its time": func(s *deputy.Standing) { s.Grant.ExpiresAt = noon },
+	},
 	deputy.PartUser: {
 		"deleted":  func(s *deputy.Standing) { s.User = nil },
 		"disabled": func(s *deputy.Standing) { s.User.Status = deputy.UserDisabled },

@@ -32,6 +32,12 @@ type Store interface {
 	// FinishTask ends a claimed task: it removes it, or when again is not zero
 	// makes it due at that time. It is Stale when the lease was lost.
 	FinishTask(ctx context.Context, t Task, again time.Time) error
+	// LeaseGrant gives the caller the refresh of an active grant to themselves for
+	// a time, unless somebody has it: ours tells. Either way it returns the grant
+	// as it is now, with the Fence that is the caller's if it is ours, or NotFound.
+	LeaseGrant(ctx context.Context, zone ZoneID, id ID, lease time.Duration) (g *Grant, ours bool, err error)
+	// EndLease gives back the lease that has the fence, if it is still held.
+	EndLease(ctx context.Context, zone ZoneID, id ID, fence int64) error
 	// PruneEntities removes up to limit entities that were last used before a
 	// time, and reports whether any are left.
 	PruneEntities(ctx context.Context, before time.Time, limit int) (more bool, err error)
@@ -139,6 +145,11 @@ type View interface {
 	// read: the identifier of a credential of any type but token, or the id of
 	// a token credential. It is NotFound when there is none.
 	Client(ctx context.Context, zone ZoneID, clientID string) (*Client, error)
+	// Workload returns the token credentials of a provider that fit a subject
+	// best, in the order of their ids: those with this very subject, else those
+	// of the patterns matching it that have the longest text before their first
+	// star, else those for any subject.
+	Workload(ctx context.Context, zone ZoneID, provider ProviderID, subject string) ([]*Credential, error)
 	// SessionChain returns a session and its parents, innermost first, ending
 	// with nil where a parent is missing, and the session's user if it has one.
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
@@ -149,6 +160,9 @@ type View interface {
 	Withdrawn(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (bool, error)
 	// Secret returns the newest secret that is kept for an entity, or NotFound.
 	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
+	// Grant returns the newest grant of a person for a resource that is active,
+	// or NotFound.
+	Grant(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (*Grant, error)
 	// Consents returns all records of a person, in the order of clients.
 	Consents(ctx context.Context, zone ZoneID, user UserID) ([]*ConsentRecord, error)
 	// Affiliations returns the groups and roles of a person, in the order of
@@ -200,6 +214,7 @@ type Tx interface {
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
 	Withdrawn(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (bool, error)
 	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
+	Grant(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (*Grant, error)
 	Affiliations(ctx context.Context, zone ZoneID, user UserID) (*Affiliations, error)
 
 	Organizations() Writes[Organization]
@@ -245,6 +260,8 @@ type Tx interface {
 	// Sessions: one that becomes revoked takes all that are below it along.
 	// Delete removes those as well.
 	Sessions() Writes[Session]
+	// Grants: one that becomes revoked, or is deleted, loses the provider's tokens,
+	// and what revokes those at the provider is enqueued.
 	Grants() Writes[Grant]
 	// UserAgents: Delete also removes its consents and revokes its sessions.
 	UserAgents() Writes[UserAgent]
@@ -558,6 +575,18 @@ type Task struct {
 
 // TaskAttest signs what the zone attests again, with its active key.
 const TaskAttest = "attestations:sign"
+
+// TaskRevokeGrant revokes the tokens of a grant at their provider.
+const TaskRevokeGrant = "grants:revoke"
+
+// GrantRevocation is what TaskRevokeGrant needs: the grant is over, or gone.
+type GrantRevocation struct {
+	OrganizationID OrganizationID `json:"organization_id"`
+	GrantID        ID             `json:"grant_id"`
+	UserID         UserID         `json:"user_id"`
+	ProviderID     ProviderID     `json:"provider_id"`
+	Sealed         []byte         `json:"sealed"`
+}
 
 // TaskPurgeZone removes the rows of a deleted zone.
 const TaskPurgeZone = "zones:purge"

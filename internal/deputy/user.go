@@ -1,6 +1,9 @@
 package deputy
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // UserStatus says whether a person may authenticate.
 type UserStatus string
@@ -114,19 +117,53 @@ func (s *Session) View() SessionView {
 
 // Grant is a person's standing authorization for a resource.
 type Grant struct {
-	ID                   ID
-	OrganizationID       OrganizationID
-	ZoneID               ZoneID
-	UserID               UserID
-	ResourceID           ResourceID
-	ProviderID           ProviderID
-	Scopes               []string
-	Status               Status
-	RefreshTokenSet      bool
-	ExpiresAt            time.Time
-	RefreshedAt          *time.Time
+	ID              ID
+	OrganizationID  OrganizationID
+	ZoneID          ZoneID
+	UserID          UserID
+	ResourceID      ResourceID
+	ProviderID      ProviderID
+	Scopes          []string
+	Status          Status
+	RefreshTokenSet bool
+	ExpiresAt       time.Time
+	RefreshedAt     *time.Time
+	// Requested are the scopes that an outside provider was asked for: it may
+	// have other words for what it granted.
+	Requested []string
+	// Sealed are the tokens of an outside provider, sealed under the person's
+	// key; empty where there are none.
+	Sealed []byte
+	// Lease is until when somebody has the grant's refresh to themselves, and
+	// Fence counts who had.
+	Lease                time.Time
+	Fence                int64
 	CreatedAt, UpdatedAt time.Time
 	Revision             int64
+}
+
+// refreshAhead is how long before its end a token is replaced, so that whoever
+// gets it can still use it.
+const refreshAhead = time.Minute
+
+// Fresh reports whether the provider's token need not be refreshed yet: it lasts
+// another minute, or half of its life where that is short.
+func (g *Grant) Fresh(now time.Time) bool {
+	since := g.CreatedAt
+	if g.RefreshedAt != nil {
+		since = *g.RefreshedAt
+	}
+	return g.ExpiresAt.Sub(now) >= min(refreshAhead, g.ExpiresAt.Sub(since)/2)
+}
+
+// Covers reports whether the person was asked for all of the scopes.
+func (g *Grant) Covers(scopes []string) bool {
+	for _, scope := range scopes {
+		if !slices.Contains(g.Scopes, scope) && !slices.Contains(g.Requested, scope) {
+			return false
+		}
+	}
+	return true
 }
 
 // State returns the status of the grant at a time. One that can be refreshed

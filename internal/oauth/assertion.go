@@ -63,7 +63,7 @@ var errReplayed = disproven(errors.New("the assertion was used before"))
 // assert authenticates a client by its assertion.
 func (s *Server) assert(ctx context.Context, i *issuance, a *assertion) (*client, error) {
 	if !a.own() {
-		return nil, errClient
+		return s.workload(ctx, i, a)
 	}
 	if err := s.checkAssertion(i, a); err != nil {
 		return nil, disproven(err)

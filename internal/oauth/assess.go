@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"slices"
 	"strings"
-	"time"
 
 	"deputy/internal/deputy"
 	"deputy/internal/policy"
@@ -46,6 +45,9 @@ type wish struct {
 	asked bool
 	isNew bool
 	known []string
+	// connect is set where an outside provider guards it that the person has not
+	// authorized yet.
+	connect bool
 	// pacts are the agreements to be recorded.
 	pacts []pact
 }
@@ -121,7 +123,11 @@ func (s *Server) permit(ctx context.Context, l *login, a *assessment) error {
 	if !outcome.Allowed {
 		return refuse(codeAccessDenied, outcome.Message())
 	}
-	a.wishes = []*wish{{resource: first.resource, scopes: outcome.Scopes}}
+	connect, err := s.unconnected(ctx, l, a, first.resource)
+	if err != nil {
+		return err
+	}
+	a.wishes = []*wish{{resource: first.resource, scopes: outcome.Scopes, connect: connect}}
 	if a.owner, err = s.owner(ctx, l, a.client, first.resource); err != nil {
 		return err
 	}
@@ -187,6 +193,9 @@ func (s *Server) permitFurther(ctx context.Context, l *login, a *assessment) err
 	}
 	first := a.wishes[0]
 	first.pacts = append(first.pacts, a.pact(first))
+	if l.Request.RedirectURI == "" {
+		return nil // this is about that one resource
+	}
 	var ways []way
 	for _, id := range requested[min(1, len(requested)):] {
 		ways = append(ways, way{to: id, by: &a.client.application})
@@ -230,17 +239,15 @@ func (s *Server) permitWay(ctx context.Context, l *login, a *assessment, by way)
 	if !outcome.Allowed {
 		return nil
 	}
-	if l.snap.providers[*r.CredentialProviderID].Type == deputy.ExternalProvider {
-		usable, err := s.granted(ctx, l.zone.id, a.user.ID, r)
-		if err != nil || !usable {
-			return err
-		}
+	connect, err := s.unconnected(ctx, l, a, r)
+	if err != nil || connect && slices.Contains(l.Skipped, r.ID) {
+		return err
 	}
 	a.grounds.resource(r, r.identifier)
 	i := slices.IndexFunc(a.wishes, func(w *wish) bool { return w.ID == r.ID })
 	if i < 0 {
 		i = len(a.wishes)
-		w := &wish{resource: r, scopes: outcome.Scopes}
+		w := &wish{resource: r, scopes: outcome.Scopes, connect: connect}
 		w.pacts = append(w.pacts, a.pact(w))
 		a.wishes = append(a.wishes, w)
 	}
@@ -255,32 +262,22 @@ func (a *assessment) pact(w *wish) pact {
 	return pact{by: a.client.client, scopes: w.scopes}
 }
 
-// granted reports whether the person has a usable grant for what an outside
-// provider guards, with all the scopes that the resource declares.
-func (s *Server) granted(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, r *resource) (bool, error) {
-	g, err := usableGrant(ctx, s.store.Grants(), zone, user, r.ID, s.now())
-	if err != nil || g == nil {
+// unconnected reports whether the credential of a resource comes from an outside
+// provider that the person has not authorized yet, for all the scopes that it
+// declares.
+func (s *Server) unconnected(ctx context.Context, l *login, a *assessment, r *resource) (bool, error) {
+	if l.snap.providers[*r.CredentialProviderID].Type != deputy.ExternalProvider {
+		return false, nil
+	}
+	g, err := s.store.Grant(ctx, l.zone.id, a.user.ID, r.ID)
+	if unlessAbsent(err) != nil {
 		return false, err
 	}
-	return covers(g.Scopes, r.Scopes), nil
-}
-
-// usableGrant returns the person's grant for a resource that is in force, or nil.
-func usableGrant(ctx context.Context, in deputy.Reads[deputy.Grant], zone deputy.ZoneID, user deputy.UserID, r deputy.ResourceID, now time.Time) (*deputy.Grant, error) {
-	page, err := in.List(ctx, deputy.Scope{Zone: zone}, deputy.Query{All: true, Where: []deputy.Filter{
-		{Fields: []string{"user_id"}, Values: []string{string(user)}},
-		{Fields: []string{"resource_id"}, Values: []string{string(r)}},
-		{Fields: []string{"status"}, Values: []string{string(deputy.Active)}},
-	}})
-	if err != nil {
-		return nil, err
+	on := deputy.Standing{User: a.user, Resource: r.Resource, Provider: l.snap.providers[*r.CredentialProviderID]}
+	if err == nil && g.ProviderID == *r.CredentialProviderID && g.Covers(r.Scopes) {
+		on.Grant = g
 	}
-	for _, g := range page.Items {
-		if g.State(now) == deputy.Active {
-			return g, nil
-		}
-	}
-	return nil, nil
+	return on.Live(deputy.UseGrant, s.now()) != nil, nil
 }
 
 // covers reports whether all the wanted scopes are among those had.

@@ -94,6 +94,17 @@ func TestWhatHappensBetweenDecisionAndCommit(t *testing.T) {
 			}
 			return nil
 		}},
+		"grant revoked": {uses[deputy.UseGrant], ways[deputy.PartGrant]["revoked"].turn, 400, "insufficient_authorization", nil},
+		"grant deleted": {uses[deputy.UseGrant], ways[deputy.PartGrant]["deleted"].turn, 400, "insufficient_authorization", nil},
+		"grant's tokens replaced": {uses[deputy.UseGrant], func(s *stage) {
+			sealed := s.sealGrant(s.person.User, s.grant.ID, "another")
+			regrant(func(g *deputy.Grant) { g.Sealed = sealed })(s)
+		}, 200, "", func(_ *stage, a *answer) error {
+			if a.text("access_token") != "another" {
+				return fmt.Errorf("the credential is %s", a.text("access_token"))
+			}
+			return nil
+		}},
 		"session revoked":         {(*stage).asPerson, ways[deputy.PartSession]["revoked"].turn, 400, "invalid_grant", nil},
 		"parent session revoked":  {(*stage).asPerson, ways[deputy.PartSession]["parent revoked"].turn, 400, "invalid_grant", nil},
 		"session deleted":         {(*stage).asPerson, ways[deputy.PartSession]["deleted"].turn, 400, "invalid_grant", nil},

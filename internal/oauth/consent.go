@@ -93,8 +93,9 @@ func (s *Server) beginAuthorize(v *visitor) {
 	if err == nil && c == nil {
 		err = refuse(codeInvalidClient, "The application is not known.")
 	}
+	var wanted target
 	if err == nil {
-		_, err = v.snap.target([]string{resource})
+		wanted, err = v.snap.target([]string{resource})
 	}
 	if err != nil {
 		s.fail(v, err)
@@ -102,7 +103,7 @@ func (s *Server) beginAuthorize(v *visitor) {
 	}
 	l := &login{zone: v.zone, snap: v.snap, from: v.from}
 	l.Started, l.Return = v.from.at, pageAuthorized
-	l.Request.ClientID, l.Request.Resources = clientID, []string{resource}
+	l.Request.ClientID, l.Request.Resources, l.Request.Scopes = clientID, []string{resource}, wanted.Scopes
 	if err := s.recognize(ctx, v.r, l); err != nil {
 		s.fail(v, err)
 		return

@@ -120,6 +120,8 @@ func offRefusal(off *deputy.Off) *refusal {
 		return refuse(codeNotFound, "There is no such zone.").because(off)
 	case deputy.PartResource:
 		return refuse(codeInvalidTarget, "The resource is no longer there.").because(off)
+	case deputy.PartGrant:
+		return refuse(codeInsufficient, "User consent is required.").because(off)
 	case deputy.PartSecret:
 		return refuse(codeInvalidTarget, "The resource has no secret attached.").because(off)
 	case deputy.PartProvider:

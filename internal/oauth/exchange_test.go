@@ -24,7 +24,10 @@ type relay struct {
 }
 
 func newRelay(t testing.TB, algs ...deputy.SigningAlgorithm) *relay {
-	w := newWorld(t, algs...)
+	return newRelayIn(newWorld(t, algs...))
+}
+
+func newRelayIn(w *world) *relay {
 	r := &relay{world: w, agent: w.newApp("agent"), server: w.newApp("server")}
 	r.front = w.newResource("https://front.test/mcp", func(x *deputy.Resource) {
 		x.ApplicationID, x.Scopes = &r.server.ID, []string{"use", "admin"}

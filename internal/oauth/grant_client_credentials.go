@@ -35,5 +35,8 @@ func (i *issuance) touch(tx deputy.Tx) {
 	if i.snap.sts != nil {
 		session.ProviderID = &i.snap.sts.ID
 	}
+	if w := i.workload; w != nil {
+		session.ProviderID, session.Issuer, session.Subject, session.Data = &w.provider.ID, w.provider.Issuer(), w.subject, w.payload
+	}
 	tx.Touch(session)
 }

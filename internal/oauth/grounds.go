@@ -15,6 +15,7 @@ import (
 type grounds struct {
 	applications, resources []string
 	provider                string
+	voucher                 string   // the provider whose word is taken for who the client is
 	tokens                  []string // that were presented, by the keys of their tickets
 	// Set where the decision would be another with one more of them: something
 	// was looked for and not found, or found by its prefix.
@@ -29,7 +30,7 @@ func (g *grounds) rely(kind deputy.ChangeKind, id string) bool {
 	case deputy.ChangedResource:
 		return g.anyResource || slices.Contains(g.resources, id)
 	case deputy.ChangedProvider:
-		return g.provider == id
+		return g.provider == id || g.voucher == id
 	case deputy.ChangedToken:
 		return slices.ContainsFunc(g.tokens, func(key string) bool { return hex.EncodeToString([]byte(key)) == id })
 	}

@@ -12,7 +12,8 @@ import (
 // held is a credential that the zone keeps for whoever may have it, in place of
 // a token that it signs.
 type held struct {
-	use deputy.Use // what it rests on, beside what it is asked for with
+	// use is what it rests on, beside what it is asked for with; empty: nothing.
+	use deputy.Use
 	// open decrypts it. The mint calls it, after the decision.
 	open func(context.Context) (*credential, error)
 	// reread brings what it rests on up to date in the committing transaction. It

@@ -252,6 +252,10 @@ func (s *Server) returned(v *visitor) {
 		return
 	}
 	v.login = l
+	if v.isBack() {
+		s.connected(v)
+		return
+	}
 	nonce, verifier, err := s.takeState(v)
 	if err != nil {
 		s.fail(v, err)
@@ -432,7 +436,7 @@ func (s *Server) askForToken(ctx context.Context, v *visitor, to *relay, verifie
 		"code_verifier": {verifier},
 	}
 	h := http.Header{"Content-Type": {formType}, "Accept": {"application/json"}}
-	secret, err := s.providerSecret(ctx, to)
+	secret, err := s.providerSecret(ctx, to.secret, to.Provider)
 	switch {
 	case err != nil:
 		return "", err
@@ -463,11 +467,11 @@ func (s *Server) askForToken(ctx context.Context, v *visitor, to *relay, verifie
 
 // providerSecret returns the client secret that a provider was configured with,
 // the zero Secret when there is none.
-func (s *Server) providerSecret(ctx context.Context, p *relay) (deputy.Secret, error) {
+func (s *Server) providerSecret(ctx context.Context, place vault.Place, p *deputy.Provider) (deputy.Secret, error) {
 	if len(p.SealedSecret) == 0 {
 		return deputy.Secret{}, nil
 	}
-	plain, err := s.builder.vault.Open(ctx, p.secret, p.SealedSecret)
+	plain, err := s.builder.vault.Open(ctx, place, p.SealedSecret)
 	return deputy.Conceal(string(plain)), err
 }
 

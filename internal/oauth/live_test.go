@@ -28,6 +28,10 @@ type stage struct {
 	browser *browser
 	vaulted *vaulted
 
+	provider *deputy.Provider // outside, which guards files
+	files    *deputy.Resource
+	grant    *deputy.Grant // the person's, for files
+
 	clientID, refresh string // of a client that the person has signed in to
 	codes             []string
 	agentID           deputy.ID
@@ -140,8 +144,17 @@ var uses = map[deputy.Use]func(*stage) *answer{
 	deputy.UseRefresh:      func(s *stage) *answer { s.meet(false); return s.refreshAgain() },
 	deputy.UseRefreshAgent: func(s *stage) *answer { s.meet(true); return s.refreshAgain() },
 	deputy.UseSecret:       func(s *stage) *answer { return s.credentialsFor(s.server, "urn:vaulted") },
-	deputy.UseWebSession:   func(s *stage) *answer { return s.silently(s.front) },
-	deputy.UseAuthorize:    func(s *stage) *answer { return s.silently(s.api) },
+	deputy.UseGrant: func(s *stage) *answer {
+		if s.files == nil {
+			s.provider = s.newExternal()
+			s.files = s.newGuarded("https://files.test", s.provider)
+			s.depend(s.server, s.files)
+			s.grant = s.newGrant(s.person.User, s.files)
+		}
+		return s.exchange(s.server, s.userToken(s.person, s.agent.credential.Identifier, s.front.Identifier), s.files.Identifier)
+	},
+	deputy.UseWebSession: func(s *stage) *answer { return s.silently(s.front) },
+	deputy.UseAuthorize:  func(s *stage) *answer { return s.silently(s.api) },
 	deputy.UseSignIn: func(s *stage) *answer {
 		b := s.newBrowser()
 		p := b.open(asking(s.server.credential.Identifier))
@@ -304,6 +317,10 @@ var elsewhere = map[deputy.Use]map[deputy.Part]off{
 		deputy.PartResource: {turn: func(s *stage) { s.vaulted.delete(s.world) }, status: 400, code: "invalid_target"},
 		deputy.PartProvider: {turn: remove(deputy.Tx.Providers, func(s *stage) deputy.ID { return deputy.ID(s.world.vaulted.ID) }), status: 400, code: "invalid_target"},
 	},
+	deputy.UseGrant: {
+		deputy.PartResource: {turn: remove(deputy.Tx.Resources, func(s *stage) deputy.ID { return deputy.ID(s.files.ID) }), status: 400, code: "invalid_target"},
+		deputy.PartProvider: {turn: remove(deputy.Tx.Providers, func(s *stage) deputy.ID { return deputy.ID(s.provider.ID) }), status: 400, code: "invalid_target"},
+	},
 	deputy.UseManagement: {
 		deputy.PartOrganization:      {status: 401, code: "unauthenticated"},
 		deputy.PartServiceAccount:    {status: 401, code: "unauthenticated"},
@@ -334,6 +351,19 @@ func end(which func(*stage) *deputy.Session, change func(*deputy.Session)) func(
 
 func child(s *stage) *deputy.Session { return s.person.child }
 func web(s *stage) *deputy.Session   { return s.person.web }
+
+// regrant changes the grant.
+func regrant(change func(*deputy.Grant)) func(*stage) {
+	return func(s *stage) {
+		s.write(s.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+			_, err := tx.Grants().Update(ctx, s.in(), s.grant.ID, func(g *deputy.Grant) error {
+				change(g)
+				return nil
+			})
+			return err
+		})
+	}
+}
 
 // invite changes the invitation.
 func invite(change func(*deputy.Invitation)) func(*stage) {
@@ -431,6 +461,12 @@ var ways = map[deputy.Part]map[string]off{
 	},
 	deputy.PartSecret: {
 		"deleted": {remove(deputy.Tx.Secrets, func(s *stage) deputy.ID { return s.vaulted.secret.ID }), 400, "invalid_target"},
+	},
+	deputy.PartGrant: {
+		"deleted":       {remove(deputy.Tx.Grants, func(s *stage) deputy.ID { return s.grant.ID }), 400, "insufficient_authorization"},
+		"revoked":       {regrant(func(g *deputy.Grant) { g.Status = deputy.Revoked }), 400, "insufficient_authorization"},
+		"expired":       {regrant(func(g *deputy.Grant) { g.Status = deputy.Expired }), 400, "insufficient_authorization"},
+		"past its time": {regrant(func(g *deputy.Grant) { g.ExpiresAt = noon }), 400, "insufficient_authorization"},
 	},
 	deputy.PartUser: {
 		"deleted": {remove(deputy.Tx.Users, func(s *stage) deputy.ID { return deputy.ID(s.person.User.ID) }), 400, "invalid_grant"},

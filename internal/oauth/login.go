@@ -58,6 +58,11 @@ type visit struct {
 	// prompt=consent asks for.
 	Consented bool `json:"consented,omitzero"`
 
+	// Away says that they are at the provider of a resource; Skipped are the
+	// resources that they go on without.
+	Away    *away               `json:"away,omitzero"`
+	Skipped []deputy.ResourceID `json:"skipped,omitempty"`
+
 	// Notes are what a page keeps for its next request: the identifier that was
 	// typed, or the nonce that an identity provider is to send back. Names begin
 	// with the page's.

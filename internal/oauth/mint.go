@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -46,6 +47,7 @@ type credential struct {
 	token     string
 	username  string            // that goes with it; empty where it needs none
 	kind      deputy.SecretType // of what is not a token; else empty
+	lasts     time.Duration     // what is known of how long it does; 0: nothing
 	expiresIn int64             // seconds, at least 1
 	scopes    []string
 
@@ -78,7 +80,7 @@ func (s *Server) mint(ctx context.Context, d *decided) (*credential, error) {
 
 // live asks whether all that the credential rests on is in force.
 func (d *decided) live(on *deputy.Standing, now time.Time) error {
-	if err := on.Live(d.use, now); err != nil || d.held == nil {
+	if err := on.Live(d.use, now); err != nil || d.held == nil || d.held.use == "" {
 		return err
 	}
 	return on.Live(d.held.use, now)
@@ -87,26 +89,53 @@ func (d *decided) live(on *deputy.Standing, now time.Time) error {
 // make makes the credential: a token is signed, what is held is opened. Its
 // lifetime ends with that of the shortest session it rests on.
 func (d *decided) make(ctx context.Context) (*credential, error) {
+	if d.held != nil {
+		return d.hand(ctx)
+	}
+	if err := d.spans(d.lifetime); err != nil {
+		return nil, err
+	}
+	token, err := d.signer.Sign(accessTokenTyp, d.claims.append(make([]byte, 0, 768)))
+	if err != nil {
+		return nil, err
+	}
+	return d.complete(&credential{token: token, scopes: d.claims.scopes})
+}
+
+// hand opens what is held.
+func (d *decided) hand(ctx context.Context) (*credential, error) {
+	c, err := d.held.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.spans(cmp.Or(c.lasts, d.lifetime)); err != nil {
+		return nil, err
+	}
+	return d.complete(c)
+}
+
+// spans sets the times of a credential that would live for so long.
+func (d *decided) spans(lifetime time.Duration) error {
 	c := &d.claims
 	c.id = d.event.ID
 	c.issuedAt = d.event.Time.Truncate(time.Second)
-	c.expiresAt = c.issuedAt.Add(d.lifetime)
+	c.expiresAt = c.issuedAt.Add(lifetime)
 	for _, session := range d.standing.Sessions {
 		if session.ExpiresAt.Before(c.expiresAt) {
 			c.expiresAt = session.ExpiresAt.Truncate(time.Second)
 		}
 	}
-	in := int64(c.expiresAt.Sub(c.issuedAt) / time.Second)
-	if in < 1 {
-		return nil, errGone
+	if c.expiresAt.Sub(c.issuedAt) < time.Second {
+		return errGone
 	}
-	minted, err := d.issue(ctx)
-	if err != nil {
-		return nil, err
-	}
-	minted.expiresIn = in
+	return nil
+}
+
+// complete adds what comes along with a credential.
+func (d *decided) complete(minted *credential) (c *credential, err error) {
+	minted.expiresIn = int64(d.claims.expiresAt.Sub(d.claims.issuedAt) / time.Second)
 	if d.identity != nil {
-		if minted.idToken, err = d.witness.Sign(idTokenTyp, d.identity.append(c, minted.token)); err != nil {
+		if minted.idToken, err = d.witness.Sign(idTokenTyp, d.identity.append(&d.claims, minted.token)); err != nil {
 			return nil, err
 		}
 	}
@@ -114,15 +143,6 @@ func (d *decided) make(ctx context.Context) (*credential, error) {
 		minted.refreshToken = d.refresh.next
 	}
 	return minted, nil
-}
-
-// issue signs the token, or opens what is held in its place.
-func (d *decided) issue(ctx context.Context) (*credential, error) {
-	if d.held != nil {
-		return d.held.open(ctx)
-	}
-	token, err := d.signer.Sign(accessTokenTyp, d.claims.append(make([]byte, 0, 768)))
-	return &credential{token: token, scopes: d.claims.scopes}, err
 }
 
 // apply returns what the transaction does beside recording the event; nil for

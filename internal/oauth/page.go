@@ -56,6 +56,7 @@ var sitePages = map[string]page{
 	pageResetPassword:  {get: (*Server).resetPage, post: (*Server).reset, free: true},
 	pagePasskey:        {post: (*Server).checkPasskey},
 	pageConsent:        {get: (*Server).consentPage, post: (*Server).answerConsent},
+	pageConnect:        {get: (*Server).connectPage, post: (*Server).answerConnection},
 	pageCancel:         {post: (*Server).cancel},
 	pageAuthorize:      {get: (*Server).beginAuthorize, free: true},
 	pageAuthorized:     {get: (*Server).authorizedPage, free: true},

@@ -78,6 +78,8 @@ func (l *login) next(a *assessment) (page, code string) {
 		return pageVerifyEmail, codeInteractionRequired
 	case len(l.pending(a)) > 0:
 		return pageConsent, codeConsentRequired
+	case a.connects() != nil:
+		return pageConnect, codeInteractionRequired
 	}
 	return "", ""
 }
@@ -315,11 +317,11 @@ func (a *assessment) putGrants(ctx context.Context, tx deputy.Tx, l *login) erro
 		if l.snap.providers[*wish.CredentialProviderID].Type == deputy.ExternalProvider {
 			continue
 		}
-		g, err := usableGrant(ctx, tx.Grants(), l.zone.id, a.user.ID, wish.ID, now)
-		if err != nil {
+		g, err := tx.Grant(ctx, l.zone.id, a.user.ID, wish.ID)
+		if unlessAbsent(err) != nil {
 			return err
 		}
-		if g != nil {
+		if err == nil && g.State(now) == deputy.Active {
 			_, err = tx.Grants().Update(ctx, in, g.ID, func(g *deputy.Grant) error {
 				g.Scopes = union(g.Scopes, wish.scopes)
 				return nil

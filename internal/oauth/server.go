@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
@@ -13,7 +14,9 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/singleflight"
 
+	"deputy/internal/broker"
 	"deputy/internal/deputy"
 	"deputy/internal/password"
 	"deputy/internal/upstream"
@@ -38,6 +41,9 @@ type Config struct {
 	Limit func(principal string) time.Duration
 	// Fetcher gets what tenants' URLs name; nil where none is followed.
 	Fetcher *upstream.Fetcher
+	// RefreshLease is how long the refresh of a grant is one node's own; 0 means
+	// 30 s. A provider has a third of it to answer.
+	RefreshLease time.Duration
 	// StrictAudience refuses client assertions that are addressed to the client
 	// itself.
 	StrictAudience bool
@@ -64,12 +70,14 @@ type Server struct {
 	failures failures
 	shadows  shadows
 
-	fetcher   *upstream.Fetcher
-	passwords *password.Hasher
-	throttle  *throttle
-	late      sync.WaitGroup // counts work after answers
-	lateSlots chan struct{}
-
+	fetcher        *upstream.Fetcher
+	broker         *broker.Broker
+	flights        singleflight.Group // calls to providers that several wait for
+	refreshLease   time.Duration
+	passwords      *password.Hasher
+	throttle       *throttle
+	late           sync.WaitGroup // counts work after answers
+	lateSlots      chan struct{}
 	keysets        keysets
 	strictAudience bool
 }
@@ -90,7 +98,8 @@ func New(c Config) *Server {
 		people:   newPeople(),
 		platform: platform{owner: c.Platform},
 		plane:    newPlane(c.Addresses),
-		fetcher:  c.Fetcher, keysets: newKeysets(), strictAudience: c.StrictAudience,
+		fetcher:  c.Fetcher, broker: broker.New(c.Fetcher), refreshLease: cmp.Or(c.RefreshLease, refreshLease),
+		keysets: newKeysets(), strictAudience: c.StrictAudience,
 		// One processor is left to everything else, where there are several.
 		passwords: password.New(max(1, runtime.GOMAXPROCS(0)-1), maxWaiting),
 		throttle:  newThrottle(c.Now),

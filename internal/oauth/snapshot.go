@@ -28,7 +28,8 @@ type snapshot struct {
 	// longest first, each once.
 	prefixes  []int
 	providers map[deputy.ProviderID]*deputy.Provider
-	sts       *deputy.Provider // the zone's own
+	sts       *deputy.Provider              // the zone's own
+	issuers   map[string][]*deputy.Provider // outside, by the issuer of their tokens
 
 	policies *policy.Set
 	// undecidable says why the active policies cannot be trusted to decide; then
@@ -184,8 +185,11 @@ func (s *snapshot) setResources(d *deputy.ZoneDelta, addresses deputy.Addresses)
 // setProviders takes over changed providers.
 func (s *snapshot) setProviders(changed map[deputy.ProviderID]*deputy.Provider) {
 	s.providers = merge(s.providers, changed)
-	s.sts = nil
+	s.sts, s.issuers = nil, make(map[string][]*deputy.Provider)
 	for _, p := range s.providers {
+		if p.Type == deputy.ExternalProvider {
+			s.issuers[p.Issuer()] = append(s.issuers[p.Issuer()], p)
+		}
 		if p.Type == deputy.STSProvider && p.Identifier == deputy.STSIdentifier {
 			s.sts = p
 		}

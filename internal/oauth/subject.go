@@ -185,7 +185,7 @@ func (i *issuance) reread(ctx context.Context, tx deputy.Tx, now *deputy.Standin
 	if err := i.client.rereadAgent(ctx, tx, i.zone.id, now); err != nil {
 		return err
 	}
-	if i.held != nil {
+	if i.held != nil && i.held.reread != nil {
 		if err := i.held.reread(ctx, tx, now); err != nil {
 			return err
 		}

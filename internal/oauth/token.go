@@ -43,12 +43,13 @@ var grants = map[string]grant{
 
 // issuance is one attempt to answer a token request, against one snapshot.
 type issuance struct {
-	from   *origin
-	form   *tokenRequest
-	zone   *zone
-	snap   *snapshot
-	client *client
-	spent  *deputy.Ticket // of what the client proved itself with, where that is good once only
+	from     *origin
+	form     *tokenRequest
+	zone     *zone
+	snap     *snapshot
+	client   *client
+	workload *vouched       // what a platform says of the client
+	spent    *deputy.Ticket // of what the client proved itself with, where that is good once only
 
 	grant    grant
 	use      deputy.Use
@@ -239,6 +240,9 @@ func (i *issuance) begin(c *client) {
 	i.standing = deputy.Standing{Zone: i.snap.zone}
 	c.stand(&i.standing, &i.grounds)
 	i.question.Narrowable = true
+	if i.workload != nil {
+		i.question.ActorClaims = i.workload.policy
+	}
 }
 
 // decide is the phases between authentication and the mint. What it returns
@@ -379,10 +383,7 @@ func (s *Server) handOut(ctx context.Context, i *issuance) (*decided, error) {
 	case deputy.VaultProvider:
 		err = s.vaulted(ctx, i)
 	default:
-		if i.standing.User != nil {
-			return nil, i.askConsent()
-		}
-		err = refuse(codeInvalidTarget, "Resource %q offers no credential to an application.", i.target.identifier)
+		err = s.brokered(ctx, i)
 	}
 	if err != nil {
 		return nil, err

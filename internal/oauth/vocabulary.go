@@ -58,24 +58,29 @@ const formType = "application/x-www-form-urlencoded"
 
 // Event types.
 const (
-	eventIssue        = "credentials:issue"
-	eventAuthenticate = "clients:authenticate"
-	eventEvaluate     = "policies:evaluate" // by a shadow
-	eventLogin        = "users:login"
-	eventAuthorize    = "users:authorize"
-	eventConsent      = "consents:create"
-	eventLogout       = "users:logout"
-	eventRegister     = "clients:register"
-	eventClientChange = "clients:change"
-	eventSessionEnd   = "sessions:revoke"
-	eventRevoke       = "credentials:revoke"
-	eventWithdraw     = "consents:delete"
-	eventCode         = "users:challenge" // a code was mailed, or tried
-	eventVerify       = "users:verify"    // an address was shown to be a person's
-	eventPassword     = "users:reset_password"
-	eventPasskey      = "users:change_passkeys"
-	eventUserCreate   = "users:create"
-	eventRevokeGrant  = "delegated_grants:revoke"
+	eventIssue            = "credentials:issue"
+	eventAuthenticate     = "clients:authenticate"
+	eventEvaluate         = "policies:evaluate" // by a shadow
+	eventLogin            = "users:login"
+	eventAuthorize        = "users:authorize"
+	eventConsent          = "consents:create"
+	eventLogout           = "users:logout"
+	eventRegister         = "clients:register"
+	eventClientChange     = "clients:change"
+	eventSessionEnd       = "sessions:revoke"
+	eventRevoke           = "credentials:revoke"
+	eventWithdraw         = "consents:delete"
+	eventCode             = "users:challenge" // a code was mailed, or tried
+	eventVerify           = "users:verify"    // an address was shown to be a person's
+	eventPassword         = "users:reset_password"
+	eventPasskey          = "users:change_passkeys"
+	eventUserCreate       = "users:create"
+	eventRevokeGrant      = "delegated_grants:revoke"
+	eventGrantCreate      = "delegated_grants:create"
+	eventGrantRefresh     = "delegated_grants:refresh"
+	eventGrantExpire      = "delegated_grants:expire"
+	eventGrantWithdraw    = "delegated_grants:withdraw" // revoked at the provider, or not
+	eventProviderRegister = "providers:register"        // Deputy as its client
 )
 
 // Scopes of OpenID Connect (Core 1.0 §5.4, §11).

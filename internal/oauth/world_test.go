@@ -27,13 +27,17 @@ import (
 
 const publicURL = "http://deputy.test"
 
-// clock stands still until a test moves it.
+// clock stands still until a test moves it, or is the machine's.
 type clock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu   sync.Mutex
+	now  time.Time
+	real bool
 }
 
 func (c *clock) Now() time.Time {
+	if c.real {
+		return time.Now()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
@@ -71,6 +75,8 @@ type world struct {
 	config  oauth.Config
 	server  *oauth.Server
 	algs    []deputy.SigningAlgorithm
+	root    [32]byte
+	lease   time.Duration // of refreshes
 
 	platform     deputy.ID
 	organization *deputy.Organization
@@ -95,36 +101,45 @@ func newWorldAt(t testing.TB, now time.Time, algs ...deputy.SigningAlgorithm) *w
 		algs = []deputy.SigningAlgorithm{deputy.ES256}
 	}
 	w := &world{TB: t, clock: &clock{now: now}, platform: deputy.NewID(now), algs: algs}
-	var root, cursors [32]byte
-	rand.Read(root[:])
+	rand.Read(w.root[:])
+	w.open(store.Config{Path: filepath.Join(t.TempDir(), "deputy.db")})
+	w.fill()
+	return w
+}
+
+// open opens the store and puts a server in front of it.
+func (w *world) open(c store.Config) {
+	w.Helper()
+	var cursors [32]byte
 	rand.Read(cursors[:])
 	w.sealing = new(sealing)
+	c.CursorKey, c.Now, c.Sealing, c.Migrate, c.Logger = cursors[:], w.clock.Now, w.sealing, true, slog.New(slog.DiscardHandler)
 	var err error
-	w.store, err = store.Open(context.Background(), store.Config{
-		Path: filepath.Join(t.TempDir(), "deputy.db"), CursorKey: cursors[:], Now: w.clock.Now,
-		Sealing: w.sealing, Migrate: true, Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
+	if w.store, err = store.Open(context.Background(), c); err != nil {
+		w.Fatal(err)
 	}
-	t.Cleanup(func() { w.store.Close() })
-	w.vault = vault.New(vault.NewRoot(root), w.store)
+	w.Cleanup(func() { w.store.Close() })
+	w.vault = vault.New(vault.NewRoot(w.root), w.store)
 	w.sealing.vault = w.vault
 	addresses, err := deputy.NewAddresses(publicURL, "zones.test")
 	if err != nil {
-		t.Fatal(err)
+		w.Fatal(err)
 	}
 	w.config = oauth.Config{
 		Store: w.store, Vault: w.vault, Addresses: addresses, Platform: w.platform,
-		Now: w.clock.Now, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Now: w.clock.Now, Logger: slog.New(slog.NewTextHandler(w.Output(), nil)), RefreshLease: w.lease,
 		Fetcher: upstream.New(upstream.Config{Now: w.clock.Now, Dev: true}),
 	}
-	t.Cleanup(w.config.Fetcher.Close)
+	w.Cleanup(w.config.Fetcher.Close)
 	w.server = oauth.New(w.config)
-	t.Cleanup(w.server.Close)
+	w.Cleanup(w.server.Close)
+}
+
+// fill makes what a first start and a create call leave.
+func (w *world) fill() {
+	w.Helper()
 	w.organization = w.newOrganization("Acme", "acme")
 	w.zone, w.sts, w.vaulted = w.newZone(w.organization, deputy.PathIssuer)
-	return w
 }
 
 // id returns a new id and moves the clock, so that ids are in order.

@@ -139,6 +139,18 @@ type Consent struct {
 	Fields map[string]string
 }
 
+// Connect leads to the provider that guards a resource, or says that it has not
+// let the client in.
+type Connect struct {
+	Provider, Resource string
+	Scopes             []string
+	Address            string // where the person goes; empty: nowhere
+	Host               string // of that
+	Failed             bool
+	// Action is where the answer goes, below the issuer.
+	Action string
+}
+
 // Account is a person's own page.
 type Account struct {
 	User, Email string
@@ -270,6 +282,7 @@ func (ConfirmEmail) template() string   { return "confirm-email" }
 func (ForgotPassword) template() string { return "forgot-password" }
 func (ResetPassword) template() string  { return "reset-password" }
 func (Consent) template() string        { return "consent" }
+func (Connect) template() string        { return "connect" }
 func (Account) template() string        { return "account" }
 func (ChangePassword) template() string { return "change-password" }
 func (AddPasskey) template() string     { return "add-passkey" }

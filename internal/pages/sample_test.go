@@ -47,6 +47,11 @@ var samples = map[string]pages.Page{
 		Resources: []pages.Asked{{Name: "Calendar", Identifier: "https://calendar.acme.example"}},
 		Fields:    map[string]string{"client_id": "inbox-agent", "resource": "https://calendar.acme.example"},
 	},
+	"connect": pages.Connect{
+		Provider: "GitHub", Resource: "Repositories", Scopes: []string{"repo", "read:user"}, Host: "github.com",
+		Address: "https://github.com/login/oauth/authorize?client_id=a&state=b", Action: "/login/connect",
+	},
+	"connect-failed":     pages.Connect{Provider: "GitHub", Resource: "Repositories", Failed: true, Action: "/login/connect"},
 	"account":            account,
 	"account-empty":      pages.Account{User: "ada@acme.example", Problem: pages.SessionOver},
 	"account-saved":      pages.Account{User: "ada@acme.example", Notice: pages.Saved},

@@ -33,6 +33,8 @@ var works = []map[string]work{
 		deputy.TaskAttest:     (*Server).attest,
 	}, {
 		deputy.TaskSendMail: (*Server).sendMail, // waits for a relay
+	}, {
+		deputy.TaskRevokeGrant: (*Server).withdrawGrant, // waits for a provider
 	},
 }
 
@@ -61,6 +63,18 @@ func (s *Server) purgeZone(ctx context.Context, t deputy.Task) (again time.Time,
 		}
 	}
 	return s.cfg.now(), nil
+}
+
+// withdrawTries is how often a provider is asked to revoke the tokens of a
+// grant: over about an hour.
+const withdrawTries = 80
+
+// withdrawGrant revokes the tokens of a grant that is over at their provider.
+func (s *Server) withdrawGrant(ctx context.Context, t deputy.Task) (again time.Time, err error) {
+	if err := s.oauth.Withdraw(ctx, t); err != nil && t.Attempt < withdrawTries {
+		return again, err
+	}
+	return again, nil
 }
 
 // rotateKeys gives the signing keys of a zone or of the platform their turn: a

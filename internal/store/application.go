@@ -90,7 +90,7 @@ var credentials = declare(table[deputy.Credential]{
 		}
 	},
 	search: func(c *deputy.Credential) []field {
-		return []field{{"identifier_key", text(key(c.Identifier))}}
+		return []field{{"identifier_key", text(key(c.Identifier))}, {"subject_prefix", subjectPrefix(c)}}
 	},
 	uniques: []unique[deputy.Credential]{
 		{

@@ -53,7 +53,7 @@ var providers = declare(table[deputy.Provider]{
 		if err := x.unset(ctx, p.ZoneID, "resources", "credential_provider_id", string(p.ID), deputy.ChangedResource); err != nil {
 			return err
 		}
-		if _, err := x.exec(ctx, "UPDATE grants SET status = 'revoked', updated_at = $1, revision = revision + 1"+
+		if _, err := x.exec(ctx, "UPDATE grants SET status = 'revoked', sealed = NULL, updated_at = $1, revision = revision + 1"+
 			" WHERE zone_id = $2 AND provider_id = $3 AND status = 'active'", x.now.UnixMicro(), string(p.ZoneID), string(p.ID)); err != nil {
 			return err
 		}

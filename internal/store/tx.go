@@ -208,6 +208,10 @@ func (x *tx) Secret(_ context.Context, zone deputy.ZoneID, entity deputy.ID) (*d
 	return secretOf(x.ctx, x, zone, entity)
 }
 
+func (x *tx) Grant(_ context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (*deputy.Grant, error) {
+	return grantOf(x.ctx, x, zone, user, resource)
+}
+
 func (x *tx) Affiliations(_ context.Context, zone deputy.ZoneID, user deputy.UserID) (*deputy.Affiliations, error) {
 	return affiliations(x.ctx, x, zone, user)
 }

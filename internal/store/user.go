@@ -82,33 +82,6 @@ var users = declare(table[deputy.User]{
 	},
 })
 
-var grants = declare(table[deputy.Grant]{
-	name: "grants", noun: "delegated grant", scope: zoned,
-	fields: func(g *deputy.Grant) []field {
-		return []field{
-			{"zone_id", &g.ZoneID},
-			{"id", &g.ID},
-			{"organization_id", &g.OrganizationID},
-			{"user_id", &g.UserID},
-			{"resource_id", &g.ResourceID},
-			{"provider_id", &g.ProviderID},
-			{"scopes", listOf(&g.Scopes)},
-			{"status", &g.Status},
-			{"refresh_token_set", &g.RefreshTokenSet},
-			{"expires_at", micros{&g.ExpiresAt}},
-			{"refreshed_at", optionalMicros{&g.RefreshedAt}},
-			{"created_at", micros{&g.CreatedAt}},
-			{"updated_at", micros{&g.UpdatedAt}},
-			{"revision", &g.Revision},
-		}
-	},
-	lapses: &runsOut{unless: "refresh_token_set"},
-	indexes: []served{
-		{deputy.Equals, "user_id", "grants_user"}, {deputy.Equals, "resource_id", "grants_resource"}, {deputy.InState, "status", "grants_status"},
-	},
-	stamp: func(g *deputy.Grant) (*int64, *time.Time) { return &g.Revision, &g.UpdatedAt },
-})
-
 // withdrawn reports whether the newest that a person said about a resource is
 // that nobody may reach it for them any more.
 func withdrawn(ctx context.Context, q querier, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (bool, error) {

@@ -266,6 +266,14 @@ func (s *Store) Secret(ctx context.Context, zone deputy.ZoneID, entity deputy.ID
 	return found, s.fault(err)
 }
 
+func (s *Store) Grant(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (g *deputy.Grant, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		g, err = grantOf(ctx, q, zone, user, resource)
+		return err
+	})
+	return g, s.fault(err)
+}
+
 func (s *Store) Consents(ctx context.Context, zone deputy.ZoneID, user deputy.UserID) (all []*deputy.ConsentRecord, err error) {
 	err = s.readers.with(ctx, func(q querier) (err error) {
 		all, err = consents.many(ctx, q, "zone_id = $1 AND user_id = $2 ORDER BY client_id, resource_id", string(zone), string(user))

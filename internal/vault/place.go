@@ -13,3 +13,9 @@ func SecretPlace(zone deputy.ZoneID, id deputy.ID) Place {
 func ClientSecretPlace(zone deputy.ZoneID, id deputy.ProviderID) Place {
 	return Place{Zone: zone, Table: "providers", Column: "sealed_secret", Row: string(id)}
 }
+
+// GrantPlace is where the tokens of an outside provider are sealed, under the
+// person's key.
+func GrantPlace(zone deputy.ZoneID, id deputy.ID) Place {
+	return Place{Zone: zone, Table: "grants", Column: "sealed", Row: string(id)}
+}

@@ -90,6 +90,7 @@ func roundTrip(w *world) {
 	trip(w, asInserts(deputy.Tx.Sessions), w.Sessions(), w.in, deputy.ID(s.ID), s)
 	g := w.grant(u, r)
 	g.Scopes, g.RefreshTokenSet, g.RefreshedAt = []string{"read"}, true, at()
+	g.Requested, g.Sealed, g.Lease, g.Fence = []string{"read", "write"}, []byte{1, 0, 255}, *at(), 7
 	trip(w, asInserts(deputy.Tx.Grants), w.Grants(), w.in, g.ID, g)
 
 	policy := w.policy("allow")

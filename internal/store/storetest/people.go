@@ -347,10 +347,12 @@ func deleteBehindSessions(w *world) {
 	w.same(false, consented(ua.ID))
 
 	from, elsewhere := w.grant(u, r), w.grant(u, r)
-	from.ProviderID = p.ID
+	from.ProviderID, from.Sealed = p.ID, []byte("tokens")
 	put(w, deputy.Tx.Grants, from, elsewhere)
 	drop(w, deputy.Tx.Providers, deputy.ID(p.ID))
-	w.same(deputy.Revoked, sure(w.Grants().Get(w.ctx, w.in, from.ID)).Status)
+	revoked := sure(w.Grants().Get(w.ctx, w.in, from.ID))
+	w.same(deputy.Revoked, revoked.Status)
+	w.same(0, len(revoked.Sealed))
 	w.same(deputy.Active, sure(w.Grants().Get(w.ctx, w.in, elsewhere.ID)).Status)
 }
 

@@ -43,7 +43,7 @@ type Fresh func(t testing.TB, s Settings) (node func() Store)
 
 // Run runs the suite.
 func Run(t *testing.T, fresh Fresh) {
-	for _, group := range []map[string]func(*world){collections, texts, deletions, organizations, people, signIns, lists, commits, tickets, zones, log, trees, background, nodes, catalogs} {
+	for _, group := range []map[string]func(*world){collections, texts, deletions, organizations, people, grants, signIns, lists, commits, tickets, zones, log, trees, background, nodes, catalogs, workloads} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
