@@ -225,6 +225,9 @@ func (e *estate) walkQueries(other *estate) {
 			if !reference.MatchString(name) {
 				continue
 			}
+			if other.as == e.as && strings.HasSuffix(op.path, "{organization_id}/audit-events") {
+				continue // the log has the events of every zone
+			}
 			for _, id := range ids {
 				ask := func(id string) *httptest.ResponseRecorder {
 					return e.call(op.method+" "+e.path(op.path, nil)+"?"+escapeQuery(name)+"="+id, "")
