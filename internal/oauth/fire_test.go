@@ -44,7 +44,7 @@ const fireLease = 6 * time.Second
 func TestBeANode(t *testing.T) {
 	text := os.Getenv(aNode)
 	if text == "" {
-		t.Skip("this is for another process")
+		return // this process is none
 	}
 	var n node
 	if err := json.Unmarshal([]byte(text), &n); err != nil {

@@ -16,6 +16,8 @@ const looks = [
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: process.env.CHROMIUM_FLAGS.split(" ") });
 for (const look of looks) {
   const context = await browser.newContext({ ...look, reducedMotion: "reduce" });
+  // A page that leads on stays to be looked at.
+  await context.route((url) => !url.href.startsWith(base), (route) => route.fulfill({ status: 204 }));
   const page = await context.newPage();
   let at = "";
   page.on("console", (m) => { if (m.type() === "error" && !m.text().includes("favicon")) problems.push(`${at}: ${m.text()}`); });
