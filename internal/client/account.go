@@ -36,7 +36,7 @@ func ReadAccount(path string) (Account, error) {
 
 // Open returns a client that acts as the account.
 func (a Account) Open() *Client {
-	return New(a.BaseURL, a.ClientID, deputy.Conceal(a.ClientSecret), Outside(30*time.Second))
+	return New(a.BaseURL, a.ClientID, deputy.Conceal(a.ClientSecret), nil)
 }
 
 // Outside returns an HTTP client for a program that stands outside of a server

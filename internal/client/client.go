@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -39,10 +40,10 @@ type Client struct {
 }
 
 // New returns a client of the server at base, a URL with or without a trailing
-// slash. A nil h means http.DefaultClient.
+// slash. A nil h means Outside, with 30 seconds for a call.
 func New(base, clientID string, secret deputy.Secret, h *http.Client) *Client {
 	if h == nil {
-		h = http.DefaultClient
+		h = Outside(30 * time.Second)
 	}
 	return &Client{base: strings.TrimRight(base, "/"), id: clientID, secret: secret, http: h}
 }
