@@ -100,26 +100,33 @@ func TestRevokedWhileAsked(t *testing.T) {
 	for range 10 {
 		p := w.newPerson(string(w.id()) + "@example.test")
 		token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
-		var revoked atomic.Bool
-		var asking sync.WaitGroup
-		for range 4 {
-			asking.Go(func() {
-				for range 20 {
-					before := revoked.Load()
-					a := w.exchange(w.server, token, w.api.Identifier)
-					switch {
-					case a.status == 200 && before:
-						t.Errorf("issued after the revocation: %s", a)
-					case a.status != 200 && a.text("error") != "invalid_grant":
-						t.Errorf("refused with %s", a)
-					}
-				}
-			})
-		}
-		w.setSession(p.web, func(s *deputy.Session) { s.Status = deputy.Revoked })
-		revoked.Store(true)
-		asking.Wait()
+		w.revokeWhileAsked(token, func() { w.setSession(p.web, func(s *deputy.Session) { s.Status = deputy.Revoked }) })
 	}
+}
+
+// revokeWhileAsked exchanges a token again and again while revoke makes it
+// worthless, and fails when something is issued once that is done.
+func (w *relay) revokeWhileAsked(token string, revoke func()) {
+	w.Helper()
+	var revoked atomic.Bool
+	var asking sync.WaitGroup
+	for range 4 {
+		asking.Go(func() {
+			for range 20 {
+				before := revoked.Load()
+				a := w.exchange(w.server, token, w.api.Identifier)
+				switch {
+				case a.status == 200 && before:
+					w.Errorf("issued after the revocation: %s", a)
+				case a.status != 200 && a.text("error") != "invalid_grant":
+					w.Errorf("refused with %s", a)
+				}
+			}
+		})
+	}
+	revoke()
+	revoked.Store(true)
+	asking.Wait()
 }
 
 // TestManyZones holds no more zones than it may, and serves all of them.
