@@ -144,3 +144,19 @@ func ReadOutside(token string) (alg string, err error) {
 
 // ReadSubstitute is readSubstitute.
 var ReadSubstitute = readSubstitute
+
+// Endpoints returns a path of each endpoint below an issuer, and of the bearers
+// of the management plane.
+func Endpoints() map[int]string {
+	all := map[int]string{int(serviceTokenEndpoint): serviceTokenPath, int(pageEndpoint): pageAccount}
+	for path, to := range endpoints {
+		all[int(to)] = path
+	}
+	return all
+}
+
+// EndpointOf returns which of the endpoints a request is for.
+func EndpointOf(s *Server, r *http.Request) int {
+	_, to, _ := s.route(r)
+	return int(to)
+}
