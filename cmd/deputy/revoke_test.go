@@ -142,7 +142,7 @@ func (h *holder) endGrant() error {
 	}
 	items := page["items"].([]any)
 	if len(items) != 1 {
-		return fmt.Errorf("%d grants", len(items))
+		return fmt.Errorf("%d grants: %v", len(items), items)
 	}
 	if _, err := at.try(200, "PATCH", "/zones/"+h.zone+"/delegated-grants/"+items[0].(map[string]any)["id"].(string), map[string]any{"status": "revoked"}); err != nil {
 		return err
