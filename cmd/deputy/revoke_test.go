@@ -136,7 +136,7 @@ func (h *holder) endGrant() error {
 		return err
 	}
 	at := h.anywhere()
-	page, err := at.try(200, "GET", "/zones/"+h.zone+"/delegated-grants?filter[status]=active", nil)
+	page, err := at.try(200, "GET", "/zones/"+h.zone+"/delegated-grants?active=true", nil)
 	if err != nil {
 		return err
 	}
