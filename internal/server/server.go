@@ -47,6 +47,8 @@ type Server struct {
 	fetcher *upstream.Fetcher
 	oauth   *oauth.Server
 	api     http.Handler
+	// prepare makes the API ready, which a start does not wait for.
+	prepare func()
 	// provision does a catalog task.
 	provision func(ctx context.Context, zone deputy.ZoneID, task deputy.ID, attempt int) error
 	woken     chan struct{} // has an element when there is a task to do at once
@@ -115,7 +117,8 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.api, s.provision, s.reattest = management, management.RunCatalogTask, management.Reattest
+	s.api, s.prepare = management, management.Prepare
+	s.provision, s.reattest = management.RunCatalogTask, management.Reattest
 	return s, nil
 }
 
@@ -155,6 +158,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(s.listener) }()
+	go s.prepare()
 	fmt.Fprintf(out, "listening on http://%s\n", s.listener.Addr())
 	select {
 	case err = <-failed:
