@@ -223,7 +223,14 @@ func (w *writer) drain() (any bool) {
 // fails as a whole, one by one, unless the database is away.
 func (w *writer) settle() {
 	group := slices.DeleteFunc(w.group, func(m *member) bool { return !m.state.CompareAndSwap(waiting, running) })
+	var begun time.Time
+	if w.s.committed != nil {
+		begun = w.s.clock()
+	}
 	err := w.attempt(group)
+	if w.s.committed != nil && len(group) > 0 {
+		w.s.committed(len(group), w.s.clock().Sub(begun))
+	}
 	for _, m := range group {
 		alone := err
 		if err != nil && len(group) > 1 && w.s.d.classify(err) != lost {
