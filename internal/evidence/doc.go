@@ -1,5 +1,5 @@
-// Package evidence proves what an organization's log says to somebody who does
-// not trust its keeper.
+// Package evidence proves what an organization's log says, and what a policy set
+// version is, to somebody who does not trust the keeper of either.
 //
 // The log is a Merkle tree (RFC 6962 §2.1) whose leaves are the hashes of its
 // events, in the order of their sequence numbers. A checkpoint is the size and
@@ -14,4 +14,9 @@
 // for an event that is not shown, and at the end the checkpoint of exactly
 // these lines. What an event knows of a person is sealed in it, so that a
 // person can be forgotten and the file still verifies.
+//
+// A policy set version is attested by a key of its zone. Its export is what the
+// management API answers about it, the signature included; beside that it takes
+// the zone's JWKS document to tell that the policies are those that were
+// attested.
 package evidence

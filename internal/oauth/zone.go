@@ -126,6 +126,7 @@ func (s *Server) advance(ctx context.Context, z *zone, seen *snapshot) (*snapsho
 	if err != nil {
 		return nil, err
 	}
+	s.observer.Built(delta.Full)
 	if next.undecidable != nil {
 		s.log.Error("the zone's active policies cannot decide", "zone_id", string(z.id), "cause", next.undecidable)
 	}
@@ -137,6 +138,14 @@ func (s *Server) advance(ctx context.Context, z *zone, seen *snapshot) (*snapsho
 		s.zones.shrink(z)
 	}
 	return next, nil
+}
+
+// Snapshots returns how many zones this node holds.
+func (s *Server) Snapshots() (n int) {
+	for range s.zones.held.Range {
+		n++
+	}
+	return n
 }
 
 // shrink drops the least recently used zones while all weigh too much, but
