@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"deputy/internal/deputy"
@@ -144,3 +145,18 @@ func ReadOutside(token string) (alg string, err error) {
 
 // ReadSubstitute is readSubstitute.
 var ReadSubstitute = readSubstitute
+
+// FormPages returns the paths of all pages that take a form, but for the one
+// that answers of others come to.
+func FormPages() (paths []string) {
+	for path, p := range sitePages {
+		if p.post != nil && path != pathRedirect {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// Hashes returns how many passwords a server has hashed.
+func Hashes(s *Server) uint64 { return s.passwords.Made() }

@@ -13,7 +13,7 @@ import (
 
 // callingClient authenticates the client of a request beside the token endpoint,
 // as there. Public clients are taken at their word.
-func (s *Server) callingClient(r *http.Request, z *zone, snap *snapshot) (*client, *claimant, string, error) {
+func (s *Server) callingClient(r *http.Request, z *zone, snap *snapshot, newcomers newcomers) (*client, *claimant, string, error) {
 	body, err := readForm(r)
 	if err != nil {
 		return nil, nil, "", err
@@ -26,7 +26,7 @@ func (s *Server) callingClient(r *http.Request, z *zone, snap *snapshot) (*clien
 	if err != nil {
 		return nil, claimed, "", err
 	}
-	i := &issuance{form: &tokenRequest{grantType: refreshToken}, zone: z, snap: snap} // a grant of public clients
+	i := &issuance{form: &tokenRequest{grantType: refreshToken}, zone: z, snap: snap, newcomers: newcomers} // a grant of public clients
 	c, err := s.authenticate(r.Context(), i, claimed)
 	if err == nil && i.spent != nil {
 		err = replayed(s.store.SpendTicket(r.Context(), i.spent))
@@ -80,7 +80,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, id deputy.Zo
 		s.refuse(w, from, id, asRefusal(err), "")
 		return
 	}
-	c, claimed, body, err := s.callingClient(r, z, snap)
+	c, claimed, body, err := s.callingClient(r, z, snap, nil)
 	if err == nil && !claimed.proven {
 		err = errClient
 	}
@@ -142,7 +142,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request, id deputy.ZoneID
 		return
 	}
 	from.decides(s.now())
-	c, claimed, body, err := s.callingClient(r, z, snap)
+	c, claimed, body, err := s.callingClient(r, z, snap, nil)
 	if err != nil {
 		s.refuseClaimant(w, from, snap, claimed, err)
 		return

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -25,7 +26,14 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, 
 		return
 	}
 	from.decides(s.now())
-	c, claimed, body, err := s.callingClient(r, z, snap)
+	// Nobody need have signed in with the client yet.
+	c, claimed, body, err := s.callingClient(r, z, snap, func(ctx context.Context, id string) (*client, error) {
+		party, err := s.relyingParty(ctx, z, snap, id, from)
+		if err != nil || party == nil {
+			return nil, err
+		}
+		return party.client, nil
+	})
 	if err != nil {
 		s.refuseClaimant(w, from, snap, claimed, err)
 		return

@@ -50,6 +50,9 @@ type issuance struct {
 	client   *client
 	workload *vouched       // what a platform says of the client
 	spent    *deputy.Ticket // of what the client proved itself with, where that is good once only
+	// newcomers, where they may ask, finds clients that nobody has signed in with
+	// yet.
+	newcomers newcomers
 
 	grant    grant
 	use      deputy.Use
@@ -200,7 +203,7 @@ func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claiman
 		}
 		c, err := s.readClient(ctx, i.zone, who.clientID)
 		if err == nil && c == nil {
-			c, err = s.agentClient(ctx, i.zone, i.snap, who.clientID)
+			c, err = s.unregistered(ctx, i, who.clientID)
 		}
 		switch {
 		case err != nil:
