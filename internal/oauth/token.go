@@ -97,7 +97,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, id deputy.ZoneID,
 		switch {
 		case err == nil:
 			writeCredential(w, i, c)
-			s.observe(i)
+			s.observe(i.snap, &i.question, &i.event)
 			return
 		case deputy.KindOf(err) != deputy.Stale && i.client == nil:
 			s.refuseClaimant(w, from, snap, claimed, err)
@@ -105,7 +105,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, id deputy.ZoneID,
 		case deputy.KindOf(err) != deputy.Stale:
 			s.refuse(w, from, id, asRefusal(err), realm(claimed, snap))
 			if _, recorded := asDecision(err); recorded {
-				s.observe(i)
+				s.observe(i.snap, &i.question, &i.event)
 			}
 			return
 		}
@@ -352,10 +352,7 @@ func (s *Server) judge(i *issuance) error {
 	i.outcome = i.snap.policies.Decide(i.question)
 	i.event.Policy = eventPolicy(&i.outcome)
 	i.evaluated()
-	for _, e := range i.outcome.Errors {
-		s.log.Error("a policy could not be evaluated, so the request was refused", "zone_id", string(i.zone.id),
-			"request_id", i.from.requestID, "policy", e.Policy.Label, "cause", e.Message)
-	}
+	s.logErrors(&i.outcome, i.zone.id, i.from)
 	if !i.outcome.Allowed {
 		return refuse(codeAccessDenied, i.outcome.Message())
 	}
