@@ -14,6 +14,7 @@ import (
 // ServeHTTP answers management calls, /openapi.json and /docs; for every other
 // path it answers 404 as the API does.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.prepare()
 	r = collapseSlashes(r)
 	c := a.begin(r)
 	ctx := context.WithValue(r.Context(), callKey{}, c)
@@ -27,9 +28,17 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			recovered(w, r, cause)
 		}
 	}()
-	if _, pattern := a.mux.Handler(r); pattern == "" || dotted(r.URL) {
+	_, pattern := a.mux.Handler(r)
+	named, counted := w.(interface{ Route(name string) })
+	if pattern == "" || dotted(r.URL) {
+		if counted {
+			named.Route("api/none")
+		}
 		a.outside(w, r)
 		return
+	}
+	if counted {
+		named.Route(pattern)
 	}
 	a.mux.ServeHTTP(w, r)
 }

@@ -16,7 +16,7 @@ import (
 // way to the sign-in pages or straight back to the client.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
 	ctx := r.Context()
-	z, snap, err := s.zone(ctx, id)
+	z, snap, err := s.current(ctx, id)
 	if err != nil {
 		s.refuse(w, from, id, asRefusal(err), "")
 		return

@@ -26,6 +26,16 @@ const (
 	logoutEndpoint
 )
 
+// endpointNames are what endpoints are called where requests are counted.
+var endpointNames = [...]string{
+	notFound: "issuer/none", tokenEndpoint: "token", jwksEndpoint: "jwks", metadataEndpoint: "metadata",
+	serviceTokenEndpoint: "service-account-token", authorizeEndpoint: "authorize", pageEndpoint: "pages",
+	registrationEndpoint: "register", pushEndpoint: "par", introspectEndpoint: "introspect", revokeEndpoint: "revoke",
+	userInfoEndpoint: "userinfo", logoutEndpoint: "logout",
+}
+
+func (e endpoint) String() string { return endpointNames[e] }
+
 // endpoints are the paths below an issuer. Some clients that could not read
 // the metadata fall back to /oauth2.
 var endpoints = map[string]endpoint{

@@ -47,6 +47,19 @@ type Config struct {
 	// StrictAudience refuses client assertions that are addressed to the client
 	// itself.
 	StrictAudience bool
+	// Observer is told what there is to count.
+	Observer Observer
+}
+
+// Observer is told what there is to count. Its functions are on the way of
+// every token; nil ones are not called.
+type Observer struct {
+	// Decided is called for each answer of a zone's token endpoint, with the
+	// grant type ("other" where it is none) and "issued" or the error code.
+	Decided func(grantType, result string)
+	// Built is called for each snapshot of a zone that was made, in full or from
+	// the one before.
+	Built func(full bool)
 }
 
 // Server answers for the authorization servers of all zones and of the
@@ -80,6 +93,7 @@ type Server struct {
 	lateSlots      chan struct{}
 	keysets        keysets
 	strictAudience bool
+	observer       Observer
 }
 
 // maxWaiting is how many people may wait for their password to be checked.
@@ -99,11 +113,17 @@ func New(c Config) *Server {
 		platform: platform{owner: c.Platform},
 		plane:    newPlane(c.Addresses),
 		fetcher:  c.Fetcher, broker: broker.New(c.Fetcher), refreshLease: cmp.Or(c.RefreshLease, refreshLease),
-		keysets: newKeysets(), strictAudience: c.StrictAudience,
+		keysets: newKeysets(), strictAudience: c.StrictAudience, observer: c.Observer,
 		// One processor is left to everything else, where there are several.
 		passwords: password.New(max(1, runtime.GOMAXPROCS(0)-1), maxWaiting),
 		throttle:  newThrottle(c.Now),
 		lateSlots: make(chan struct{}, maxLate),
+	}
+	if s.observer.Decided == nil {
+		s.observer.Decided = func(string, string) {}
+	}
+	if s.observer.Built == nil {
+		s.observer.Built = func(bool) {}
 	}
 	if s.clientAddress == nil {
 		s.clientAddress = peer
@@ -135,6 +155,9 @@ func (s *Server) Handles(r *http.Request) bool {
 // ServeHTTP answers a request that Handles is true for.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id, to, _ := s.route(r)
+	if named, ok := w.(interface{ Route(name string) }); ok {
+		named.Route(to.String())
+	}
 	allowed := methods[to]
 	switch {
 	case to == notFound:
@@ -192,20 +215,22 @@ func (s *Server) document(w http.ResponseWriter, r *http.Request, id deputy.Zone
 	snap.metadata.serve(w)
 }
 
-// refuse answers with a refusal; realm is the issuer when Basic was used.
-func (s *Server) refuse(w http.ResponseWriter, from *origin, zone deputy.ZoneID, r *refusal, realm string) {
+// refuse answers with a refusal and returns its code; realm is the issuer when
+// Basic was used.
+func (s *Server) refuse(w http.ResponseWriter, from *origin, zone deputy.ZoneID, r *refusal, realm string) string {
 	r.log(s.log, from.requestID, zone)
 	writeRefusal(w, r, from.requestID, realm)
+	return r.code
 }
 
 // refuseClaimant answers a caller who could not be authenticated, and counts
-// the failure.
-func (s *Server) refuseClaimant(w http.ResponseWriter, from *origin, snap *snapshot, claimed *claimant, err error) {
+// the failure. It returns the code of the answer.
+func (s *Server) refuseClaimant(w http.ResponseWriter, from *origin, snap *snapshot, claimed *claimant, err error) string {
 	r := asRefusal(err)
 	if r.code == codeInvalidClient || r.code == codeUnauthorizedClient {
 		r = s.failures.count(r, failure{snap.zone.OrganizationID, snap.zone.ID, from.address, claimed.name()})
 	}
-	s.refuse(w, from, snap.zone.ID, r, realm(claimed, snap))
+	return s.refuse(w, from, snap.zone.ID, r, realm(claimed, snap))
 }
 
 // realm returns the realm to challenge with, empty unless Basic was used.

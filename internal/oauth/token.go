@@ -50,6 +50,9 @@ type issuance struct {
 	client   *client
 	workload *vouched       // what a platform says of the client
 	spent    *deputy.Ticket // of what the client proved itself with, where that is good once only
+	// newcomers, where they may ask, finds clients that nobody has signed in with
+	// yet.
+	newcomers newcomers
 
 	grant    grant
 	use      deputy.Use
@@ -79,17 +82,29 @@ type issuance struct {
 // token answers at a zone's token endpoint: one answer and, once the client is
 // known, one event.
 func (s *Server) token(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
+	grantType, result := s.answerToken(w, r, id, from)
+	if _, known := grants[grantType]; !known {
+		grantType = "other"
+	}
+	s.observer.Decided(grantType, result)
+}
+
+// answerToken answers, and returns the grant type asked for, and "issued" or the
+// code of the refusal.
+func (s *Server) answerToken(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) (grantType, result string) {
 	ctx := r.Context()
 	z, snap, err := s.zone(ctx, id)
 	if err != nil {
-		s.refuse(w, from, id, asRefusal(err), "")
-		return
+		return "", s.refuse(w, from, id, asRefusal(err), "")
 	}
 	form, claimed, err := readTokenRequest(r)
 	if err != nil {
-		s.refuseClaimant(w, from, snap, claimed, err)
-		return
+		if form != nil {
+			grantType = form.grantType
+		}
+		return grantType, s.refuseClaimant(w, from, snap, claimed, err)
 	}
+	grantType = form.grantType
 	from.decides(s.now())
 	for range maxAttempts {
 		i := &issuance{from: from, form: form, zone: z, snap: snap}
@@ -98,23 +113,21 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, id deputy.ZoneID,
 		case err == nil:
 			writeCredential(w, i, c)
 			s.observe(i.snap, &i.question, &i.event)
-			return
+			return grantType, "issued"
 		case deputy.KindOf(err) != deputy.Stale && i.client == nil:
-			s.refuseClaimant(w, from, snap, claimed, err)
-			return
+			return grantType, s.refuseClaimant(w, from, snap, claimed, err)
 		case deputy.KindOf(err) != deputy.Stale:
-			s.refuse(w, from, id, asRefusal(err), realm(claimed, snap))
+			result = s.refuse(w, from, id, asRefusal(err), realm(claimed, snap))
 			if _, recorded := asDecision(err); recorded {
 				s.observe(i.snap, &i.question, &i.event)
 			}
-			return
+			return grantType, result
 		}
 		if snap, err = s.advance(ctx, z, snap); err != nil {
-			s.refuse(w, from, id, asRefusal(err), "")
-			return
+			return grantType, s.refuse(w, from, id, asRefusal(err), "")
 		}
 	}
-	s.refuse(w, from, id, errTooMuchTime, "")
+	return grantType, s.refuse(w, from, id, errTooMuchTime, "")
 }
 
 // readTokenRequest reads the form, and who it says it comes from.
@@ -190,7 +203,7 @@ func (s *Server) authenticate(ctx context.Context, i *issuance, claimed *claiman
 		}
 		c, err := s.readClient(ctx, i.zone, who.clientID)
 		if err == nil && c == nil {
-			c, err = s.agentClient(ctx, i.zone, i.snap, who.clientID)
+			c, err = s.unregistered(ctx, i, who.clientID)
 		}
 		switch {
 		case err != nil:

@@ -11,8 +11,6 @@ import (
 
 	"deputy/internal/deputy"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -92,13 +90,8 @@ func (s *Server) serveMetrics() (stop func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on --metrics-listen %s: %w", s.cfg.MetricsListen, err)
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "deputy_shadow_evaluations_dropped_total", Help: "Questions that shadow policies were not asked because too many waited.",
-		}, func() float64 { return float64(s.oauth.ShadowsDropped()) }))
 	mux := http.NewServeMux()
-	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("/metrics", promhttp.HandlerFor(s.meters.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

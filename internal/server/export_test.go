@@ -89,3 +89,13 @@ func Limiter(setting string, now func() time.Time) (func(principal string) time.
 
 // Bounded bounds how many requests a handler has at once.
 func Bounded(n int, next http.Handler) http.Handler { return bounded(make(chan struct{}, n), next) }
+
+// Observed counts what next answers.
+func Observed(now func() time.Time, next http.Handler) http.Handler {
+	return newMeters(Config{MetricsListen: "somewhere"}).observed(now, next)
+}
+
+// Decided counts a decision.
+func Decided() func(grantType, result string) {
+	return newMeters(Config{MetricsListen: "somewhere"}).observer().Decided
+}

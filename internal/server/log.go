@@ -51,10 +51,20 @@ func shownPath(r *http.Request) string {
 	return before + secret + "[redacted]" + rest
 }
 
-// statusWriter remembers the status that was answered.
+// statusWriter remembers the status that was answered, and the route that the
+// request took.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
+	route  string
+}
+
+// Route is called by whoever answers, with a name out of few.
+func (w *statusWriter) Route(name string) {
+	w.route = name
+	if outer, ok := w.ResponseWriter.(*statusWriter); ok {
+		outer.Route(name)
+	}
 }
 
 func (w *statusWriter) WriteHeader(status int) {

@@ -68,6 +68,7 @@ func (s *Server) sendMail(ctx context.Context, t deputy.Task) (again time.Time, 
 	final := deputy.KindOf(err) == deputy.Invalid || deputy.KindOf(err) == deputy.NotFound
 	if err != nil && !final && now.Before(m.CreatedAt.Add(mailLifetime)) {
 		s.log.Warn("a mail was not sent; it is tried again", "purpose", m.Purpose, "mail", m.ID, "attempt", t.Attempt, "cause", err)
+		s.meters.mailed("delayed")
 		return now.Add(mailPause(t.Attempt)), nil
 	}
 	return again, s.forgetMail(ctx, m, now, err)
@@ -90,6 +91,11 @@ func (s *Server) forgetMail(ctx context.Context, m *deputy.Mail, now time.Time, 
 		event.Outcome, event.Error, event.ErrorDetail = deputy.Failure, "given_up", "the mail could not be handed over"
 		s.log.Error("a mail was given up", "purpose", m.Purpose, "mail", m.ID, "cause", failed)
 	}
+	result := "sent"
+	if failed != nil {
+		result = "given_up"
+	}
+	s.meters.mailed(result)
 	return s.store.Write(ctx, event, func(tx deputy.Tx) error {
 		return tx.Mails().Delete(ctx, deputy.Scope{Organization: m.OrganizationID}, m.ID)
 	})

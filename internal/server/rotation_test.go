@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -30,11 +31,20 @@ type rotating struct {
 }
 
 func newRotating(t *testing.T) *rotating {
+	return newNodes(t, 2, map[string]string{"DEPUTY_PUBLIC_URL": "https://id.example.com"})
+}
+
+// newNodes makes nodes on one database with a zone and an agent that may have
+// tokens for an API in it.
+func newNodes(t *testing.T, nodes int, env map[string]string) *rotating {
+	t.Helper()
 	w := &rotating{T: t, clock: deputytest.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))}
-	folder := t.TempDir()
+	env = maps.Clone(env)
+	if env["DEPUTY_DATA_DIR"] == "" {
+		env["DEPUTY_DATA_DIR"] = t.TempDir()
+	}
 	var bootstrap string
-	for range 2 {
-		env := map[string]string{"DEPUTY_DATA_DIR": folder, "DEPUTY_PUBLIC_URL": "https://id.example.com"}
+	for range nodes {
 		s, c := openAt(t, w.clock.Now, env, io.Discard)
 		serve(t, s)
 		w.nodes, bootstrap = append(w.nodes, s), c.BootstrapFile()

@@ -43,11 +43,14 @@ type Server struct {
 	listener  net.Listener
 	addresses deputy.Addresses
 	*data
+	meters  *meters // nil: nobody listens
 	pool    *keys.Pool
 	mails   mail.Transport
 	fetcher *upstream.Fetcher
 	oauth   *oauth.Server
 	api     http.Handler
+	// prepare makes the API ready, which a start does not wait for.
+	prepare func()
 	// provision does a catalog task.
 	provision func(ctx context.Context, zone deputy.ZoneID, task deputy.ID, attempt int) error
 	woken     chan struct{} // has an element when there is a task to do at once
@@ -76,7 +79,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--outgoing-allow: %w", err)
 	}
-	s := &Server{cfg: cfg, log: log}
+	s := &Server{cfg: cfg, log: log, meters: newMeters(cfg)}
 	limits, err := newLimiter(cfg.RateLimit, s.cfg.now)
 	if err != nil {
 		return nil, err
@@ -93,7 +96,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	if s.mails, err = newTransport(s.cfg); err != nil {
 		return nil, errors.Join(err, s.listener.Close())
 	}
-	if s.data, err = openData(ctx, s.cfg, log); err != nil {
+	if s.data, err = openData(ctx, s.cfg, log, s.meters.committed()); err != nil {
 		return nil, errors.Join(err, s.listener.Close())
 	}
 	if err := s.firstStart(ctx); err != nil {
@@ -105,10 +108,10 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	address := clientAddress(trusted)
 	s.pool = keys.NewPool(2)
 	s.woken = make(chan struct{}, 1)
-	s.fetcher = upstream.New(upstream.Config{Now: s.cfg.now, Allow: allow, Dev: cfg.Dev})
+	s.fetcher = upstream.New(upstream.Config{Now: s.cfg.now, Allow: allow, Dev: cfg.Dev, Ended: s.meters.fetched()})
 	s.oauth = oauth.New(oauth.Config{
 		Fetcher: s.fetcher, StrictAudience: cfg.StrictAudience, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
-		ClientAddress: address, Limit: limits.wait, Now: s.cfg.now, Logger: log,
+		ClientAddress: address, Limit: limits.wait, Now: s.cfg.now, Logger: log, Observer: s.meters.observer(),
 	})
 	management, err := api.New(api.Config{
 		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
@@ -118,7 +121,8 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.api, s.provision, s.reattest = management, management.RunCatalogTask, management.Reattest
+	s.api, s.prepare = management, management.Prepare
+	s.provision, s.reattest = management.RunCatalogTask, management.Reattest
 	s.manage = management.ReleaseManaged
 	return s, nil
 }
@@ -138,8 +142,14 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 	if s.cfg.Dev {
 		s.log.Warn("--dev: outgoing requests may reach private addresses and plain http; not for production")
 	}
+	running := make(chan struct{}, maxRunning)
+	handler := bounded(running, s.handler())
+	if s.meters != nil {
+		s.meters.watch(s, func() int { return len(running) })
+		handler = s.meters.observed(s.cfg.now, handler)
+	}
 	web := &http.Server{
-		Handler:           bounded(make(chan struct{}, maxRunning), s.handler()),
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,
@@ -159,6 +169,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(s.listener) }()
+	go s.prepare()
 	fmt.Fprintf(out, "listening on http://%s\n", s.listener.Addr())
 	select {
 	case err = <-failed:
@@ -221,11 +232,20 @@ func (s *Server) handler() http.Handler {
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case healthPath:
+		tookRoute(w, healthPath)
 		s.health(w, nil)
 	case "/readyz":
+		tookRoute(w, "/readyz")
 		s.health(w, s.store.Ready(r.Context()))
 	default:
 		s.api.ServeHTTP(w, r)
+	}
+}
+
+// tookRoute tells whoever counts it which route a request takes.
+func tookRoute(w http.ResponseWriter, name string) {
+	if to, ok := w.(*statusWriter); ok {
+		to.Route(name)
 	}
 }
 

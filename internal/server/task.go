@@ -48,6 +48,7 @@ func (s *Server) runTasks(ctx context.Context, group map[string]work) (more bool
 	}
 	t := tasks[0]
 	again, err := group[t.Kind](s, ctx, t)
+	s.meters.tried(t.Kind, err)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", t.Kind, err)
 		again = s.cfg.now().Add(time.Duration(min(t.Attempt, 60)) * time.Second)

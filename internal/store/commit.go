@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"deputy/internal/deputy"
 )
@@ -197,8 +198,21 @@ func (w *writer) run() {
 
 // gather lets those come who are about to, so that they share this sync
 // instead of waiting for the next: it yields to whoever can run for as long as
-// that brings more members. When nobody can run that takes no time.
+// that brings more members. When nobody can run that takes no time. Where
+// several came, more are on their way through sockets that yielding alone does
+// not look at: a nap does.
 func (w *writer) gather() {
+	w.yield()
+	if len(w.group) > 1 {
+		time.Sleep(nap)
+		w.yield()
+	}
+}
+
+// nap is short beside a sync.
+const nap = 50 * time.Microsecond
+
+func (w *writer) yield() {
 	for more := true; more; {
 		runtime.Gosched()
 		more = w.drain()
@@ -225,7 +239,14 @@ func (w *writer) drain() (any bool) {
 // fails as a whole, one by one, unless the database is away.
 func (w *writer) settle() {
 	group := slices.DeleteFunc(w.group, func(m *member) bool { return !m.state.CompareAndSwap(waiting, running) })
+	var begun time.Time
+	if w.s.committed != nil {
+		begun = w.s.clock()
+	}
 	err := w.attempt(group)
+	if w.s.committed != nil && len(group) > 0 {
+		w.s.committed(len(group), w.s.clock().Sub(begun))
+	}
 	for _, m := range group {
 		alone := err
 		if err != nil && len(group) > 1 && w.s.d.classify(err) != lost {

@@ -64,6 +64,9 @@ type Config struct {
 	Migrate bool
 	// Logger gets what no caller can be told.
 	Logger *slog.Logger
+	// Committed is called after each group of writes, with how many shared the
+	// commit and what it took; nil is not.
+	Committed func(members int, took time.Duration)
 }
 
 // Store is a deputy.Store over SQL.
@@ -83,6 +86,7 @@ type Store struct {
 	looks       int   // events that a page of decisions looks at
 	ticketBound int64
 	ticketed    atomic.Int64 // bytes of tickets put since their bounds were last seen to
+	committed   func(members int, took time.Duration)
 	close       func() error
 }
 
@@ -93,7 +97,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if len(c.CursorKey) < 32 {
 		return nil, errors.New("the key of the cursors must have at least 32 bytes")
 	}
-	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, log: c.Logger, kept: keptChanges, looks: maxLooked, ticketBound: ticketBound}
+	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, log: c.Logger, kept: keptChanges, looks: maxLooked, ticketBound: ticketBound, committed: c.Committed}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

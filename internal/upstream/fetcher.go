@@ -62,6 +62,10 @@ type Config struct {
 	// CacheBytes bounds the memory of remembered documents; 0 means 32 MiB. A
 	// document counts for 4 KiB at least, so that the number is bounded too.
 	CacheBytes int
+	// Ended, if set, is called at the end of each request to a tenant's URL: ok,
+	// failed, abandoned by the caller, or refused because the host kept failing.
+	// It is called concurrently.
+	Ended func(result string)
 }
 
 // Fetcher sends every outgoing request that a tenant's URL causes. It is safe
@@ -71,6 +75,7 @@ type Fetcher struct {
 	rules         rules
 	secure, plain *http.Transport
 	operator      *http.Client
+	ended         func(result string)
 	circuits      *otter.Cache[circuitKey, *circuit]
 	documents     *otter.Cache[string, entry]
 	flights       singleflight.Group
@@ -89,12 +94,16 @@ func New(c Config) *Fetcher {
 		now:      c.Now,
 		rules:    newRules(c.Allow, c.Dev),
 		operator: newOperator(),
+		ended:    c.Ended,
 		circuits: otter.Must(&otter.Options[circuitKey, *circuit]{MaximumSize: maxCircuits, Executor: atOnce}),
 		documents: otter.Must(&otter.Options[string, entry]{
 			MaximumWeight: uint64(cmp.Or(c.CacheBytes, defaultCacheBytes)),
 			Weigher:       entryWeight,
 			Executor:      atOnce,
 		}),
+	}
+	if f.ended == nil {
+		f.ended = func(string) {}
 	}
 	// Two transports, since a connection is checked for the scheme it serves
 	// and may be used again only for that one.
@@ -197,15 +206,21 @@ func (f *Fetcher) exchange(zone deputy.ZoneID, req *http.Request, maxBytes int64
 		return new(circuit), false
 	})
 	if !c.enter(f.now()) {
+		f.ended("refused")
 		return nil, unavailable(req.URL, "has been failing and is not asked again for a moment", errCircuitOpen)
 	}
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", userAgent)
 	}
 	res, err := f.receive(req, maxBytes)
-	c.leave(f.now(), judge(req.Context(), res, err))
+	how := judge(req.Context(), res, err)
+	f.ended(results[how])
+	c.leave(f.now(), how)
 	return res, err
 }
+
+// results are the verdicts in the words of those who count them.
+var results = map[verdict]string{healthy: "ok", failing: "failed", abandoned: "abandoned"}
 
 // judge says what the end of an exchange means for the circuit. An answer that
 // we do not want is still an answer.
