@@ -14,9 +14,8 @@ import (
 // once, however often the server is killed meanwhile.
 func TestKilledWhileTheLogIsStreamed(t *testing.T) {
 	folder, events := t.TempDir(), filepath.Join(t.TempDir(), "events")
-	t.Setenv("DEPUTY_EVENTS_FOLDER", events)
-	t.Setenv("DEPUTY_EVENTS_INTERVAL", "0s")
-	n := startNode(t, folder)
+	stream := []string{"--events-folder", events, "--events-interval", "0s"}
+	n := startNode(t, folder, stream...)
 	m := n.login(t, readAccount(t, folder))
 	a := m.newAgent(t, m.newZone(t, "Streamed"), "streamed")
 	answered := map[string]bool{}
@@ -24,7 +23,7 @@ func TestKilledWhileTheLogIsStreamed(t *testing.T) {
 		for id := range loadUntilKilled(t, n, a, 50*time.Millisecond+rand.N(1500*time.Millisecond)) {
 			answered[id] = true
 		}
-		n = startNode(t, folder)
+		n = startNode(t, folder, stream...)
 	}
 	for end := time.Now().Add(90 * time.Second); ; time.Sleep(200 * time.Millisecond) {
 		seen := streamed(t, events)
@@ -42,7 +41,7 @@ func TestKilledWhileTheLogIsStreamed(t *testing.T) {
 			}
 			return
 		}
-		if time.Now().After(end) { // a dead node's lease lasts a minute
+		if time.Now().After(end) { // a dead node's lease lasts a while
 			t.Fatalf("%d of %d events never came", missing, len(answered))
 		}
 	}

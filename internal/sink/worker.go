@@ -56,8 +56,8 @@ type Log interface {
 }
 
 const (
-	lease          = time.Minute
-	deliverTimeout = 20 * time.Second // less than the lease
+	lease          = 20 * time.Second
+	deliverTimeout = 10 * time.Second // less than the lease
 	pause          = time.Second
 	maxPause       = 5 * time.Minute
 	logsPerRound   = 64
