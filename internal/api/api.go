@@ -77,6 +77,8 @@ type API struct {
 	// replaying has room for the one replay that runs.
 	replaying chan struct{}
 
+	// prepare fills in what follows, once.
+	prepare    func()
 	mux        *http.ServeMux
 	huma       huma.API
 	operations []operation
@@ -118,8 +120,17 @@ func New(c Config) (*API, error) {
 	if a.log == nil {
 		a.log = slog.Default()
 	}
+	a.prepare = sync.OnceFunc(func() { a.build(c.Version) })
+	return a, nil
+}
+
+// Prepare registers and describes every operation, which takes some tens of
+// milliseconds. The first call does it if nobody did before.
+func (a *API) Prepare() { a.prepare() }
+
+func (a *API) build(version string) {
 	config := huma.Config{
-		OpenAPI:       description(c.Version, c.Addresses.PublicURL()),
+		OpenAPI:       description(version, a.addresses.PublicURL()),
 		Formats:       map[string]huma.Format{"application/json": format},
 		DefaultFormat: "application/json",
 	}
@@ -131,5 +142,4 @@ func New(c Config) (*API, error) {
 		nullableEnums(s)
 	}
 	a.publish()
-	return a, nil
 }

@@ -14,6 +14,7 @@ import (
 // ServeHTTP answers management calls, /openapi.json and /docs; for every other
 // path it answers 404 as the API does.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.prepare()
 	r = collapseSlashes(r)
 	c := a.begin(r)
 	ctx := context.WithValue(r.Context(), callKey{}, c)

@@ -165,6 +165,7 @@ func nullableEnums(s *huma.Schema) {
 
 // Document returns the OpenAPI document.
 func (a *API) Document() ([]byte, error) {
+	a.prepare()
 	raw, err := a.huma.OpenAPI().MarshalJSON()
 	if err != nil {
 		return nil, err

@@ -65,6 +65,7 @@ type Route struct {
 
 // Routes returns every operation in the order in which it was mounted.
 func (a *API) Routes() []Route {
+	a.prepare()
 	var out []Route
 	for _, o := range a.operations {
 		out = append(out, Route{o.Method, o.Path, o.ID, o.Action, rights[o.Action].names(), o.Public, o.Event()})

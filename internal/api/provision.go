@@ -38,6 +38,7 @@ type provision struct {
 // RunCatalogTask does a catalog task that was claimed for the attempt-th time.
 // An error means that it should be taken up again.
 func (a *API) RunCatalogTask(ctx context.Context, zone deputy.ZoneID, id deputy.ID, attempt int) error {
+	a.prepare()
 	p, err := a.provision(ctx, zone, id)
 	if err != nil || p == nil {
 		return err

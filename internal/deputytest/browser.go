@@ -4,24 +4,27 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	_ "embed"
 	"encoding/hex"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 )
 
-// nodePackages are what scripts of tests may import, in exact versions.
-var nodePackages = []string{
-	"playwright-core@1.65.1",
-	"axe-core@4.14.1",
-	"openid-client@6.9.0",
-	"oauth4webapi@3.8.8",
-	"@modelcontextprotocol/sdk@1.32.2",
-}
+// What scripts of tests may import, in exact versions. To change them, change
+// package.json and call npm install --package-lock-only
+// --omit-lockfile-registry-resolved beside it: where packages come from is not
+// for the tree to say.
+var (
+	//go:embed node/package.json
+	nodePackages []byte
+	//go:embed node/package-lock.json
+	nodeLock []byte
+)
 
 // scriptTimeout bounds one script: the machine may be busy with other tests.
 const scriptTimeout = 5 * time.Minute
@@ -83,7 +86,7 @@ func chromiumFlags() string {
 // installNode returns the node_modules folder with the packages, which it makes
 // when it is not there. Two processes that do so at once end up with one.
 var installNode = sync.OnceValues(func() (string, error) {
-	sum := sha256.Sum256([]byte(strings.Join(nodePackages, "\n")))
+	sum := sha256.Sum256(append(slices.Clone(nodePackages), nodeLock...))
 	base := os.Getenv("DEPUTY_TEST_NODE")
 	if base == "" {
 		cache, err := os.UserCacheDir()
@@ -107,8 +110,12 @@ var installNode = sync.OnceValues(func() (string, error) {
 	defer os.RemoveAll(fresh)
 	ctx, cancel := context.WithTimeout(context.Background(), scriptTimeout)
 	defer cancel()
-	args := append([]string{"install", "--prefix", fresh, "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"}, nodePackages...)
-	if out, err := exec.CommandContext(ctx, "npm", args...).CombinedOutput(); err != nil {
+	for name, text := range map[string][]byte{"package.json": nodePackages, "package-lock.json": nodeLock} {
+		if err := os.WriteFile(filepath.Join(fresh, name), text, 0o600); err != nil {
+			return "", err
+		}
+	}
+	if out, err := exec.CommandContext(ctx, "npm", "ci", "--prefix", fresh, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error").CombinedOutput(); err != nil {
 		return "", &installError{string(out), err}
 	}
 	if err := os.Rename(fresh, home); err != nil {

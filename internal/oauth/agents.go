@@ -34,6 +34,18 @@ func (s *Server) agentClient(ctx context.Context, z *zone, snap *snapshot, id st
 	return newAgentClient(a), nil
 }
 
+// newcomers finds the client called id, or nil.
+type newcomers func(ctx context.Context, id string) (*client, error)
+
+// unregistered returns the client called id that no administrator registered, or
+// nil: a user agent, or where they may ask one that may become one.
+func (s *Server) unregistered(ctx context.Context, i *issuance, id string) (*client, error) {
+	if i.newcomers != nil {
+		return i.newcomers(ctx, id)
+	}
+	return s.agentClient(ctx, i.zone, i.snap, id)
+}
+
 // userAgent returns the user agent called id, or nil.
 func (s *Server) userAgent(ctx context.Context, z *zone, snap *snapshot, id string) (*deputy.UserAgent, error) {
 	if !strings.HasPrefix(id, agentPrefix) && !isDocumentURL(id) {

@@ -137,7 +137,7 @@ func (s *Server) signing(ctx context.Context, i *issuance, a *assertion) (*clien
 	}
 	c, err := s.readClient(ctx, i.zone, id)
 	if err == nil && c == nil {
-		c, err = s.agentClient(ctx, i.zone, i.snap, id)
+		c, err = s.unregistered(ctx, i, id)
 	}
 	switch {
 	case err != nil:

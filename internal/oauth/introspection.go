@@ -13,7 +13,7 @@ import (
 
 // callingClient authenticates the client of a request beside the token endpoint,
 // as there. Public clients are taken at their word.
-func (s *Server) callingClient(r *http.Request, z *zone, snap *snapshot) (*client, *claimant, string, error) {
+func (s *Server) callingClient(r *http.Request, z *zone, snap *snapshot, newcomers newcomers) (*client, *claimant, string, error) {
 	body, err := readForm(r)
 	if err != nil {
 		return nil, nil, "", err
@@ -26,7 +26,7 @@ func (s *Server) callingClient(r *http.Request, z *zone, snap *snapshot) (*clien
 	if err != nil {
 		return nil, claimed, "", err
 	}
-	i := &issuance{form: &tokenRequest{grantType: refreshToken}, zone: z, snap: snap} // a grant of public clients
+	i := &issuance{form: &tokenRequest{grantType: refreshToken}, zone: z, snap: snap, newcomers: newcomers} // a grant of public clients
 	c, err := s.authenticate(r.Context(), i, claimed)
 	if err == nil && i.spent != nil {
 		err = replayed(s.store.SpendTicket(r.Context(), i.spent))
@@ -45,6 +45,14 @@ func (s *Server) standingToken(ctx context.Context, z *zone, snap *snapshot, tok
 		return nil, nil, err
 	}
 	if v.Profile != profileUser {
+		behind, err := s.behind(ctx, z, snap, v)
+		standing := deputy.Standing{Zone: snap.zone}
+		if behind != nil {
+			standing.Subject = behind.application.ID
+		}
+		if err != nil || standing.Live(deputy.UseApplicationToken, s.now()) != nil {
+			return nil, nil, err
+		}
 		return v, nil, nil
 	}
 	use := deputy.UseToken
@@ -71,16 +79,12 @@ func (s *Server) standingToken(ctx context.Context, z *zone, snap *snapshot, tok
 // of theirs. Of any other token they learn nothing.
 func (s *Server) introspect(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
 	ctx := r.Context()
-	snap, err := s.fresh(ctx, id)
-	var z *zone
-	if err == nil {
-		z, _, err = s.zone(ctx, id)
-	}
+	z, snap, err := s.current(ctx, id)
 	if err != nil {
 		s.refuse(w, from, id, asRefusal(err), "")
 		return
 	}
-	c, claimed, body, err := s.callingClient(r, z, snap)
+	c, claimed, body, err := s.callingClient(r, z, snap, nil)
 	if err == nil && !claimed.proven {
 		err = errClient
 	}
@@ -136,13 +140,13 @@ func tokenOf(body string) (string, error) {
 // the answer is the same: it is not good any more, for the client that asks.
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
 	ctx := r.Context()
-	z, snap, err := s.zone(ctx, id)
+	z, snap, err := s.current(ctx, id)
 	if err != nil {
 		s.refuse(w, from, id, asRefusal(err), "")
 		return
 	}
 	from.decides(s.now())
-	c, claimed, body, err := s.callingClient(r, z, snap)
+	c, claimed, body, err := s.callingClient(r, z, snap, nil)
 	if err != nil {
 		s.refuseClaimant(w, from, snap, claimed, err)
 		return
@@ -191,7 +195,7 @@ func (s *Server) revokeToken(ctx context.Context, i *issuance, token string) err
 // the person is behind an access token that was given for that.
 func (s *Server) userInfo(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
 	ctx := r.Context()
-	z, snap, err := s.zone(ctx, id)
+	z, snap, err := s.current(ctx, id)
 	if err != nil {
 		s.refuse(w, from, id, asRefusal(err), "")
 		return

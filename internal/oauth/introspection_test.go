@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -162,6 +163,30 @@ func TestPushedRequest(t *testing.T) {
 	f.must(push(f.client, asking(f.client.credential.Identifier, "redirect_uri", "https://evil.test/")), 400, "invalid_request")
 	f.must(push(f.client, asking(f.client.credential.Identifier, "code_challenge", "")), 400, "invalid_request")
 	f.must(push(f.client, asking(f.client.credential.Identifier, "resource", "urn:nothing")), 400, "invalid_target")
+}
+
+// TestNewcomersPush: a client can push its first request, which is before
+// anybody has signed in with it.
+func TestNewcomersPush(t *testing.T) {
+	f := newDocumented(t)
+	key := newOutsideKey("one", "ES256")
+	for name, id := range map[string]string{"registered itself": f.registerAgent(), "with a document": f.id} {
+		a := f.must(f.postTo("/oauth/2/par", nil, asking(id)), 201, "")
+		b := f.newBrowser()
+		b.at(b.open(form("client_id", id, "request_uri", a.text("request_uri"))), "/login")
+		b.at(b.act("sign in", f.user), "/login/consent")
+		if b.answered(b.act("approve", nil)); len(f.events("clients:register")) == 0 {
+			t.Errorf("%s: nobody became a client", name)
+		}
+	}
+	f.must(f.postTo("/oauth/2/par", nil, asking("ua:"+strings.Repeat("0", 64))), 401, "invalid_client")
+	f.say(callback, f.keyed(key))
+	f.must(f.postTo("/oauth/2/par", nil, asking(f.id)), 401, "invalid_client")
+	pushing := asking("")
+	maps.Copy(pushing, f.asserted(key, f.id))
+	f.must(f.postTo("/oauth/2/par", nil, pushing), 201, "")
+	// What is beside the way of a person is for those that one has signed in with.
+	f.must(f.postTo("/oauth/2/revoke", nil, form("client_id", f.registerAgent()+"0", "token", "x")), 401, "invalid_client")
 }
 
 func TestLogout(t *testing.T) {

@@ -100,7 +100,16 @@ func (s *Server) login(r *http.Request, z *zone, snap *snapshot, from *origin) (
 	if s.now().Sub(l.Started) >= loginEnds {
 		return nil, errNoLogin
 	}
-	return l, nil
+	if l.User == "" {
+		return l, nil
+	}
+	// Whoever plants the cookie of a transaction that they signed in to must not
+	// have another person finish it.
+	own, err := s.signedInHere(r.Context(), r, l)
+	if err == nil && !own {
+		l.User, l.Session, l.Proved, l.Consented = "", "", false, false
+	}
+	return l, err
 }
 
 // csrf returns what every form of the transaction's pages must bring back.

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,13 +20,20 @@ const (
 // checked as if a browser had brought it, and waits under an address that can
 // be used once.
 func (s *Server) push(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
-	z, snap, err := s.zone(r.Context(), id)
+	z, snap, err := s.current(r.Context(), id)
 	if err != nil {
 		s.refuse(w, from, id, asRefusal(err), "")
 		return
 	}
 	from.decides(s.now())
-	c, claimed, body, err := s.callingClient(r, z, snap)
+	// Nobody need have signed in with the client yet.
+	c, claimed, body, err := s.callingClient(r, z, snap, func(ctx context.Context, id string) (*client, error) {
+		party, err := s.relyingParty(ctx, z, snap, id, from)
+		if err != nil || party == nil {
+			return nil, err
+		}
+		return party.client, nil
+	})
 	if err != nil {
 		s.refuseClaimant(w, from, snap, claimed, err)
 		return

@@ -12,6 +12,7 @@ import (
 
 	"deputy/internal/deputy"
 	"deputy/internal/mail"
+	"deputy/internal/oauth"
 )
 
 var (
@@ -511,11 +512,11 @@ func TestFormsOfOthersAreRefused(t *testing.T) {
 	attacker := w.newBrowser()
 	attacker.client = b.client
 	theirs := attribute(inputTag.FindString(attacker.follow(attacker.begin()).body), "value")
-	for _, path := range []string{
-		"/login", "/login/password", "/login/signup", "/login/verify-email", "/login/forgot-password", "/login/reset-password",
-		"/login/consent", "/login/passkey", "/login/cancel",
-		"/account/sessions", "/account/grants", "/account/password", "/account/passkeys", "/account/sign-out",
-	} {
+	paths := oauth.FormPages()
+	if len(paths) < 15 {
+		t.Errorf("there are forms at %v only", paths)
+	}
+	for _, path := range paths {
 		for _, token := range []string{"", theirs} {
 			r := b.send(path, form("csrf_token", token, "identifier", adaMail, "username", adaMail, "password", adaPass, "action", "approve", "id", "x"))
 			if r.status != 400 || r.location != nil {

@@ -54,6 +54,27 @@ func (s *Server) browser(ctx context.Context, r *http.Request, zone deputy.ZoneI
 	return session, user, nil
 }
 
+// signedInHere reports whether the browser is the one that the person of a
+// transaction signed in at, in whatever state their session is by now.
+func (s *Server) signedInHere(ctx context.Context, r *http.Request, l *login) (bool, error) {
+	secret, ok := s.cookie(r, browserCookie, l.zone.id)
+	if !ok {
+		return false, nil
+	}
+	t, err := s.store.Ticket(ctx, deputy.BrowserTicket, l.zone.id, deputy.HashSecret(secret))
+	if err != nil {
+		return false, unlessAbsent(err)
+	}
+	if l.zone.manages() {
+		var says managerSession
+		err = openTicket(t, secret, &says)
+		return says.Account == deputy.ID(l.User), err
+	}
+	var session deputy.SessionID
+	err = openTicket(t, secret, &session)
+	return session == l.Session, err
+}
+
 // webSession returns a web session and whose it is, nil when they have signed
 // out, in whatever way.
 func (s *Server) webSession(ctx context.Context, snap *snapshot, id deputy.SessionID) (*deputy.Session, *deputy.User, error) {

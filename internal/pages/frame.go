@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -67,8 +68,8 @@ func (f Frame) Host() string {
 //go:embed template
 var templateFiles embed.FS
 
-// templates has every page in every language.
-var templates = parseAll()
+// templates has every page in every language, from when the first is drawn.
+var templates = sync.OnceValue(parseAll)
 
 func parseAll() map[string]map[string]*template.Template {
 	names, err := templateFiles.ReadDir("template")
@@ -103,7 +104,7 @@ type view struct {
 func Write(w http.ResponseWriter, status int, f Frame, p Page) {
 	language := choose(f.Languages)
 	var out bytes.Buffer
-	if err := templates[language][p.template()].Execute(&out, view{f, p, language}); err != nil {
+	if err := templates()[language][p.template()].Execute(&out, view{f, p, language}); err != nil {
 		panic(fmt.Errorf("pages: drawing %s: %w", p.template(), err)) // a page that the tests have not drawn
 	}
 	h := w.Header()

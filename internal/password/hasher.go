@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/crypto/argon2"
 
@@ -27,7 +28,11 @@ const (
 type Hasher struct {
 	places chan struct{} // one for each that works or waits
 	slots  chan struct{} // one for each that works
+	made   atomic.Uint64
 }
+
+// Made returns how many hashes were made, to keep or to compare.
+func (h *Hasher) Made() uint64 { return h.made.Load() }
 
 // New returns a Hasher that works on so many hashes at once and lets so many
 // wait.
@@ -47,6 +52,7 @@ func (h *Hasher) enter(ctx context.Context) (leave func(), err error) {
 	}
 	select {
 	case h.slots <- struct{}{}:
+		h.made.Add(1)
 		return func() { <-h.slots; <-h.places }, nil
 	case <-ctx.Done():
 		<-h.places

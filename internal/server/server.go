@@ -29,6 +29,7 @@ import (
 	"deputy/internal/keys"
 	"deputy/internal/mail"
 	"deputy/internal/oauth"
+	"deputy/internal/policy"
 	"deputy/internal/sink"
 	"deputy/internal/upstream"
 )
@@ -49,12 +50,16 @@ type Server struct {
 	fetcher *upstream.Fetcher
 	oauth   *oauth.Server
 	api     http.Handler
+	// prepare makes the API ready, which a start does not wait for.
+	prepare func()
 	// provision does a catalog task.
 	provision func(ctx context.Context, zone deputy.ZoneID, task deputy.ID, attempt int) error
 	woken     chan struct{} // has an element when there is a task to do at once
 	sinks     []*sink.Worker
 	// reattest signs again what an older key of a zone attests.
 	reattest func(context.Context, *deputy.Zone) error
+	// manage gives a zone the policies that come with the program.
+	manage func(ctx context.Context, zone *deputy.Zone, schema string, managed []policy.Managed) error
 }
 
 // Open reads the settings, takes the listen address, opens the database and
@@ -121,7 +126,9 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.api, s.provision, s.reattest = management, management.RunCatalogTask, management.Reattest
+	s.api, s.prepare = management, management.Prepare
+	s.provision, s.reattest = management.RunCatalogTask, management.Reattest
+	s.manage = management.ReleaseManaged
 	return s, nil
 }
 
@@ -167,6 +174,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(s.listener) }()
+	go s.prepare()
 	fmt.Fprintf(out, "listening on http://%s\n", s.listener.Addr())
 	select {
 	case err = <-failed:
