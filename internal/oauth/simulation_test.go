@@ -249,9 +249,13 @@ func (s *simulation) signInto() {
 		return
 	}
 	delete(s.withdrawn, pair[*simUser, *simResource]{u, r})
-	for _, also := range s.resources { // what the application depends on is authorized along
-		if also.there && s.edges[pair[*simApp, *simResource]{a, also}] && s.denied(a, also) == "" {
-			delete(s.withdrawn, pair[*simUser, *simResource]{u, also})
+	// What the application depends on is authorized along, and what the owner of
+	// the resource does, who will exchange the token.
+	for _, by := range []*simApp{a, r.owner} {
+		for _, also := range s.resources {
+			if also.there && s.edges[pair[*simApp, *simResource]{by, also}] && s.denied(by, also) == "" {
+				delete(s.withdrawn, pair[*simUser, *simResource]{u, also})
+			}
 		}
 	}
 	got := s.post(a.app, form("grant_type", "authorization_code", "code", p.query("code"), "redirect_uri", callback, "code_verifier", verifier))
