@@ -77,6 +77,7 @@ type world struct {
 	algs    []deputy.SigningAlgorithm
 	root    [32]byte
 	lease   time.Duration // of refreshes
+	path    string        // of a SQLite database
 
 	platform     deputy.ID
 	organization *deputy.Organization
@@ -102,7 +103,8 @@ func newWorldAt(t testing.TB, now time.Time, algs ...deputy.SigningAlgorithm) *w
 	}
 	w := &world{TB: t, clock: &clock{now: now}, platform: deputy.NewID(now), algs: algs}
 	rand.Read(w.root[:])
-	w.open(store.Config{Path: filepath.Join(t.TempDir(), "deputy.db")})
+	w.path = filepath.Join(t.TempDir(), "deputy.db")
+	w.open(store.Config{Path: w.path})
 	w.fill()
 	return w
 }
