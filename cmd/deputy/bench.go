@@ -28,6 +28,7 @@ type benchmark struct {
 	duration    time.Duration
 	turns       int
 	floor       bool
+	beside      string // a token endpoint instead of the floor
 	asJSON      bool
 	folder      string
 
@@ -92,6 +93,7 @@ func newBench() *cobra.Command {
 	f.DurationVar(&b.warmup, "warmup", 2*time.Second, "load before the measured time")
 	f.IntVar(&b.turns, "turns", 5, "runs of each scenario; with --floor, pairs of runs")
 	f.BoolVar(&b.floor, "floor", false, "pair each run with one against the floor server")
+	f.StringVar(&b.beside, "beside", "", "another token endpoint in the floor's place, which knows the client \"floor\" by the secret "+bench.FloorSecret)
 	f.BoolVar(&b.asJSON, "json", false, "print one JSON object a run")
 	f.StringVar(&b.folder, "folder", "", "where the server of its own keeps its data (default: the system's temporary folder)")
 	return c
@@ -270,7 +272,7 @@ func (b *benchmark) measure(ctx context.Context, next func(context.Context) (ben
 
 // measureBeside is measure with another load of the floor.
 func (b *benchmark) measureBeside(ctx context.Context, beside, next func(context.Context) (bench.Load, error)) error {
-	if !b.floor {
+	if !b.floor && b.beside == "" {
 		for turn := range b.turns {
 			l, err := next(ctx)
 			if err != nil {
@@ -347,6 +349,9 @@ func printJSON(results ...bench.Result) error {
 // floorLoad starts the floor on the server's processor and returns a load that
 // its honest answers are limited by alone.
 func (b *benchmark) floorLoad(ctx context.Context) (bench.Load, error) {
+	if b.beside != "" {
+		return b.floorsToken(b.beside), nil
+	}
 	algorithm := b.size.Algorithm
 	if b.unsigned {
 		algorithm = "none"
@@ -370,11 +375,16 @@ func (b *benchmark) floorLoad(ctx context.Context) (bench.Load, error) {
 			return bench.Load{}, err
 		}
 	}
-	l := tokenLoad(b.load("floor", b.peer.URL+"/token"), func(int, uint64) []byte {
-		return []byte("grant_type=client_credentials&client_id=floor&scope=documents%3Aread&client_secret=" + bench.FloorSecret)
-	})
+	l := b.floorsToken(b.peer.URL + "/token")
 	l.PID = b.peer.PID
 	return l, nil
+}
+
+// floorsToken is a load of tokens for the client that the floor knows.
+func (b *benchmark) floorsToken(endpoint string) bench.Load {
+	return tokenLoad(b.load("floor", endpoint), func(int, uint64) []byte {
+		return []byte("grant_type=client_credentials&client_id=floor&scope=documents%3Aread&client_secret=" + bench.FloorSecret)
+	})
 }
 
 // helloLoad is a load of what the floor answers without any work.
