@@ -108,7 +108,7 @@ func TestSettingsThatContradictEachOther(t *testing.T) {
 		"PostgreSQL and a root key": {map[string]string{"DEPUTY_DATABASE_URL": "postgres://x", "DEPUTY_ROOT_KEY_FILE": "key"}, ""},
 		"events as CSV":             {map[string]string{"DEPUTY_EVENTS_FORMAT": "csv"}, "jsonl or parquet"},
 		"events never":              {map[string]string{"DEPUTY_EVENTS_INTERVAL": "never"}, "--events-interval"},
-		"a bucket without a key":    {map[string]string{"DEPUTY_EVENTS_S3": "s3://bucket?region=r"}, "AWS_ACCESS_KEY_ID"},
+		"a bucket without a key":    {map[string]string{"DEPUTY_EVENTS_S3": "s3://bucket?region=r"}, "DEPUTY_EVENTS_S3_ACCESS_KEY_ID"},
 		"no bucket":                 {map[string]string{"DEPUTY_EVENTS_S3": "https://bucket"}, "--events-s3"},
 		"syslog over UDP":           {map[string]string{"DEPUTY_EVENTS_SYSLOG": "udp://x:514"}, "--events-syslog"},
 		"an unsigned webhook":       {map[string]string{"DEPUTY_EVENTS_WEBHOOK": "https://x"}, "or neither"},
