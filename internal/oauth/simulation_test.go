@@ -375,6 +375,7 @@ func (s *simulation) changeResource() {
 	if r.there = !r.there; r.there {
 		r.Resource = s.newResource(r.Identifier, func(x *deputy.Resource) { x.ApplicationID = &r.owner.ID })
 		s.sessions = slices.DeleteFunc(s.sessions, func(x *simSession) bool { return x.resource == r })
+		s.tokens = slices.DeleteFunc(s.tokens, func(t *simToken) bool { return t.session != nil && t.session.resource == r })
 		s.decide() // what was forbidden meanwhile is about this one
 	} else {
 		s.write(s.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
