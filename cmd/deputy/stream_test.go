@@ -13,13 +13,14 @@ import (
 // Every event reaches the folder that the log is streamed to, and each is there
 // once, however often the server is killed meanwhile.
 func TestKilledWhileTheLogIsStreamed(t *testing.T) {
+	t.Parallel()
 	folder, events := t.TempDir(), filepath.Join(t.TempDir(), "events")
 	stream := []string{"--events-folder", events, "--events-interval", "0s"}
 	n := startNode(t, folder, stream...)
 	m := n.login(t, readAccount(t, folder))
 	a := m.newAgent(t, m.newZone(t, "Streamed"), "streamed")
 	answered := map[string]bool{}
-	for range times(3, 30) {
+	for range times(1, 30) {
 		for id := range loadUntilKilled(t, n, a, 50*time.Millisecond+rand.N(1500*time.Millisecond)) {
 			answered[id] = true
 		}
