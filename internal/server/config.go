@@ -29,6 +29,7 @@ type Config struct {
 	MetricsListen  string
 	// EvaluationRetention is a duration as text.
 	EvaluationRetention string
+	AWSKMS              bool
 	LogFormat           string
 	LogLevel            string
 	Migrate             string
@@ -83,6 +84,8 @@ var Settings = []Setting{
 		Text: func(c *Config) *string { return &c.MetricsListen }},
 	{Flag: "evaluation-retention", Env: "DEPUTY_EVALUATION_RETENTION", Default: "720h", Help: "how long decisions of policy can be listed and replayed, at least 1h; the log keeps that they were made",
 		Text: func(c *Config) *string { return &c.EvaluationRetention }},
+	{Flag: "aws-kms", Env: "DEPUTY_AWS_KMS", Help: "let zones have an encryption_key of AWS KMS, which is used with the credentials of AWS's environment variables, a container's or an instance's",
+		Switch: func(c *Config) *bool { return &c.AWSKMS }},
 	{Flag: "log-format", Env: "DEPUTY_LOG_FORMAT", Default: "text", Help: "text or json, on stderr",
 		Text: func(c *Config) *string { return &c.LogFormat }},
 	{Flag: "log-level", Env: "DEPUTY_LOG_LEVEL", Default: "info", Help: "debug, info, warn or error",
