@@ -51,6 +51,7 @@ var scenarios = []struct {
 	{"exchange", "token exchange, each subject token seen for the first time", (*benchmark).exchange},
 	{"exchange-remembered", "token exchange of subject tokens seen before", (*benchmark).exchangeRemembered},
 	{"exchange-vaulted", "exchange-remembered for a secret in the vault; its floor signs nothing either", (*benchmark).exchangeVaulted},
+	{"exchange-brokered", "exchange-vaulted for fresh tokens of an outside provider, of people", (*benchmark).exchangeBrokered},
 	{"list", "a page of 50 applications of the management API, newest first", (*benchmark).list},
 	{"cold-start", "from the start of the process to the first 200 of /readyz, with an empty data folder and with the zone", (*benchmark).coldStart},
 }
@@ -152,7 +153,7 @@ func (b *benchmark) serve(ctx context.Context, data string) (*bench.Process, err
 		return nil, err
 	}
 	return bench.Start(ctx, bench.Command{
-		Path: self, Args: []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", data}, Log: os.Stderr, Core: 0,
+		Path: self, Args: []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--dev"}, Log: os.Stderr, Core: 0,
 	})
 }
 
