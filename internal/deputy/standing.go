@@ -53,6 +53,7 @@ const (
 	UseRefresh             Use = "refresh by an application"
 	UseRefreshAgent        Use = "refresh by a user agent"
 	UseToken               Use = "token of a user"
+	UseApplicationToken    Use = "token of an application"
 	UseImpersonation       Use = "impersonation of a user"
 	UseImpersonatedToken   Use = "token of an impersonated user"
 	UseSecret              Use = "vaulted secret" // beside what it is asked for with
@@ -84,6 +85,7 @@ var (
 		UseRefresh:             slices.Concat(client, person, target),
 		UseRefreshAgent:        slices.Concat(agent, person, target),
 		UseToken:               slices.Concat([]Part{PartZone}, person),
+		UseApplicationToken:    {PartZone, PartSubject},
 		UseImpersonation:       slices.Concat(client, []Part{PartUser}, target),
 		UseImpersonatedToken:   {PartZone, PartUser},
 		UseSecret:              {PartResource, PartProvider, PartSecret},

@@ -12,7 +12,8 @@ type Store interface {
 
 	// Write is the only door to change. It runs apply in a transaction, appends
 	// the event to its organization's log, and returns when both are durable;
-	// on any error neither happened. Concurrent writes may share one transaction
+	// on any error neither happened; so with the events that it brings along.
+	// Concurrent writes may share one transaction
 	// and one sync; a failing one is isolated from the rest.
 	//
 	// apply may run more than once, so it touches only the Tx it is given, and

@@ -62,7 +62,7 @@ const formType = "application/x-www-form-urlencoded"
 const (
 	eventIssue            = "credentials:issue"
 	eventAuthenticate     = "clients:authenticate"
-	eventEvaluate         = "policies:evaluate" // by a shadow
+	eventEvaluate         = "policies:evaluate" // by a shadow, or of a further resource
 	eventLogin            = "users:login"
 	eventAuthorize        = "users:authorize"
 	eventConsent          = "consents:create"

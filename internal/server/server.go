@@ -29,6 +29,7 @@ import (
 	"deputy/internal/keys"
 	"deputy/internal/mail"
 	"deputy/internal/oauth"
+	"deputy/internal/policy"
 	"deputy/internal/upstream"
 )
 
@@ -55,6 +56,8 @@ type Server struct {
 	woken     chan struct{} // has an element when there is a task to do at once
 	// reattest signs again what an older key of a zone attests.
 	reattest func(context.Context, *deputy.Zone) error
+	// manage gives a zone the policies that come with the program.
+	manage func(ctx context.Context, zone *deputy.Zone, schema string, managed []policy.Managed) error
 }
 
 // Open reads the settings, takes the listen address, opens the database and
@@ -120,6 +123,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	}
 	s.api, s.prepare = management, management.Prepare
 	s.provision, s.reattest = management.RunCatalogTask, management.Reattest
+	s.manage = management.ReleaseManaged
 	return s, nil
 }
 

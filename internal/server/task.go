@@ -11,6 +11,7 @@ import (
 
 	"deputy/internal/deputy"
 	"deputy/internal/keys"
+	"deputy/internal/policy"
 )
 
 const (
@@ -89,8 +90,9 @@ func (s *Server) rotateKeys(ctx context.Context, t deputy.Task) (again time.Time
 		return again, err
 	}
 	owner, now := deputy.PlatformID, s.now()
+	var zone *deputy.Zone
 	if t.ZoneID != "" {
-		zone, err := s.store.Zones().Get(ctx, deputy.Scope{Organization: to.OrganizationID}, deputy.ID(t.ZoneID))
+		zone, err = s.store.Zones().Get(ctx, deputy.Scope{Organization: to.OrganizationID}, deputy.ID(t.ZoneID))
 		if deputy.KindOf(err) == deputy.NotFound {
 			return again, nil // deleted: its keys go with it
 		}
@@ -116,7 +118,21 @@ func (s *Server) rotateKeys(ctx context.Context, t deputy.Task) (again time.Time
 			again = known
 		}
 	}
-	return again, nil
+	if zone == nil {
+		return again, nil
+	}
+	return again, s.managePolicies(ctx, zone)
+}
+
+// managePolicies gives a zone the managed policies of this program. It goes with
+// the daily look at the zone's keys: nobody waits for it, and it reaches every
+// zone, whichever program made that, one at a time.
+func (s *Server) managePolicies(ctx context.Context, zone *deputy.Zone) error {
+	managed, err := policy.Defaults(policy.DefaultSchema)
+	if err != nil {
+		return err
+	}
+	return s.manage(ctx, zone, policy.DefaultSchema, managed)
 }
 
 // attestTask makes what the key before attests attested anew, before that key

@@ -38,7 +38,7 @@ var sessions = declare(table[deputy.Session]{
 		}
 	},
 	search:    func(s *deputy.Session) []field { return []field{{"view", text(s.View())}} },
-	stretches: []string{"view"}, lapses: &runsOut{},
+	stretches: []string{"view"}, lapses: &runsOut{index: "sessions_due"},
 	indexes: []served{
 		{deputy.Equals, "user_id", "sessions_user"}, {deputy.InState, "status", "sessions_status"}, {deputy.Equals, "view", "sessions_view"},
 	},

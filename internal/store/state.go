@@ -13,8 +13,9 @@ import (
 // that it has not reached yet by their time.
 
 // runsOut is the condition that the time of an active row has run out: one
-// without whose column is true never does.
-type runsOut struct{ unless string }
+// without whose column is true never does. The index has those rows by their
+// time.
+type runsOut struct{ unless, index string }
 
 // before writes the condition, at a time. Both bounds are there because without
 // values at hand a planner takes one alone for a third of the table.
@@ -28,7 +29,7 @@ func (r runsOut) before(b *statement, now int64) {
 
 // state writes the conditions that a row is in a state; each is a stretch of
 // an index.
-func (t *table[T]) state(in deputy.Scope, state deputy.Status, now int64) []condition {
+func (t *table[T]) state(d *dialect, in deputy.Scope, state deputy.Status, now int64) []condition {
 	is := func(status deputy.Status) condition {
 		return condition{write: func(b *statement) { b.WriteString("status = " + b.arg(string(status))) }}
 	}
@@ -43,7 +44,11 @@ func (t *table[T]) state(in deputy.Scope, state deputy.Status, now int64) []cond
 		}}}
 	case deputy.Expired:
 		return []condition{is(state), {named: true, write: func(b *statement) {
-			b.WriteString("id IN (SELECT id FROM " + t.name + " WHERE zone_id = " + b.arg(string(in.Zone)) + " AND ")
+			from := t.name
+			if d.told {
+				from += " INDEXED BY " + t.lapses.index
+			}
+			b.WriteString("id IN (SELECT id FROM " + from + " WHERE zone_id = " + b.arg(string(in.Zone)) + " AND ")
 			t.lapses.before(b, now)
 			b.WriteString(")")
 		}}}
