@@ -57,6 +57,7 @@ const (
 	UseImpersonation       Use = "impersonation of a user"
 	UseImpersonatedToken   Use = "token of an impersonated user"
 	UseSecret              Use = "vaulted secret" // beside what it is asked for with
+	UseSignals             Use = "signals of a zone"
 	UseGrant               Use = "brokered token" // beside what it is asked for with
 )
 
@@ -88,6 +89,7 @@ var (
 		UseApplicationToken:    {PartZone, PartSubject},
 		UseImpersonation:       slices.Concat(client, []Part{PartUser}, target),
 		UseImpersonatedToken:   {PartZone, PartUser},
+		UseSignals:             {PartZone, PartApplication, PartKey},
 		UseSecret:              {PartResource, PartProvider, PartSecret},
 		UseGrant:               {PartUser, PartResource, PartProvider, PartGrant},
 	}

@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -158,4 +159,55 @@ func TestShadowsOfAuthorizations(t *testing.T) {
 	if !slices.Equal(asked, want) {
 		t.Errorf("the shadow was asked about %v, not %v", asked, want)
 	}
+}
+
+// A policy that names a group decides about its members, from the next
+// authorization on, and what it decided can be made again.
+func TestGroupsDecideAboutAuthorizations(t *testing.T) {
+	w := newWorld(t)
+	client, r := w.newWebApp("client", deputy.ImplicitConsent), w.newResource("https://api.test", nil)
+	now := w.clock.Now()
+	group := &deputy.Group{
+		ID: w.id(), OrganizationID: w.organization.ID, ZoneID: w.zone.ID, Slug: "finance", Identifier: "finance", Name: "Finance", CreatedAt: now, UpdatedAt: now,
+	}
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error { return tx.Groups().Insert(ctx, group) })
+	w.activate(w.zone, "groups", []string{"apps", "finance"}, map[string]string{
+		"apps":    `permit (principal is Keycard::Application, action, resource);`,
+		"finance": `@id("finance") permit (principal in Keycard::Group::"` + string(group.ID) + `", action, resource);`,
+	})
+	user := w.newUser("zoe@example.test")
+	w.newBrowser().refused(w.signed(client, user, "resource", r.Identifier), "access_denied")
+	leave := w.join(group.ID, &person{User: user})
+	w.newBrowser().answered(w.signed(client, user, "resource", r.Identifier))
+	leave()
+	w.newBrowser().refused(w.signed(client, user, "resource", r.Identifier), "access_denied")
+	set := w.compiled()
+	for i, allowed := range []bool{false, true, false} {
+		e := w.events("users:authorize")[i]
+		again, err := w.again(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out := set.Decide(again); out.Allowed != allowed || e.Evaluation.Allowed() != allowed {
+			t.Errorf("authorization %d: %v, made again %v", i, e.Evaluation.Allowed(), out.Allowed)
+		}
+	}
+}
+
+// compiled returns what decides in the zone.
+func (w *world) compiled() *policy.Set {
+	w.Helper()
+	zone, err := w.store.Zones().Get(context.Background(), deputy.Scope{Organization: w.organization.ID}, deputy.ID(w.zone.ID))
+	if err != nil {
+		w.Fatal(err)
+	}
+	bound, err := w.store.BoundPolicy(context.Background(), w.zone.ID, zone.ActivePolicySetVersionID)
+	if err != nil {
+		w.Fatal(err)
+	}
+	set, err := policy.CompileBound(bound)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return set
 }

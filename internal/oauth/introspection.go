@@ -185,7 +185,7 @@ func (s *Server) revokeToken(ctx context.Context, i *issuance, token string) err
 	event.JTI, event.SessionID = deputy.EventID(v.ID), v.Session
 	return s.store.Write(ctx, &event, func(tx deputy.Tx) error {
 		return tx.PutTicket(ctx, &deputy.Ticket{
-			Kind: deputy.RevokedTicket, ZoneID: i.zone.id, Key: revokedKey(v.ID),
+			Kind: deputy.RevokedTicket, ZoneID: i.zone.id, Key: revokedKey(v.ID), Data: []byte(v.ID),
 			CreatedAt: tx.Now(), ExpiresAt: time.Unix(v.ExpiresAt, 0).Add(2 * leeway),
 		})
 	})

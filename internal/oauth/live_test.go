@@ -43,6 +43,7 @@ type stage struct {
 	outside  *platform
 
 	personToken, bearer string
+	stream              string
 	permitted           bool // a policy permits impersonation
 
 	user       *deputy.OrganizationUser // of the account's organization
@@ -165,7 +166,20 @@ var uses = map[deputy.Use]func(*stage) *answer{
 		return s.exchange(s.server, s.userToken(s.person, s.agent.credential.Identifier, s.front.Identifier), s.files.Identifier)
 	},
 	deputy.UseWebSession: func(s *stage) *answer { return s.silently(s.front) },
-	deputy.UseAuthorize:  func(s *stage) *answer { return s.silently(s.api) },
+	deputy.UseSignals: func(s *stage) *answer {
+		s.listen(s.server)
+		if s.stream == "" {
+			s.stream = s.must(s.signals("POST", "/ssf/streams", `{"events_requested":[]}`), 201, "").text("stream_id")
+		}
+		if a := s.signals("POST", "/ssf/verify", `{"stream_id":"`+s.stream+`"}`); a.status != 204 {
+			return a
+		}
+		if a := s.signals("GET", "/ssf/status?stream_id="+s.stream, ""); a.status != 200 {
+			return a
+		}
+		return s.signals("POST", "/ssf/poll?stream_id="+s.stream, `{}`)
+	},
+	deputy.UseAuthorize: func(s *stage) *answer { return s.silently(s.api) },
 	deputy.UseSignIn: func(s *stage) *answer {
 		b := s.newBrowser()
 		p := b.open(asking(s.server.credential.Identifier))
@@ -259,11 +273,13 @@ func (s *stage) asClient(pairs ...string) *answer {
 	return s.post(s.server, form(pairs...))
 }
 
-// redeem redeems one of the codes.
+// redeem redeems one of the codes, which is used up only by that.
 func (s *stage) redeem() *answer {
-	code := s.codes[0]
-	s.codes = s.codes[1:]
-	return s.asClient("grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier)
+	a := s.asClient("grant_type", "authorization_code", "code", s.codes[0], "redirect_uri", callback, "code_verifier", verifier)
+	if a.status == 200 {
+		s.codes = s.codes[1:]
+	}
+	return a
 }
 
 // refreshAgain refreshes, after having redeemed a code if need be.
@@ -378,6 +394,7 @@ var elsewhere = map[deputy.Use]map[deputy.Part]off{
 		deputy.PartKey:          {status: 503, code: "unavailable"},
 	},
 	deputy.UseInvitation: {deputy.PartOrganization: {status: 404, code: "not found"}},
+	deputy.UseSignals:    {deputy.PartApplication: {status: 401, code: "invalid_token"}},
 }
 
 // remove deletes an entity of the zone.

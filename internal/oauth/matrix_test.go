@@ -84,7 +84,11 @@ func (at *duo) newCrossing(t testing.TB) *crossing {
 func (c *crossing) elsewhere(send func(*stage) *answer) *answer {
 	here := *c.world
 	*c.world = *c.there
-	defer func() { *c.there, *c.world = *c.world, here }()
+	c.world.ear = here.ear
+	defer func() {
+		here.ear = c.world.ear
+		*c.there, *c.world = *c.world, here
+	}()
 	return send(c.stage)
 }
 
@@ -202,6 +206,16 @@ var (
 			return s.postTo("/oauth/2/par", s.server, asking(s.server.credential.Identifier))
 		}},
 		{name: "revocation, who asks", parts: caller, send: func(s *stage) *answer { return s.postTo("/oauth/2/revoke", s.server, form("token", "x")) }},
+		{name: "signals, polled", use: deputy.UseSignals, more: map[string]off{
+			"credential of the receiver deleted": {ways[deputy.PartCredential]["deleted"].turn, 401, "invalid_token"},
+			"access token revoked":               {func(s *stage) { s.revoke(s.ear) }, 401, "invalid_token"},
+		}},
+		{name: "feed of revocations", parts: caller, send: func(s *stage) *answer {
+			s.listen(s.server)
+			return s.signals("GET", "/revocations", "")
+		}, other: map[deputy.Part]off{
+			deputy.PartApplication: {status: 401, code: "invalid_token"}, deputy.PartCredential: {status: 401, code: "invalid_token"},
+		}},
 		{name: "registration", parts: []deputy.Part{deputy.PartZone}, ok: 201, send: func(s *stage) *answer {
 			r := httptest.NewRequest("POST", "/z/"+string(s.zone.ID)+"/oauth/2/registration", strings.NewReader(`{"redirect_uris":["`+callback+`"]}`))
 			r.Header.Set("Content-Type", "application/json")
@@ -359,10 +373,7 @@ func cells() (all []cell, lacking []string) {
 // and the very next ones are refused, wherever they are sent.
 func (c *cell) run(t *testing.T, at *duo) {
 	s := at.newCrossing(t)
-	send := c.path.send
-	if send == nil {
-		send = uses[cmp.Or(c.path.held, c.path.use)]
-	}
+	send := c.sending()
 	for _, a := range []*answer{s.elsewhere(send), send(s.stage)} {
 		if a.status != cmp.Or(c.path.ok, 200) {
 			t.Fatalf("with everything in force: %s", a)
@@ -464,5 +475,5 @@ When something is deleted, revoked, disabled, archived or has run out, the very 
 
 This page is written by the test that walks it: each line was turned off at one node while requests succeeded at two, and the next request at either was refused, on SQLite and on PostgreSQL. ` + "`inactive`" + ` stands for introspection's ` + "`{\"active\":false}`" + `; an answer without a code is a page or leads to one.
 
-What was handed out before is another matter: who validates an access token offline, by the zone's keys, takes it until it expires. Ask at the introspection endpoint or let tokens live shorter (` + "`credential_lifetime_seconds`" + ` of a resource). A secret from the vault and a token of another provider are theirs to end.
+What was handed out before is another matter: who validates an access token offline, by the zone's keys, takes it until it expires. Ask at the introspection endpoint, follow the feed of revocations ([signals.md](signals.md)), or let tokens live shorter (` + "`credential_lifetime_seconds`" + ` of a resource). A secret from the vault and a token of another provider are theirs to end.
 `

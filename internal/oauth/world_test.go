@@ -77,6 +77,7 @@ type world struct {
 	algs    []deputy.SigningAlgorithm
 	root    [32]byte
 	lease   time.Duration // of refreshes
+	ear     string        // a receiver's access token
 
 	platform     deputy.ID
 	organization *deputy.Organization

@@ -36,6 +36,8 @@ var works = []map[string]work{
 		deputy.TaskSendMail: (*Server).sendMail, // waits for a relay
 	}, {
 		deputy.TaskRevokeGrant: (*Server).withdrawGrant, // waits for a provider
+	}, {
+		deputy.TaskPushSignals: (*Server).pushSignals, // waits for receivers
 	},
 }
 
@@ -77,6 +79,15 @@ func (s *Server) withdrawGrant(ctx context.Context, t deputy.Task) (again time.T
 		return again, err
 	}
 	return again, nil
+}
+
+// pushSignals sends a stream what it has not got.
+func (s *Server) pushSignals(ctx context.Context, t deputy.Task) (again time.Time, err error) {
+	more, err := s.oauth.PushSignals(ctx, t)
+	if more {
+		again = s.cfg.now()
+	}
+	return again, err
 }
 
 // rotateKeys gives the signing keys of a zone or of the platform their turn: a

@@ -450,7 +450,7 @@ func (w *writer) doubtful(x *tx, good []*member, failed error) error {
 	_, _ = w.link.exec(x.ctx, "ROLLBACK") // where the engine kept the transaction
 	w.drop()
 	i := slices.IndexFunc(good, func(m *member) bool { return m.event != nil })
-	if w.s.d.classify(failed) != lost {
+	if kind := w.s.d.classify(failed); kind == again || kind == taken { // then it did not happen
 		return failed
 	}
 	if i >= 0 {
