@@ -42,6 +42,7 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 	running.Go(func() {
 		s.repeat(ctx, "tasks of the catalog", time.Second, s.woken, func() (bool, error) { return s.runTasks(ctx, catalogWorks) })
 	})
+	s.startSinks(ctx, running)
 	for _, group := range works {
 		running.Go(func() {
 			s.repeat(ctx, "background tasks", time.Second, nil, func() (bool, error) { return s.runTasks(ctx, group) })
