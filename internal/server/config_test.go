@@ -18,7 +18,7 @@ func TestEverySettingIsWhole(t *testing.T) {
 	var c server.Config
 	for _, s := range server.Settings {
 		name := s.Flag + "/" + s.Env
-		if !strings.HasPrefix(s.Env, "DEPUTY_") || s.Help == "" || strings.HasSuffix(s.Help, ".") {
+		if !strings.HasPrefix(s.Env, "DEPUTY_") && !strings.HasPrefix(s.Env, "AWS_") || s.Help == "" || strings.HasSuffix(s.Help, ".") {
 			t.Errorf("%s: its variable is %q, its help %q", name, s.Env, s.Help)
 		}
 		if derived := "DEPUTY_" + strings.ToUpper(strings.ReplaceAll(s.Flag, "-", "_")); s.Flag != "" && s.Env != derived {
