@@ -28,6 +28,7 @@ type benchmark struct {
 	duration    time.Duration
 	turns       int
 	floor       bool
+	beside      string // a token endpoint instead of the floor
 	asJSON      bool
 	folder      string
 
@@ -35,6 +36,7 @@ type benchmark struct {
 	manage *client.Client
 	base   string
 	zone   *bench.Zone
+	people *bench.People  // once they have signed up
 	peer   *bench.Process // the floor
 	// peerSigns is the algorithm that the floor runs with, unsigned says that the
 	// scenario signs nothing.
@@ -52,6 +54,12 @@ var scenarios = []struct {
 	{"exchange-remembered", "token exchange of subject tokens seen before", (*benchmark).exchangeRemembered},
 	{"exchange-vaulted", "exchange-remembered for a secret in the vault; its floor signs nothing either", (*benchmark).exchangeVaulted},
 	{"exchange-brokered", "exchange-vaulted for fresh tokens of an outside provider, of people", (*benchmark).exchangeBrokered},
+	{"code-flow", "authorization code flows of people who are signed in, without a browser", (*benchmark).codeFlow},
+	{"refresh", "refresh tokens, each replaced by its use", (*benchmark).refresh},
+	{"introspection", "introspection of access tokens by the resource server", (*benchmark).introspection},
+	{"exchange-beside-sign-ins", "exchange-remembered, alone and while people sign in with passwords as fast as they can", (*benchmark).exchangeBesideSignIns},
+	{"jwks", "the keys of the zone; its floor answers hello", (*benchmark).jwks},
+	{"discovery", "the metadata of the zone; its floor answers hello", (*benchmark).discovery},
 	{"list", "a page of 50 applications of the management API, newest first", (*benchmark).list},
 	{"cold-start", "from the start of the process to the first 200 of /readyz, with an empty data folder and with the zone", (*benchmark).coldStart},
 }
@@ -63,7 +71,7 @@ func newBench() *cobra.Command {
 	long.WriteString("Prepare a realistic zone and load a server: one of its own, on one processor with\nthe generator on another, or the one at --url. Scenarios:\n\n")
 	for i, s := range scenarios {
 		names[i] = s.name
-		fmt.Fprintf(&long, "  %-20s %s\n", s.name, s.help)
+		fmt.Fprintf(&long, "  %-24s %s\n", s.name, s.help)
 	}
 	long.WriteString("\nWith --floor each run is paired with one against the least server that could\nhonestly answer a token request, so that the ratio carries to other machines.")
 	c := &cobra.Command{
@@ -86,6 +94,7 @@ func newBench() *cobra.Command {
 	f.DurationVar(&b.warmup, "warmup", 2*time.Second, "load before the measured time")
 	f.IntVar(&b.turns, "turns", 5, "runs of each scenario; with --floor, pairs of runs")
 	f.BoolVar(&b.floor, "floor", false, "pair each run with one against the floor server")
+	f.StringVar(&b.beside, "beside", "", "another token endpoint in the floor's place, which knows the client \"floor\" by the secret "+bench.FloorSecret)
 	f.BoolVar(&b.asJSON, "json", false, "print one JSON object a run")
 	f.StringVar(&b.folder, "folder", "", "where the server of its own keeps its data (default: the system's temporary folder)")
 	return c
@@ -259,7 +268,12 @@ func (b *benchmark) list(ctx context.Context) error {
 // measure runs a load of tokens for all turns, paired with the floor if asked.
 // next gives the load of each turn.
 func (b *benchmark) measure(ctx context.Context, next func(context.Context) (bench.Load, error)) error {
-	if !b.floor {
+	return b.measureBeside(ctx, b.floorLoad, next)
+}
+
+// measureBeside is measure with another load of the floor.
+func (b *benchmark) measureBeside(ctx context.Context, beside, next func(context.Context) (bench.Load, error)) error {
+	if !b.floor && b.beside == "" {
 		for turn := range b.turns {
 			l, err := next(ctx)
 			if err != nil {
@@ -271,7 +285,7 @@ func (b *benchmark) measure(ctx context.Context, next func(context.Context) (ben
 		}
 		return nil
 	}
-	floor, err := b.floorLoad(ctx)
+	floor, err := beside(ctx)
 	if err != nil {
 		return err
 	}
@@ -302,14 +316,20 @@ func (b *benchmark) turnsOf(ctx context.Context, l bench.Load) error {
 	return nil
 }
 
-func (b *benchmark) one(ctx context.Context, l bench.Load, turn int) error {
+// result returns what one run measures.
+func (b *benchmark) result(ctx context.Context, l bench.Load, turn int) (bench.Result, error) {
 	r, err := bench.Run(ctx, l)
+	if r.Run = turn; err == nil && r.OK == 0 {
+		status, body, err := bench.Once(ctx, l)
+		return r, fmt.Errorf("no request succeeded: %d %s %v", status, strings.TrimSpace(string(body)), err)
+	}
+	return r, err
+}
+
+func (b *benchmark) one(ctx context.Context, l bench.Load, turn int) error {
+	r, err := b.result(ctx, l, turn)
 	if err != nil {
 		return err
-	}
-	if r.Run = turn; r.OK == 0 {
-		status, body, err := bench.Once(ctx, l)
-		return fmt.Errorf("no request succeeded: %d %s %v", status, strings.TrimSpace(string(body)), err)
 	}
 	if b.asJSON {
 		return printJSON(r)
@@ -330,6 +350,9 @@ func printJSON(results ...bench.Result) error {
 // floorLoad starts the floor on the server's processor and returns a load that
 // its honest answers are limited by alone.
 func (b *benchmark) floorLoad(ctx context.Context) (bench.Load, error) {
+	if b.beside != "" {
+		return b.floorsToken(b.beside), nil
+	}
 	algorithm := b.size.Algorithm
 	if b.unsigned {
 		algorithm = "none"
@@ -353,10 +376,25 @@ func (b *benchmark) floorLoad(ctx context.Context) (bench.Load, error) {
 			return bench.Load{}, err
 		}
 	}
-	l := tokenLoad(b.load("floor", b.peer.URL+"/token"), func(int, uint64) []byte {
+	l := b.floorsToken(b.peer.URL + "/token")
+	l.PID = b.peer.PID
+	return l, nil
+}
+
+// floorsToken is a load of tokens for the client that the floor knows.
+func (b *benchmark) floorsToken(endpoint string) bench.Load {
+	return tokenLoad(b.load("floor", endpoint), func(int, uint64) []byte {
 		return []byte("grant_type=client_credentials&client_id=floor&scope=documents%3Aread&client_secret=" + bench.FloorSecret)
 	})
-	l.PID = b.peer.PID
+}
+
+// helloLoad is a load of what the floor answers without any work.
+func (b *benchmark) helloLoad(ctx context.Context) (bench.Load, error) {
+	l, err := b.floorLoad(ctx)
+	if err != nil {
+		return l, err
+	}
+	l.URL, l.Method, l.Body, l.Header = b.peer.URL+"/hello", http.MethodGet, nil, nil
 	return l, nil
 }
 

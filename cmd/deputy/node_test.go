@@ -114,12 +114,18 @@ func startNode(t *testing.T, folder string, args ...string) *node {
 
 // launch runs `deputy serve` on a free port and waits until it answers.
 func launch(env []string, folder string, args ...string) (*node, error) {
+	return launchUnder(":", env, folder, args...)
+}
+
+// launchUnder is launch in a shell that has done something before, such as to
+// limit what the program may have.
+func launchUnder(shell string, env []string, folder string, args ...string) (*node, error) {
 	path, err := binary()
 	if err != nil {
 		return nil, err
 	}
 	n := &node{stderr: &output{}, ended: make(chan struct{})}
-	n.process = exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", folder}, args...)...)
+	n.process = exec.Command("/bin/sh", append([]string{"-c", shell + `; exec "$0" "$@"`, path, "serve", "--listen", "127.0.0.1:0", "--data-dir", folder}, args...)...)
 	n.process.Env, n.process.Stderr, n.process.SysProcAttr = environment(env...), n.stderr, dieWithUs
 	stdout, err := n.process.StdoutPipe()
 	if err != nil {

@@ -51,8 +51,9 @@ type AuditActor struct {
 
 // AuditTarget is what a management call was about.
 type AuditTarget struct {
-	Type string `json:"type"`
-	ID   string `json:"id"`
+	Type       string `json:"type"`
+	ID         string `json:"id"`
+	PreviousID string `json:"previous_id,omitzero" doc:"Of a policy set version that was activated: the version that decided before."`
 }
 
 // AuditResource is the resource that a credential was asked for.
@@ -204,7 +205,7 @@ func (a *API) viewEvent(ctx context.Context, r *deputy.Record) (AuditEvent, erro
 		JTI: string(e.JTI), SessionID: string(e.SessionID), IP: e.IP, UserAgent: e.UserAgent, Changes: e.Changes, Count: e.Count,
 	}
 	if t := e.Target; t != nil {
-		v.Target = &AuditTarget{t.Type, t.ID}
+		v.Target = &AuditTarget{t.Type, t.ID, t.PreviousID}
 	}
 	if r := e.Resource; r != nil {
 		v.Resource = &AuditResource{string(r.ID), r.Identifier}

@@ -12,7 +12,7 @@ import (
 
 // PolicyEvaluation is one decision of policy, as clients see it.
 type PolicyEvaluation struct {
-	ID                 string            `json:"id" doc:"Of the event that records it; of an allowed one that was enforced, also the jti of the credential."`
+	ID                 string            `json:"id" doc:"Of the event that records it; of an allowed one at the token endpoint, also the jti of the credential."`
 	Time               Time              `json:"time"`
 	RequestID          string            `json:"request_id,omitzero"`
 	Mode               string            `json:"mode" enum:"active,shadow" doc:"Only an active one was enforced."`
@@ -25,7 +25,7 @@ type PolicyEvaluation struct {
 	Errors             []string          `json:"errors,omitempty" doc:"Labels of policies that could not be evaluated."`
 	Legs               []EvaluatedLeg    `json:"legs"`
 	Replayable         bool              `json:"replayable" doc:"What it was made of is still kept, so it can be made again."`
-	GrantType          string            `json:"grant_type,omitzero"`
+	GrantType          string            `json:"grant_type,omitzero" doc:"Absent where a person was asked, at the authorization endpoint."`
 	ClientID           string            `json:"client_id,omitzero"`
 	UserID             string            `json:"user_id,omitzero"`
 	ResourceID         string            `json:"resource_id,omitzero"`

@@ -328,6 +328,12 @@ func (s *server) fill(text string) string {
 // promises.
 func (s *server) request(st step) *httptest.ResponseRecorder {
 	s.t.Helper()
+	return s.requestAt(s.api, st)
+}
+
+// requestAt is request at another node.
+func (s *server) requestAt(node *api.API, st step) *httptest.ResponseRecorder {
+	s.t.Helper()
 	method, path, _ := strings.Cut(s.fill(st.do), " ")
 	r := httptest.NewRequest(method, path, strings.NewReader(s.fill(st.body)))
 	if st.body != "" {
@@ -347,7 +353,7 @@ func (s *server) request(st step) *httptest.ResponseRecorder {
 		}
 	}
 	w := httptest.NewRecorder()
-	s.api.ServeHTTP(w, r)
+	node.ServeHTTP(w, r)
 	conforms(s.t, r, w)
 	return w
 }

@@ -101,23 +101,31 @@ type boundBundle struct {
 	digest  string
 }
 
-// bound returns what decides at a target, or NotFound.
-func (s shelf) bound(ctx context.Context, zone deputy.ZoneID, kind, id string) (b *boundBundle, err error) {
-	in := deputy.Scope{Zone: zone}
-	sets, err := s.sets.List(ctx, in, deputy.Query{Limit: 1, Where: []deputy.Filter{
+// activeSet returns the set with the version that decides at a target, or nil.
+func (s shelf) activeSet(ctx context.Context, zone deputy.ZoneID, kind, id string) (*deputy.PolicySet, error) {
+	sets, err := s.sets.List(ctx, deputy.Scope{Zone: zone}, deputy.Query{Limit: 1, Where: []deputy.Filter{
 		{Fields: []string{"target_type"}, Values: []string{kind}}, {Fields: []string{"target_id"}, Values: []string{id}}, {Fields: []string{"active"}, Values: []string{"true"}},
 	}})
+	if err != nil || len(sets.Items) == 0 {
+		return nil, err
+	}
+	return sets.Items[0], nil
+}
+
+// bound returns what decides at a target, or NotFound.
+func (s shelf) bound(ctx context.Context, zone deputy.ZoneID, kind, id string) (b *boundBundle, err error) {
+	set, err := s.activeSet(ctx, zone, kind, id)
 	if err != nil {
 		return nil, err
 	}
-	if len(sets.Items) == 0 {
+	if set == nil {
 		return nil, deputy.Errorf(deputy.NotFound, "no policy set is bound at the target")
 	}
-	version, err := s.setVersions.Get(ctx, in, sets.Items[0].ActiveVersionID)
+	version, err := s.setVersions.Get(ctx, deputy.Scope{Zone: zone}, set.ActiveVersionID)
 	if err != nil {
 		return nil, err
 	}
-	return s.pack(ctx, sets.Items[0], version)
+	return s.pack(ctx, set, version)
 }
 
 // pack returns a set version as a bundle.
@@ -330,8 +338,11 @@ func (p *bundling) apply(ctx context.Context) (*bundlePlan, error) {
 		if err := attest(v, plan.set.LatestVersion+1, signer, p.c.actor(), p.c.at, policy.Created); err != nil {
 			return nil, err
 		}
-		moved := false
-		err = p.write(ctx, p.c, policySetVersions.target(v.ID), func(tx deputy.Tx) error {
+		moved, target := false, policySetVersions.target(v.ID)
+		if plan.bound != nil {
+			target.PreviousID = string(plan.bound.version.ID)
+		}
+		err = p.write(ctx, p.c, target, func(tx deputy.Tx) error {
 			now, err := p.plan(ctx, shelfOf(tx))
 			if err != nil {
 				return err
@@ -339,9 +350,9 @@ func (p *bundling) apply(ctx context.Context) (*bundlePlan, error) {
 			if moved = !now.same(plan); moved {
 				return deputy.Errorf(deputy.Stale, "the policies were changed")
 			}
-			return p.insert(ctx, tx, plan)
+			return p.insert(ctx, tx, plan, target)
 		})
-		if !moved {
+		if !moved && !errors.Is(err, errReplaced) {
 			return plan, err
 		}
 	}
@@ -477,7 +488,7 @@ func (s shelf) latest(ctx context.Context, p *deputy.Policy) (*deputy.PolicyVers
 }
 
 // insert does what a plan says.
-func (p *bundling) insert(ctx context.Context, tx deputy.Tx, plan *bundlePlan) error {
+func (p *bundling) insert(ctx context.Context, tx deputy.Tx, plan *bundlePlan, target *deputy.Target) error {
 	if plan.idle(p.sent.SchemaVersion) {
 		return nil
 	}
@@ -497,7 +508,7 @@ func (p *bundling) insert(ctx context.Context, tx deputy.Tx, plan *bundlePlan) e
 	if err := tx.PolicySetVersions().Insert(ctx, p.version); err != nil {
 		return err
 	}
-	return activate(ctx, tx, p.c, p.version)
+	return activate(ctx, tx, p.c, p.version, target)
 }
 
 // answer tells what decides now.

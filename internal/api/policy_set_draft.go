@@ -211,12 +211,7 @@ func (a *API) publishSetDraft(ctx context.Context, c *call, in *input[PolicySetD
 		}
 	}
 	v := newSetVersion(c, d.SchemaVersion, d.Manifest)
-	err = a.addSetVersion(ctx, c, v, func(tx deputy.Tx) error {
-		if err := policySetDrafts.use(ctx, tx, c, d); err != nil || !in.Body.Activate.V {
-			return err
-		}
-		return activate(ctx, tx, c, v)
-	})
+	err = a.addSetVersion(ctx, c, v, in.Body.Activate.V, func(tx deputy.Tx) error { return policySetDrafts.use(ctx, tx, c, d) })
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 
@@ -111,7 +112,7 @@ func (a *API) createSetVersion(ctx context.Context, c *call, in *input[PolicySet
 		return nil, err
 	}
 	v := newSetVersion(c, in.Body.SchemaVersion, in.Body.Manifest.entries())
-	if err := a.addSetVersion(ctx, c, v, nil); err != nil {
+	if err := a.addSetVersion(ctx, c, v, false, nil); err != nil {
 		return nil, err
 	}
 	return policySetVersions.view(a, c, v), nil
@@ -126,10 +127,10 @@ func newSetVersion(c *call, schema string, manifest []deputy.ManifestEntry) *dep
 }
 
 // addSetVersion pins policy versions, signs the manifest and adds it as the
-// set's next version, and in the same transaction does what also says. The
+// set's next version, and in the same transaction does what also says and activates it. The
 // number is part of what is signed, so the version is inserted only while that
-// number is free.
-func (a *API) addSetVersion(ctx context.Context, c *call, v *deputy.PolicySetVersion, also func(deputy.Tx) error) error {
+// number is free, and activated only in place of what the event names.
+func (a *API) addSetVersion(ctx context.Context, c *call, v *deputy.PolicySetVersion, active bool, also func(deputy.Tx) error) error {
 	lane := a.lane(v.PolicySetID)
 	lane.Lock()
 	defer lane.Unlock()
@@ -151,11 +152,16 @@ func (a *API) addSetVersion(ctx context.Context, c *call, v *deputy.PolicySetVer
 		if err != nil {
 			return missing(err, policySets.Name)
 		}
-		number, taken := set.LatestVersion+1, false
+		number, taken, target := set.LatestVersion+1, false, policySetVersions.target(v.ID)
+		if active {
+			if target.PreviousID, err = a.activeAt(ctx, v.ZoneID, set.TargetType, set.TargetID); err != nil {
+				return err
+			}
+		}
 		if err := attest(v, number, signer, c.actor(), c.at, policy.Created); err != nil {
 			return err
 		}
-		err = a.write(ctx, c, policySetVersions.target(v.ID), func(tx deputy.Tx) error {
+		err = a.write(ctx, c, target, func(tx deputy.Tx) error {
 			taken = false
 			set, err := openSet(ctx, tx, c)
 			if err != nil {
@@ -164,12 +170,20 @@ func (a *API) addSetVersion(ctx context.Context, c *call, v *deputy.PolicySetVer
 			if taken = set.LatestVersion+1 != number; taken {
 				return deputy.Errorf(deputy.Stale, "another version was created")
 			}
-			if err := insertSetVersion(ctx, tx, v); err != nil || also == nil {
+			if err := insertSetVersion(ctx, tx, v); err != nil {
 				return err
 			}
-			return also(tx)
+			if also != nil {
+				if err := also(tx); err != nil {
+					return err
+				}
+			}
+			if !active {
+				return nil
+			}
+			return activate(ctx, tx, c, v, target)
 		})
-		if !taken {
+		if !taken && !errors.Is(err, errReplaced) {
 			return err
 		}
 	}
@@ -253,22 +267,53 @@ func entryField(i int, member string) string {
 // activateSetVersion binds a version at the target of its set, at once.
 func (a *API) activateSetVersion(ctx context.Context, c *call, _ *input[PolicySetVersionActivation]) (*output[PolicySetVersion], error) {
 	id := deputy.ID(c.param("version_id"))
-	var v *deputy.PolicySetVersion
-	err := a.write(ctx, c, policySetVersions.target(id), func(tx deputy.Tx) (err error) {
-		v, err = tx.PolicySetVersions().Get(ctx, policySetVersions.scope(c), id)
-		if err != nil {
-			return missing(err, policySetVersions.Name)
-		}
-		return activate(ctx, tx, c, v)
-	})
+	set, err := a.store.PolicySets().Get(ctx, policySets.scope(c), deputy.ID(c.param("policy_set_id")))
 	if err != nil {
-		return nil, err
+		return nil, missing(err, policySets.Name)
 	}
-	return policySetVersions.view(a, c, v), nil
+	lane := a.lane(deputy.ID(c.zone.ID)) // here they go one after the other
+	lane.Lock()
+	defer lane.Unlock()
+	var v *deputy.PolicySetVersion
+	for range attestTries {
+		target := policySetVersions.target(id)
+		if target.PreviousID, err = a.activeAt(ctx, set.ZoneID, set.TargetType, set.TargetID); err != nil {
+			return nil, err
+		}
+		err = a.write(ctx, c, target, func(tx deputy.Tx) (err error) {
+			v, err = tx.PolicySetVersions().Get(ctx, policySetVersions.scope(c), id)
+			if err != nil {
+				return missing(err, policySetVersions.Name)
+			}
+			return activate(ctx, tx, c, v, target)
+		})
+		if err == nil {
+			return policySetVersions.view(a, c, v), nil
+		}
+		if !errors.Is(err, errReplaced) {
+			return nil, err
+		}
+	}
+	return nil, err
 }
 
-// activate binds a version unless something speaks against it.
-func activate(ctx context.Context, tx deputy.Tx, c *call, v *deputy.PolicySetVersion) error {
+// activeAt returns the id of the version that decides at a target, empty when
+// none does.
+func (a *API) activeAt(ctx context.Context, zone deputy.ZoneID, kind, id string) (string, error) {
+	set, err := a.shelf().activeSet(ctx, zone, kind, id)
+	if set == nil || err != nil {
+		return "", err
+	}
+	return string(set.ActiveVersionID), nil
+}
+
+// errReplaced says that another version is active than the one that the event
+// names: it was written before.
+var errReplaced = deputy.Errorf(deputy.Unavailable, "others activate versions: try again")
+
+// activate binds a version, in place of the one that the event's target names,
+// unless something speaks against it.
+func activate(ctx context.Context, tx deputy.Tx, c *call, v *deputy.PolicySetVersion, target *deputy.Target) error {
 	set, err := tx.PolicySets().Get(ctx, policySets.scope(c), v.PolicySetID)
 	if err != nil {
 		return missing(err, policySets.Name)
@@ -281,7 +326,10 @@ func activate(ctx context.Context, tx deputy.Tx, c *call, v *deputy.PolicySetVer
 	case set.TargetID == "":
 		return deputy.Errorf(deputy.Invalid, "the set has no target: make one with a target_id")
 	}
-	_, err = tx.Activate(ctx, c.zone.ID, set.ID, v.ID)
+	previous, err := tx.Activate(ctx, c.zone.ID, set.ID, v.ID)
+	if err == nil && string(previous) != target.PreviousID {
+		err = errReplaced
+	}
 	v.Active = err == nil
 	return err
 }

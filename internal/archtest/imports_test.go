@@ -72,6 +72,9 @@ var rules = []rule{
 		pkg: "internal/evidence", ours: []string{"internal/keys", "internal/policy", "internal/bundle"}, not: [][]string{httpPackages, sqlPackages, cedar},
 		why: "what proves the log and the policies works without the server that kept them",
 	}, {
+		pkg: "internal/sink", not: [][]string{sqlPackages, huma},
+		why: "what streams the log reads it through the domain's types and reaches where it goes with the client it is given",
+	}, {
 		pkg: "internal/policy", not: [][]string{httpPackages, sqlPackages},
 		why: "a decision depends on its arguments alone, so that it can be replayed",
 	}, {
@@ -110,7 +113,7 @@ var rules = []rule{
 		pkg: "internal/server",
 		ours: []string{
 			"internal/store", "internal/vault", "internal/kms", "internal/keys", "internal/mail", "internal/policy", "internal/catalog",
-			"internal/upstream", "internal/password", "internal/pages", "internal/oauth", "internal/api", "internal/console",
+			"internal/sink", "internal/upstream", "internal/password", "internal/pages", "internal/oauth", "internal/api", "internal/console",
 		},
 		why: "the server wires the parts and is imported only by programs and tests",
 	}, {
@@ -269,6 +272,7 @@ func TestEachRuleBites(t *testing.T) {
 		"internal/oauth":              {[]string{api, store, humago, "database/sql"}, []string{domain, "deputy/internal/upstream", "net/http"}},
 		"internal/api":                {[]string{oauth, store, pgx, "database/sql"}, []string{domain, "deputy/internal/catalog", humago}},
 		"internal/evidence":           {[]string{"net/http", store}, []string{domain, "deputy/internal/keys", "golang.org/x/mod/sumdb/tlog"}},
+		"internal/sink":               {[]string{store, oauth, "database/sql", humago}, []string{domain, "net/http", "github.com/parquet-go/parquet-go"}},
 		"internal/console":            {[]string{domain, "net/http", humago}, []string{"embed"}},
 		"internal/server":             {[]string{"deputy/cmd/deputy", "deputy/internal/client", "deputy/internal/deputytest"}, []string{store, oauth, api, "net/http"}},
 		"internal/client":             {[]string{server, store, "database/sql"}, []string{api, "net/http"}},

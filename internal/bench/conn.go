@@ -19,8 +19,8 @@ import (
 type conn struct {
 	address string
 	dialer  net.Dialer
-	keep    bool   // keep the body of the answer
-	body    []byte // of the last answer, when keep is set
+	keep    bool // keep the answer
+	answer       // the last one, when keep is set
 	dials   int
 
 	c      net.Conn
@@ -28,8 +28,11 @@ type conn struct {
 	broken atomic.Pointer[net.Conn] // c again, for interrupt
 }
 
+// An answer is what is kept of one.
+type answer struct{ location, body []byte }
+
 func (t *target) newConn(l Load) *conn {
-	c := &conn{address: t.address, dialer: net.Dialer{Timeout: l.Timeout}}
+	c := &conn{address: t.address, dialer: net.Dialer{Timeout: l.Timeout}, keep: l.Answer != nil}
 	if t.loop {
 		// Checked on the address that is connected to, after any name has been
 		// resolved, so that no name leads elsewhere.
@@ -97,10 +100,10 @@ func (c *conn) do(ctx context.Context, request []byte, deadline time.Time) (stat
 	if _, err := c.c.Write(request); err != nil {
 		return 0, 0, err
 	}
-	c.body = c.body[:0]
-	var into *[]byte
+	c.body, c.location = c.body[:0], c.location[:0]
+	var into *answer
 	if c.keep {
-		into = &c.body
+		into = &c.answer
 	}
 	status, n, last, err = readResponse(c.r, into)
 	return status, n, err
@@ -116,11 +119,15 @@ const (
 )
 
 // readResponse reads one final answer to a request other than HEAD, appending
-// its body to *into unless that is nil. last says that the server closes the
+// to what is in keep unless that is nil. last says that the server closes the
 // connection after it (RFC 9112 §9.3).
-func readResponse(r *bufio.Reader, into *[]byte) (status int, n int64, last bool, err error) {
+func readResponse(r *bufio.Reader, keep *answer) (status int, n int64, last bool, err error) {
+	var into *[]byte
+	if keep != nil {
+		into = &keep.body
+	}
 	for range maxInterim {
-		h, err := readHead(r)
+		h, err := readHead(r, keep)
 		if err != nil {
 			return 0, 0, true, err
 		}
@@ -150,7 +157,7 @@ type head struct {
 	last    bool // the connection closes after this answer
 }
 
-func readHead(r *bufio.Reader) (h head, err error) {
+func readHead(r *bufio.Reader, keep *answer) (h head, err error) {
 	line, err := readLine(r)
 	if err != nil {
 		return h, err
@@ -176,7 +183,7 @@ func readHead(r *bufio.Reader) (h head, err error) {
 			}
 			return h, nil
 		}
-		if err := h.field(line); err != nil {
+		if err := h.field(line, keep); err != nil {
 			return h, err
 		}
 	}
@@ -184,7 +191,7 @@ func readHead(r *bufio.Reader) (h head, err error) {
 }
 
 // field takes up one header line.
-func (h *head) field(line []byte) error {
+func (h *head) field(line []byte, keep *answer) error {
 	name, value, ok := bytes.Cut(line, []byte(":"))
 	if !ok {
 		return fmt.Errorf("%w: header field", errMalformed)
@@ -208,6 +215,8 @@ func (h *head) field(line []byte) error {
 		} else if bytes.EqualFold(value, []byte("keep-alive")) {
 			h.last = false
 		}
+	case keep != nil && len(name) == len("location") && bytes.EqualFold(name, []byte("location")):
+		keep.location = append(keep.location, value...)
 	}
 	return nil
 }

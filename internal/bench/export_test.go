@@ -15,6 +15,7 @@ func (h *histogram) Quantile(q float64) uint64 { return h.quantile(q) }
 
 // ReadResponse reads one answer and keeps its body.
 func ReadResponse(r io.Reader) (status int, body []byte, last bool, err error) {
-	status, _, last, err = readResponse(bufio.NewReaderSize(r, 16<<10), &body)
-	return status, body, last, err
+	var kept answer
+	status, _, last, err = readResponse(bufio.NewReaderSize(r, 16<<10), &kept)
+	return status, kept.body, last, err
 }

@@ -62,6 +62,12 @@ type Load struct {
 	// are connections, at most once at a time for each worker, and the bytes
 	// must stay unchanged until its next call. Nil sends no body.
 	Body func(worker int, seq uint64) []byte
+	// Raw, where requests differ in more than their body, appends the bytes of
+	// one to dst, in place of all of the above but the host of URL.
+	Raw func(dst []byte, worker int, seq uint64) []byte
+	// Answer, if not nil, is given each answer, with its Location, by the
+	// goroutine that asks Body and Raw of the worker, before it asks again.
+	Answer func(worker, status int, location, body []byte)
 
 	Connections int           // 1 to MaxConnections
 	Warmup      time.Duration // load before the measured time; not in any figure
@@ -69,6 +75,7 @@ type Load struct {
 	Requests    uint64        // ends the run early after so many requests, warm-up included; 0: time alone
 	Rate        float64       // open loop: requests a second over all connections; 0: closed loop
 	Expect      int           // the status that counts as success; 0: 200
+	Step        int           // a status that only leads to the next request: it is counted, and in no other figure; 0: none
 	Timeout     time.Duration // for one answer; 0: 10 s
 
 	PID         int  // a process to sample (memory, CPU, bytes written) on Linux; 0: none
@@ -209,6 +216,9 @@ func newTarget(l Load) (*target, error) {
 
 // request appends to dst the bytes of one request.
 func (t *target) request(dst []byte, l Load, worker int, seq uint64) []byte {
+	if l.Raw != nil {
+		return l.Raw(dst, worker, seq)
+	}
 	dst = append(dst, t.head...)
 	if l.Body == nil {
 		return dst

@@ -67,12 +67,15 @@ func (w *worker) work() {
 			return
 		}
 		// A request without a body is the same bytes each time.
-		if request == nil || w.load.Body != nil {
+		if request == nil || w.load.Body != nil || w.load.Raw != nil {
 			request = w.target.request(request[:0], w.load, w.number, seq)
 		}
 		status, n, err := w.conn.do(w.ctx, request, w.load.Now().Add(w.load.Timeout))
 		now = w.load.Now()
 		w.tally(due, now, status, n, err)
+		if err == nil && w.load.Answer != nil {
+			w.load.Answer(w.number, status, w.conn.location, w.conn.body)
+		}
 		if err != nil {
 			w.pause(time.Millisecond) // a dead server must not be hammered
 			now = w.load.Now()
@@ -112,6 +115,9 @@ func (w *worker) tally(due, now time.Time, status int, n int64, err error) {
 		return
 	}
 	w.statuses[status]++
+	if status == w.load.Step {
+		return
+	}
 	w.bytes += n
 	w.took.add(uint64(max(now.Sub(due), 0)))
 	if status == w.load.Expect {

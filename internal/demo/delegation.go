@@ -40,15 +40,7 @@ func (s *Story) joinCodeHost(ctx context.Context, a *Account) (err error) {
 	}
 	s.codeHost = NewCodeHost(s.site.URL)
 	s.site.Serve(s.codeHost)
-	provider, err := s.create(ctx, "/providers", object{
-		"name": "Code host", "identifier": s.site.URL, "client_id": s.codeHost.ClientID, "client_secret": s.codeHost.ClientSecret,
-	})
-	if err != nil {
-		return err
-	}
-	repositories, err := s.create(ctx, "/resources", object{
-		"name": "Repositories", "identifier": s.repositories(), "credential_provider_id": provider, "scopes": []string{"repo", "read:user"},
-	})
+	repositories, err := s.installCodeHost(ctx)
 	if err != nil {
 		return err
 	}
@@ -75,10 +67,67 @@ func (s *Story) joinCodeHost(ctx context.Context, a *Account) (err error) {
 	if _, s.assistant.ID, s.assistant.Secret, err = s.credential(ctx, assistant); err != nil {
 		return err
 	}
-	a.Request("provider %s, resource %s", s.site.URL, s.repositories())
+	a.Request("a package, released and installed: provider %s, resource %s", s.site.URL, s.repositories())
 	a.Decision("the assistant depends on it, and holds no credential for it")
 	a.Reason("whoever comes to the zone may sign up")
 	return nil
+}
+
+// installCodeHost makes a package of the code host's API, as whoever integrates
+// it does once, and installs it, as an operator does with what they were given
+// there. It returns the id of the resource.
+func (s *Story) installCodeHost(ctx context.Context) (resource string, err error) {
+	text := object{"type": "string"}
+	made, err := s.create(ctx, "/packages", object{
+		"kind": "oauth-api", "name": "Code host",
+		"inputs": object{
+			"schema": object{
+				"type": "object", "required": []string{"client_id", "client_secret"},
+				"properties": object{"client_id": text, "client_secret": object{"type": "string", "writeOnly": true}},
+			},
+			"bindings": fmt.Sprintf(`{"name": "Repositories", "issuer": %q, "resource_identifier": %q, "scopes": ["repo", "read:user"],`+
+				` "client_id": pkg.inputs.client_id, "client_secret": pkg.inputs.client_secret}`, s.site.URL, s.repositories()),
+		},
+		"outputs": object{
+			"schema":   object{"type": "object", "properties": object{"resource_id": text}},
+			"bindings": `{"resource_id": entities.resource.outputs.id}`,
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	if _, err := s.create(ctx, "/packages/"+made+"/versions", object{}); err != nil {
+		return "", err
+	}
+	var task struct {
+		InstallID string `json:"install_id"`
+	}
+	inputs := object{"client_id": s.codeHost.ClientID, "client_secret": s.codeHost.ClientSecret}
+	if err := s.Manage(ctx, "POST", s.path("/installs"), object{"package_id": made, "inputs": inputs}, &task); err != nil {
+		return "", err
+	}
+	for end := s.Now().Add(10 * time.Second); ; {
+		var install struct {
+			Status  string `json:"status"`
+			Outputs struct {
+				ResourceID string `json:"resource_id"`
+			} `json:"outputs"`
+		}
+		err := s.Manage(ctx, "GET", s.path("/installs/%s", task.InstallID), nil, &install)
+		switch {
+		case err != nil:
+			return "", err
+		case install.Status == "active":
+			return install.Outputs.ResourceID, nil
+		case s.Now().After(end):
+			return "", fmt.Errorf("the install of the code host is %s", install.Status)
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 func (s *Story) delegate(ctx context.Context, a *Account) (err error) {

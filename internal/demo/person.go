@@ -35,6 +35,20 @@ func NewPerson(email, password string, h *http.Client) (*Person, error) {
 	return &Person{Email: email, Password: password, browser: &browser}, nil
 }
 
+// Cookies returns the Cookie header that the person's browser sends to an
+// address.
+func (p *Person) Cookies(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	var all []string
+	for _, c := range p.browser.Jar.Cookies(u) {
+		all = append(all, c.Name+"="+c.Value)
+	}
+	return strings.Join(all, "; ")
+}
+
 // maxPages bounds how far a person follows.
 const maxPages = 40
 

@@ -101,7 +101,7 @@ func (s *Story) Steps() []Step {
 		{"a policy forbids notes to the agent, and the next call is refused by name", s.forbid},
 		{"the managed policies are back, and so is access", s.restore},
 		{"the agent's credential is deleted, and the next token request fails", s.revoke},
-		{"a code host elsewhere and an assistant for people join the zone", s.joinCodeHost},
+		{"a code host elsewhere is installed, and an assistant for people joins the zone", s.joinCodeHost},
 		{"Ada signs in to the assistant, agrees, and authorizes it at the code host", s.delegate},
 		{"the assistant exchanges Ada's token for the code host's own", s.broker},
 		{"Ada takes it back, and the assistant is refused, here and there", s.takeBack},

@@ -81,6 +81,9 @@ type Event struct {
 	// the event knows of that person (IP, UserAgent, identifiers of user actors)
 	// is sealed under it before it is stored. It is not part of the event.
 	UserKey ID `json:"-"`
+	// With are events of the same organization that are recorded right after
+	// this one, in the same commit. They are not part of the event.
+	With []*Event `json:"-"`
 }
 
 // EventPackage is the package that a change is about, or that was installed by
@@ -98,6 +101,9 @@ type EventPackage struct {
 type Target struct {
 	Type string `json:"type"` // the noun, such as application
 	ID   string `json:"id"`
+	// PreviousID is what it takes the place of: of a policy set version that is
+	// activated, the version that decided before.
+	PreviousID string `json:"previous_id,omitzero"`
 }
 
 // Term is a kind of thing that events are found by.

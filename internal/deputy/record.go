@@ -145,6 +145,7 @@ func (e *Event) append(b []byte, sealed []byte) []byte {
 		w = append(w, '{')
 		w.text("type", t.Type)
 		w.text("id", t.ID)
+		w.text("previous_id", t.PreviousID)
 		w = append(w, '}')
 	}
 	w.text("client_id", e.ClientID)

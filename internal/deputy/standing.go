@@ -53,9 +53,11 @@ const (
 	UseRefresh             Use = "refresh by an application"
 	UseRefreshAgent        Use = "refresh by a user agent"
 	UseToken               Use = "token of a user"
+	UseApplicationToken    Use = "token of an application"
 	UseImpersonation       Use = "impersonation of a user"
 	UseImpersonatedToken   Use = "token of an impersonated user"
 	UseSecret              Use = "vaulted secret" // beside what it is asked for with
+	UseSignals             Use = "signals of a zone"
 	UseGrant               Use = "brokered token" // beside what it is asked for with
 )
 
@@ -84,8 +86,10 @@ var (
 		UseRefresh:             slices.Concat(client, person, target),
 		UseRefreshAgent:        slices.Concat(agent, person, target),
 		UseToken:               slices.Concat([]Part{PartZone}, person),
+		UseApplicationToken:    {PartZone, PartSubject},
 		UseImpersonation:       slices.Concat(client, []Part{PartUser}, target),
 		UseImpersonatedToken:   {PartZone, PartUser},
+		UseSignals:             {PartZone, PartApplication, PartKey},
 		UseSecret:              {PartResource, PartProvider, PartSecret},
 		UseGrant:               {PartUser, PartResource, PartProvider, PartGrant},
 	}

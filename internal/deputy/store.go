@@ -12,7 +12,8 @@ type Store interface {
 
 	// Write is the only door to change. It runs apply in a transaction, appends
 	// the event to its organization's log, and returns when both are durable;
-	// on any error neither happened. Concurrent writes may share one transaction
+	// on any error neither happened; so with the events that it brings along.
+	// Concurrent writes may share one transaction
 	// and one sync; a failing one is isolated from the rest.
 	//
 	// apply may run more than once, so it touches only the Tx it is given, and
@@ -36,6 +37,9 @@ type Store interface {
 	// a time, unless somebody has it: ours tells. Either way it returns the grant
 	// as it is now, with the Fence that is the caller's if it is ours, or NotFound.
 	LeaseGrant(ctx context.Context, zone ZoneID, id ID, lease time.Duration) (g *Grant, ours bool, err error)
+	// DeliveredSignals notes that a stream needs no sending of the signals up to a
+	// number. No event tells of it.
+	DeliveredSignals(ctx context.Context, zone ZoneID, stream ID, upTo int64) error
 	// EndLease gives back the lease that has the fence, if it is still held.
 	EndLease(ctx context.Context, zone ZoneID, id ID, fence int64) error
 	// PruneEntities removes up to limit entities that were last used before a
@@ -100,6 +104,8 @@ type View interface {
 	Sessions() Reads[Session]
 	Grants() Reads[Grant]
 	UserAgents() Reads[UserAgent]
+	// Streams: the scope's Parent is the application.
+	Streams() Reads[Stream]
 	Secrets() Reads[VaultSecret]
 	Roles() Reads[Role]
 	RoleAssignments() Reads[RoleAssignment]
@@ -163,6 +169,10 @@ type View interface {
 	// Grant returns the newest grant of a person for a resource that is active,
 	// or NotFound.
 	Grant(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (*Grant, error)
+	// Signals returns up to limit signals of a zone with a higher number that were
+	// made since a time, in their order. None is ever there later with a number
+	// lower than that of one that was returned.
+	Signals(ctx context.Context, zone ZoneID, after int64, since time.Time, limit int) ([]*Signal, error)
 	// Consents returns all records of a person, in the order of clients.
 	Consents(ctx context.Context, zone ZoneID, user UserID) ([]*ConsentRecord, error)
 	// Affiliations returns the groups and roles of a person, in the order of
@@ -263,6 +273,12 @@ type Tx interface {
 	// Grants: one that becomes revoked, or is deleted, loses the provider's tokens,
 	// and what revokes those at the provider is enqueued.
 	Grants() Writes[Grant]
+	// Streams: one that is inserted is told of what is signalled from then on, as
+	// is one that was disabled.
+	Streams() Writes[Stream]
+	// Signal numbers a signal, and tells the zone's streams. Whoever becomes
+	// revoked, disabled or deleted is signalled by what does that.
+	Signal(ctx context.Context, s *Signal) error
 	// UserAgents: Delete also removes its consents and revokes its sessions.
 	UserAgents() Writes[UserAgent]
 	Secrets() Writes[VaultSecret]

@@ -27,6 +27,8 @@ type KMS struct {
 	URL string
 	// AccessKey and SecretKey are those of the only caller there is.
 	AccessKey, SecretKey string
+	// Now is the service's clock.
+	Now func() time.Time
 
 	aead cipher.AEAD
 
@@ -55,7 +57,7 @@ func NewKMS(t testing.TB) *KMS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &KMS{AccessKey: "AKIDEXAMPLE", SecretKey: rand.Text(), aead: aead, keys: map[string]string{}, off: map[string]string{}}
+	k := &KMS{Now: time.Now, AccessKey: "AKIDEXAMPLE", SecretKey: rand.Text(), aead: aead, keys: map[string]string{}, off: map[string]string{}}
 	s := httptest.NewServer(k)
 	t.Cleanup(s.Close)
 	k.URL = s.URL
@@ -172,7 +174,7 @@ func (k *KMS) signed(r *http.Request, body []byte) bool {
 	scope := strings.Split(fields["Credential"], "/") // key, day, region, service, aws4_request
 	at := r.Header.Get("X-Amz-Date")
 	made, err := time.Parse("20060102T150405Z", at)
-	if algorithm != "AWS4-HMAC-SHA256" || err != nil || time.Since(made).Abs() > 15*time.Minute || len(scope) != 5 || scope[0] != k.AccessKey ||
+	if algorithm != "AWS4-HMAC-SHA256" || err != nil || k.Now().Sub(made).Abs() > 15*time.Minute || len(scope) != 5 || scope[0] != k.AccessKey ||
 		!strings.HasPrefix(at, scope[1]) || scope[3] != "kms" || scope[4] != "aws4_request" {
 		return false
 	}

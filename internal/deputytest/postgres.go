@@ -67,7 +67,8 @@ func postgres(t testing.TB, like string) (databaseURL string) {
 		}
 		like = " TEMPLATE " + strings.TrimPrefix(u.Path, "/")
 	}
-	if err := execute(server.superuser, "CREATE DATABASE "+name+like); err != nil {
+	// Files are copied two to four times as fast as pages through the log.
+	if err := execute(server.superuser, "CREATE DATABASE "+name+like+" STRATEGY file_copy"); err != nil {
 		t.Fatalf("create a database: %v", err)
 	}
 	t.Cleanup(func() {

@@ -3,6 +3,7 @@ package evidence_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -262,6 +263,40 @@ func TestDamageIsFound(t *testing.T) {
 		if !errors.As(err, &m) || m.Line != int64(first+1) {
 			t.Fatalf("seed %d: %s: %v, want line %d", seed, how, err, first+1)
 		}
+	}
+}
+
+// nothing stands for any hash: how long a proof is depends on the tree's size
+// alone.
+func nothing(at []int64) ([]tlog.Hash, error) { return make([]tlog.Hash, len(at)), nil }
+
+// TestProofsAreShort: of a log of a million events, no proof takes 2 KB.
+func TestProofsAreShort(t *testing.T) {
+	const size, most = 1_000_000, 2 << 10
+	longest, r := 0, rand.New(rand.NewPCG(1, 8))
+	weigh := func(proof []tlog.Hash, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(proof)
+		if err != nil {
+			t.Fatal(err)
+		}
+		longest = max(longest, len(text))
+	}
+	for n := range 2000 {
+		at := r.Int64N(size)
+		if n < 100 { // and at both ends
+			at = []int64{int64(n), size - 1 - int64(n)}[n%2]
+		}
+		included, err := tlog.ProveRecord(size, at, tlog.HashReaderFunc(nothing))
+		weigh(included, err)
+		grown, err := tlog.ProveTree(size, at+1, tlog.HashReaderFunc(nothing))
+		weigh(grown, err)
+	}
+	if t.Logf("the longest proof takes %d bytes", longest); longest > most {
+		t.Errorf("that is more than %d", most)
 	}
 }
 

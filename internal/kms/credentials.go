@@ -1,7 +1,9 @@
 package kms
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -13,14 +15,13 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
-	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
-	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 )
 
-// containers is where a container of AWS finds its credentials below.
-const containers = "http://169.254.170.2"
+// Where a container and an instance of AWS find their credentials.
+const (
+	containers = "http://169.254.170.2"
+	instances  = "http://169.254.169.254"
+)
 
 // text returns the first variable that is set.
 func text(lookup func(string) (string, bool), names ...string) string {
@@ -38,7 +39,9 @@ func text(lookup func(string) (string, bool), names ...string) string {
 func chain(client *http.Client, lookup func(string) (string, bool)) aws.CredentialsProvider {
 	get := func(names ...string) string { return text(lookup, names...) }
 	if id, secret := get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY"); id != "" && secret != "" {
-		return credentials.NewStaticCredentialsProvider(id, secret, get("AWS_SESSION_TOKEN"))
+		return aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: get("AWS_SESSION_TOKEN")}, nil
+		})
 	}
 	if file, role := get("AWS_WEB_IDENTITY_TOKEN_FILE"), get("AWS_ROLE_ARN"); file != "" && role != "" {
 		region := get("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -59,17 +62,89 @@ func chain(client *http.Client, lookup func(string) (string, bool)) aws.Credenti
 		at = containers + path
 	}
 	if at != "" {
-		return endpointcreds.New(at, func(o *endpointcreds.Options) {
-			o.HTTPClient, o.AuthorizationToken = client, get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-			if file := get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); file != "" {
-				o.AuthorizationTokenProvider = endpointcreds.TokenProviderFunc(func() (string, error) {
-					token, err := os.ReadFile(file)
-					return strings.TrimSpace(string(token)), err
-				})
-			}
-		})
+		return &container{client, at, get("AWS_CONTAINER_AUTHORIZATION_TOKEN"), get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")}
 	}
-	return ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = imds.New(imds.Options{HTTPClient: client}) })
+	return &instance{client, cmp.Or(get("AWS_EC2_METADATA_SERVICE_ENDPOINT"), instances)}
+}
+
+// held is how a container's and an instance's endpoints write credentials.
+type held struct {
+	AccessKeyID     string `json:"AccessKeyId"`
+	SecretAccessKey string
+	Token           string
+	Expiration      time.Time
+}
+
+// container asks the endpoint that a container has for its credentials.
+type container struct {
+	client             *http.Client
+	at, token, inAFile string
+}
+
+func (c *container) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	token := c.token
+	if c.inAFile != "" {
+		text, err := os.ReadFile(c.inAFile)
+		if err != nil {
+			return aws.Credentials{}, fmt.Errorf("the container's token: %w", err)
+		}
+		token = strings.TrimSpace(string(text))
+	}
+	return fetch(ctx, c.client, c.at, "Authorization", token)
+}
+
+// instance asks the metadata service of an instance, with a token of its own
+// (version 2).
+type instance struct {
+	client *http.Client
+	at     string
+}
+
+func (i *instance) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	const roles = "/latest/meta-data/iam/security-credentials/"
+	token, err := read(ctx, i.client, http.MethodPut, i.at+"/latest/api/token", "X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "300")
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	role, err := read(ctx, i.client, http.MethodGet, i.at+roles, "X-Aws-Ec2-Metadata-Token", string(token))
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	name, _, _ := strings.Cut(strings.TrimSpace(string(role)), "\n")
+	return fetch(ctx, i.client, i.at+roles+name, "X-Aws-Ec2-Metadata-Token", string(token))
+}
+
+// fetch reads credentials.
+func fetch(ctx context.Context, client *http.Client, at, header, value string) (aws.Credentials, error) {
+	text, err := read(ctx, client, http.MethodGet, at, header, value)
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	var c held
+	if json.Unmarshal(text, &c) != nil || c.AccessKeyID == "" || c.SecretAccessKey == "" {
+		return aws.Credentials{}, errors.New("the answer has no credentials")
+	}
+	return aws.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.Token, CanExpire: true, Expires: c.Expiration}, nil
+}
+
+func read(ctx context.Context, client *http.Client, method, at, header, value string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, method, at, nil)
+	if err != nil {
+		return nil, err
+	}
+	if value != "" {
+		r.Header.Set(header, value)
+	}
+	answer, err := client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answered %s", at, answer.Status)
+	}
+	return text, err
 }
 
 // webIdentity trades a workload's token, which the platform keeps fresh in a

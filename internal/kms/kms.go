@@ -9,23 +9,24 @@
 package kms
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
-	"sync"
+	"strings"
 	"time"
 
 	"deputy/internal/deputy"
 	"deputy/internal/vault"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/aws/smithy-go"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
 // The members of the encryption context. The first is what a key's policy
@@ -36,25 +37,23 @@ const (
 	contextRow          = "deputy_row"
 )
 
-// timeout bounds a call with its repetitions.
+// timeout bounds a call with its repetition.
 const timeout = 5 * time.Second
 
 // Service is AWS KMS.
 type Service struct {
 	http        *http.Client
+	now         func() time.Time
 	credentials aws.CredentialsProvider
 	endpoint    string // in place of a region's own
-
-	mu      sync.Mutex
-	regions map[string]*kms.Client
 }
 
 // New returns the service as the environment describes it, by the variables that
 // AWS's own programs read.
-func New(client *http.Client, lookup func(string) (string, bool)) *Service {
+func New(client *http.Client, now func() time.Time, lookup func(string) (string, bool)) *Service {
 	return &Service{
-		http: client, credentials: aws.NewCredentialsCache(chain(client, lookup)),
-		endpoint: text(lookup, "AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL"), regions: map[string]*kms.Client{},
+		http: client, now: now, credentials: aws.NewCredentialsCache(chain(client, lookup)),
+		endpoint: text(lookup, "AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL"),
 	}
 }
 
@@ -64,74 +63,112 @@ func (s *Service) KEK(_ context.Context, name string) (vault.KEK, error) {
 	if !ok {
 		return nil, fmt.Errorf("kms: %q names no key: %w", name, vault.ErrRefused)
 	}
-	return &key{s.region(region), organization, arn}, nil
-}
-
-// region returns the client of a region.
-func (s *Service) region(name string) *kms.Client {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.regions[name]
-	if c == nil {
-		o := kms.Options{Region: name, Credentials: s.credentials, HTTPClient: s.http, RetryMaxAttempts: 2}
-		if s.endpoint != "" {
-			o.BaseEndpoint = &s.endpoint
-		}
-		c = kms.New(o)
-		s.regions[name] = c
-	}
-	return c
+	return &key{s, region, organization, arn}, nil
 }
 
 // key is a customer's key, used for one organization.
 type key struct {
-	client       *kms.Client
+	service      *Service
+	region       string
 	organization deputy.OrganizationID
 	arn          string
 }
 
+// message is what Encrypt and Decrypt take and answer.
+type message struct {
+	KeyID             string            `json:"KeyId,omitempty"`
+	Plaintext         []byte            `json:"Plaintext,omitempty"`
+	CiphertextBlob    []byte            `json:"CiphertextBlob,omitempty"`
+	EncryptionContext map[string]string `json:"EncryptionContext,omitempty"`
+	Type              string            `json:"__type,omitempty"` // of a fault
+}
+
 func (k *key) Wrap(ctx context.Context, plain, associated []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	out, err := k.client.Encrypt(ctx, &kms.EncryptInput{KeyId: &k.arn, Plaintext: plain, EncryptionContext: k.bound(associated)})
-	if err != nil {
-		return nil, k.fault(err)
-	}
-	return out.CiphertextBlob, nil
+	out, err := k.call(ctx, "Encrypt", message{Plaintext: plain}, associated)
+	return out.CiphertextBlob, err
 }
 
 func (k *key) Unwrap(ctx context.Context, wrapped, associated []byte) ([]byte, error) {
+	out, err := k.call(ctx, "Decrypt", message{CiphertextBlob: wrapped}, associated)
+	return out.Plaintext, err
+}
+
+// call makes a call, and once more where that may help.
+func (k *key) call(ctx context.Context, operation string, in message, associated []byte) (out message, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	out, err := k.client.Decrypt(ctx, &kms.DecryptInput{KeyId: &k.arn, CiphertextBlob: wrapped, EncryptionContext: k.bound(associated)})
+	sum := sha256.Sum256(associated) // what it is bound to is in others' logs
+	in.KeyID, in.EncryptionContext = k.arn, map[string]string{contextOrganization: string(k.organization), contextRow: hex.EncodeToString(sum[:])}
+	body, err := json.Marshal(in)
 	if err != nil {
-		return nil, k.fault(err)
+		return message{}, err
 	}
-	return out.Plaintext, nil
+	defer clear(body)
+	for range 2 {
+		if out, err = k.ask(ctx, operation, body); err == nil || errors.Is(err, vault.ErrRefused) {
+			return out, err
+		}
+	}
+	return message{}, deputy.Error{Kind: deputy.Unavailable, Message: "the key management service cannot be asked, try again"}.Because(fmt.Errorf("kms: %s: %w", k.arn, err))
 }
 
-// bound returns the encryption context. It is written to logs elsewhere, so it
-// has a hash of what it binds to.
-func (k *key) bound(associated []byte) map[string]string {
-	sum := sha256.Sum256(associated)
-	return map[string]string{contextOrganization: string(k.organization), contextRow: hex.EncodeToString(sum[:])}
+// ask sends one request, signed (AWS Signature Version 4).
+func (k *key) ask(ctx context.Context, operation string, body []byte) (out message, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, k.address(), bytes.NewReader(body))
+	if err != nil {
+		return message{}, err
+	}
+	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	r.Header.Set("X-Amz-Target", "TrentService."+operation)
+	who, err := k.service.credentials.Retrieve(ctx)
+	if err != nil {
+		return message{}, err
+	}
+	sum := sha256.Sum256(body)
+	if err := v4.NewSigner().SignHTTP(ctx, who, r, hex.EncodeToString(sum[:]), "kms", k.region, k.service.now()); err != nil {
+		return message{}, err
+	}
+	answer, err := k.service.http.Do(r)
+	if err != nil {
+		return message{}, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
+	if err == nil {
+		err = json.Unmarshal(text, &out)
+	}
+	switch {
+	case err != nil:
+		return message{}, fmt.Errorf("%s cannot be read: %w", answer.Status, err)
+	case answer.StatusCode == http.StatusOK:
+		return out, nil
+	}
+	_, kind, named := strings.Cut(out.Type, "#")
+	if !named {
+		kind = out.Type
+	}
+	err = fmt.Errorf("kms: %s: %s %s", k.arn, answer.Status, kind)
+	if answer.StatusCode < http.StatusInternalServerError && !slices.Contains(ours, kind) {
+		err = fmt.Errorf("%w: %w", err, vault.ErrRefused)
+	}
+	return message{}, err
 }
 
-// ours are the answers to a call that was well made with credentials that are
-// not good, or are not any more: the operator's to mend.
+// address returns where the key's region is asked.
+func (k *key) address() string {
+	switch {
+	case k.service.endpoint != "":
+		return strings.TrimSuffix(k.service.endpoint, "/") + "/"
+	case strings.HasPrefix(k.region, "cn-"):
+		return "https://kms." + k.region + ".amazonaws.com.cn/"
+	}
+	return "https://kms." + k.region + ".amazonaws.com/"
+}
+
+// ours are the answers to a call that say nothing about the key: credentials
+// that are not good, which is the operator's to mend, and too many calls.
 var ours = []string{
 	"UnrecognizedClientException", "InvalidSignatureException", "IncompleteSignature", "MissingAuthenticationToken",
 	"ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "OptInRequired",
 	"ThrottlingException", "LimitExceededException", "DependencyTimeoutException", "KeyUnavailableException", "RequestTimeTooSkewed",
-}
-
-// fault tells a key that may not be used, which is vault.ErrRefused, from a
-// service that cannot be asked now.
-func (k *key) fault(err error) error {
-	var known smithy.APIError
-	var answer *smithyhttp.ResponseError
-	if errors.As(err, &known) && errors.As(err, &answer) && answer.HTTPStatusCode() < http.StatusInternalServerError && !slices.Contains(ours, known.ErrorCode()) {
-		return fmt.Errorf("kms: %s: %s: %s: %w", k.arn, known.ErrorCode(), known.ErrorMessage(), vault.ErrRefused)
-	}
-	return deputy.Error{Kind: deputy.Unavailable, Message: "the key management service cannot be asked, try again"}.Because(fmt.Errorf("kms: %s: %w", k.arn, err))
 }

@@ -31,7 +31,7 @@ func open(t *testing.T, env map[string]string, organization, arn string) vault.K
 	t.Helper()
 	client := upstream.OperatorClient()
 	t.Cleanup(client.CloseIdleConnections)
-	s := kms.New(client, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	s := kms.New(client, time.Now, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
 	key, err := s.KEK(t.Context(), name(organization, arn))
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestNotToBeAsked(t *testing.T) {
 }
 
 func TestNamesOfKeys(t *testing.T) {
-	s := kms.New(http.DefaultClient, func(string) (string, bool) { return "", false })
+	s := kms.New(http.DefaultClient, time.Now, func(string) (string, bool) { return "", false })
 	for _, odd := range []string{"", "aws:org:", "aws:org:arn", "aws:org:arn:aws:kms:evil.example/:111122223333:key/a", "aws:org:arn:aws:s3:eu-west-1:111122223333:key/a", "gcp:org:" + arn, name("o", arn) + " "} {
 		if _, err := s.KEK(t.Context(), odd); !errors.Is(err, vault.ErrRefused) {
 			t.Errorf("%q: %v", odd, err)
@@ -136,7 +136,11 @@ func TestCredentials(t *testing.T) {
 	ends := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case r.Method == "GET" && r.URL.Path == "/container" && r.Header.Get("Authorization") == "the token":
+		case r.Method == "PUT" && r.URL.Path == "/latest/api/token":
+			w.Write([]byte("session token"))
+		case r.URL.Path == "/latest/meta-data/iam/security-credentials/" && r.Header.Get("X-Aws-Ec2-Metadata-Token") == "session token":
+			w.Write([]byte("deputy\n"))
+		case r.Method == "GET" && (r.URL.Path == "/container" || r.URL.Path == "/latest/meta-data/iam/security-credentials/deputy") && (r.Header.Get("Authorization") == "the token" || r.Header.Get("X-Aws-Ec2-Metadata-Token") == "session token"):
 			w.Header().Set("Content-Type", "application/json")
 			w.Write([]byte(`{"AccessKeyId":"` + service.AccessKey + `","SecretAccessKey":"` + service.SecretKey + `","Token":"session","Expiration":"` + ends + `"}`))
 		case r.PostFormValue("Action") == "AssumeRoleWithWebIdentity" && r.PostFormValue("WebIdentityToken") == "the token" && r.PostFormValue("RoleArn") == "arn:aws:iam::111122223333:role/deputy":
@@ -152,6 +156,7 @@ func TestCredentials(t *testing.T) {
 	for what, env := range map[string]map[string]string{
 		"workload":  {"AWS_WEB_IDENTITY_TOKEN_FILE": token, "AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/deputy", "AWS_ENDPOINT_URL_STS": issuer.URL},
 		"container": {"AWS_CONTAINER_CREDENTIALS_FULL_URI": issuer.URL + "/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": token},
+		"instance":  {"AWS_EC2_METADATA_SERVICE_ENDPOINT": issuer.URL},
 	} {
 		env["AWS_ENDPOINT_URL_KMS"] = service.URL
 		if _, err := open(t, env, "org1", arn).Wrap(t.Context(), []byte("x"), nil); err != nil {

@@ -24,7 +24,8 @@ type assessment struct {
 	// wishes are the resources that policy permits: first the one whose token
 	// the client gets, then the further ones, which are targets.
 	wishes []*wish
-	policy *deputy.EventPolicy // what decided about the first
+	// decisions are what policy said, of the first resource first.
+	decisions []*decision
 	// owner is the application behind the first resource, which acts next; nil
 	// when that is nobody or the client itself.
 	owner *owner
@@ -60,8 +61,9 @@ type pact struct {
 	known  []string // its scopes
 }
 
-// assess looks at a transaction as things are now. A refusal ends it; the error
-// is Stale when the snapshot has been left behind.
+// assess looks at a transaction as things are now. A refusal ends it, and comes
+// with what was decided so far; the error is Stale when the snapshot has been
+// left behind.
 func (s *Server) assess(ctx context.Context, l *login) (*assessment, error) {
 	a := new(assessment)
 	if l.User == "" {
@@ -82,6 +84,7 @@ func (s *Server) assess(ctx context.Context, l *login) (*assessment, error) {
 	if a.person, err = l.snap.person(ctx, s.store, user); err != nil {
 		return nil, err
 	}
+	a.person.User = s.people.of(a.person.User, user.KeyID)
 	if l.Request.ClientID == "" {
 		return a, nil
 	}
@@ -93,7 +96,7 @@ func (s *Server) assess(ctx context.Context, l *login) (*assessment, error) {
 	}
 	a.client.stand(&a.standing, &a.grounds)
 	if err := s.permit(ctx, l, a); err != nil {
-		return nil, err
+		return a, err
 	}
 	return a, s.compare(ctx, l, a)
 }
@@ -118,8 +121,7 @@ func (s *Server) permit(ctx context.Context, l *login, a *assessment) error {
 	if err := l.snap.decidable(); err != nil {
 		return err
 	}
-	outcome := l.snap.policies.Decide(a.question(first.resource, &a.client.application, nil, l.Request.Scopes))
-	a.policy = eventPolicy(&outcome)
+	outcome := s.ask(l, a, first.resource, a.question(first.resource, &a.client.application, nil, l.Request.Scopes))
 	if !outcome.Allowed {
 		return refuse(codeAccessDenied, outcome.Message())
 	}
@@ -235,7 +237,7 @@ func (s *Server) permitWay(ctx context.Context, l *login, a *assessment, by way)
 	if r == nil || r.ID == a.wishes[0].ID || l.snap.obtainable(r, false) != nil {
 		return nil
 	}
-	outcome := l.snap.policies.Decide(a.question(r, by.by, by.from, r.Scopes))
+	outcome := s.ask(l, a, r, a.question(r, by.by, by.from, r.Scopes))
 	if !outcome.Allowed {
 		return nil
 	}

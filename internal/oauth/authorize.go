@@ -16,7 +16,7 @@ import (
 // way to the sign-in pages or straight back to the client.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
 	ctx := r.Context()
-	z, snap, err := s.zone(ctx, id)
+	z, snap, err := s.current(ctx, id)
 	if err != nil {
 		s.refuse(w, from, id, asRefusal(err), "")
 		return
@@ -231,6 +231,18 @@ func (s *Server) abandon(w http.ResponseWriter, r *http.Request, l *login, err e
 			s.log.Error("a refused authorization was not recorded", "zone_id", string(l.zone.id), "request_id", l.from.requestID, "cause", err)
 		}
 	}
+	s.answerRefused(w, r, l, refused)
+}
+
+// abandonRecorded is abandon with what is in the log already.
+func (s *Server) abandonRecorded(w http.ResponseWriter, r *http.Request, l *login, refused *refusal) {
+	refused.log(s.log, l.from.requestID, l.zone.id)
+	s.answerRefused(w, r, l, refused)
+}
+
+// answerRefused forgets the transaction and tells the client, or the person
+// where none waits.
+func (s *Server) answerRefused(w http.ResponseWriter, r *http.Request, l *login, refused *refusal) {
 	s.end(w, r, l)
 	if l.Request.RedirectURI == "" {
 		s.showRefusal(w, r, l.from, l.zone.id, refused)

@@ -30,8 +30,11 @@ func once(f *func()) {
 func (*interposed) Revision(deputy.ZoneID) int64 { return 0 }
 
 func (s *interposed) Write(ctx context.Context, e *deputy.Event, apply func(deputy.Tx) error) error {
-	if e.Type == "credentials:issue" {
+	switch e.Type {
+	case "credentials:issue":
 		s.writes.Add(1)
+		once(&s.beforeWrite)
+	case "users:authorize":
 		once(&s.beforeWrite)
 	}
 	return s.Store.Write(ctx, e, apply)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"deputy/internal/deputy"
+	"deputy/internal/oauth"
 )
 
 // browser is a person's browser: it keeps cookies, and follows nothing by
@@ -59,6 +60,7 @@ func (p *page) query(name string) string {
 
 func (b *browser) load(r *http.Request, handle http.HandlerFunc) *page {
 	b.Helper()
+	asked.Store(oauth.EndpointOf(b.server, r), true)
 	r.RemoteAddr = b.address
 	for name, value := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})

@@ -61,10 +61,6 @@ func (s *Server) connectPage(v *visitor) {
 // something else comes first, the person is sent there and ok is false.
 func (s *Server) nextConnection(v *visitor) (w *wish, ok bool) {
 	a, err := s.assess(v.r.Context(), v.login)
-	if err != nil && deputy.KindOf(err) != deputy.Stale {
-		s.stop(v.w, v.r, v.login, err)
-		return nil, false
-	}
 	if err == nil && a.user != nil {
 		if page, _ := v.login.next(a); page == pageConnect {
 			return a.connects(), true

@@ -15,11 +15,7 @@ const digestField = "shown"
 // consentPage shows what a client asks for, all of it on one page.
 func (s *Server) consentPage(v *visitor) {
 	a, err := s.assess(v.r.Context(), v.login)
-	if err != nil {
-		s.stop(v.w, v.r, v.login, err)
-		return
-	}
-	if a.user == nil || len(v.login.pending(a)) == 0 {
+	if err != nil || a.user == nil || len(v.login.pending(a)) == 0 {
 		s.proceed(v.w, v.r, v.login)
 		return
 	}

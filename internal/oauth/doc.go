@@ -33,6 +33,8 @@
 //     still at the revision that the decision was made at. If it is not, the
 //     request is decided again. What no zone revision covers (people, sessions,
 //     service accounts) is read again in the committing transaction.
+//   - An answer that no commit validates, of introspection, UserInfo or a page,
+//     is made of the zone as it is when the request comes: see current.
 //   - A grant type fills in what is its own and cannot leave out a check that
 //     all share, because the phases belong to the token endpoint.
 //   - A request of a known client ends in exactly one event, whatever the

@@ -17,13 +17,83 @@ func (i *issuance) evaluated() {
 	i.evaluation.Legs = i.legs[:0]
 	i.outcome.Evaluation(&i.evaluation)
 	i.event.Evaluation = &i.evaluation
-	i.unkept = i.unkept[:0]
-	now, keepEvery := i.from.at.Unix(), int64(deputy.EntityUse/time.Second)
+	i.unkept = unkept(i.unkept[:0], &i.question, i.from.at)
+}
+
+// unkept appends to all the entities of a question that must be kept, since
+// nobody said lately that they are in use.
+func unkept(all []policy.Entity, question *policy.Request, at time.Time) []policy.Entity {
+	now, keepEvery := at.Unix(), int64(deputy.EntityUse/time.Second)
 	var few [8]policy.Entity
-	for _, e := range i.question.Entities(few[:0]) {
+	for _, e := range question.Entities(few[:0]) {
 		if now-e.Trace().Kept() >= keepEvery {
-			i.unkept = append(i.unkept, e)
+			all = append(all, e)
 		}
+	}
+	return all
+}
+
+// logErrors says which policies could not be evaluated.
+func (s *Server) logErrors(o *policy.Outcome, zone deputy.ZoneID, from *origin) {
+	for _, e := range o.Errors {
+		s.log.Error("a policy could not be evaluated, so the request was refused", "zone_id", string(zone),
+			"request_id", from.requestID, "policy", e.Policy.Label, "cause", e.Message)
+	}
+}
+
+// decision is what policy said about a resource of an authorization request.
+type decision struct {
+	resource *resource
+	question policy.Request
+	outcome  policy.Outcome
+}
+
+// ask asks policy about a resource of an authorization request.
+func (s *Server) ask(l *login, a *assessment, r *resource, question policy.Request) *policy.Outcome {
+	d := &decision{resource: r, question: question, outcome: l.snap.policies.Decide(question)}
+	s.logErrors(&d.outcome, l.zone.id, l.from)
+	a.decisions = append(a.decisions, d)
+	return &d.outcome
+}
+
+// note notes the decision in an event.
+func (d *decision) note(e *deputy.Event) {
+	e.Resource = &deputy.EventResource{ID: d.resource.ID, Identifier: d.resource.identifier}
+	e.Policy, e.Evaluation = eventPolicy(&d.outcome), new(deputy.Evaluation)
+	d.outcome.Evaluation(e.Evaluation)
+}
+
+// decided notes in the event of an authorization request what policy said about
+// its first resource, and brings along an event for each other decision. It
+// returns the entities that must be kept with them.
+func (a *assessment) decided(e *deputy.Event) (entities []policy.Entity) {
+	for i, d := range a.decisions {
+		entities = unkept(entities, &d.question, e.Time)
+		if i == 0 {
+			d.note(e)
+			continue
+		}
+		further := *e
+		further.ID, further.Type, further.With = deputy.EventID(deputy.NewID(e.Time)), eventEvaluate, nil
+		further.Outcome, further.Error, further.ErrorDetail = deputy.Success, "", ""
+		further.ScopesRequested, further.ScopesGranted = d.question.Scopes, d.outcome.Scopes
+		if !d.outcome.Allowed {
+			further.Outcome, further.Error, further.ErrorDetail = deputy.Failure, codeAccessDenied, d.outcome.Message()
+		}
+		d.note(&further)
+		e.With = append(e.With, &further)
+	}
+	return entities
+}
+
+// observed hands what was decided and recorded to the zone's shadow.
+func (s *Server) observed(l *login, a *assessment, e *deputy.Event) {
+	for i, d := range a.decisions {
+		if i == 0 {
+			s.observe(l.snap, &d.question, e)
+			continue
+		}
+		s.observe(l.snap, &d.question, e.With[i-1])
 	}
 }
 

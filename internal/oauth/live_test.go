@@ -2,14 +2,15 @@ package oauth_test
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/oauth"
 )
 
 // off is a way in which one part can be turned off, and the refusal that the
@@ -36,7 +37,13 @@ type stage struct {
 	codes             []string
 	agentID           deputy.ID
 
+	key      *outsideKey // of the server, where it has one
+	roots    *x509.CertPool
+	fetching map[*oauth.Server]bool // that trust these
+	outside  *platform
+
 	personToken, bearer string
+	stream              string
 	permitted           bool // a policy permits impersonation
 
 	user       *deputy.OrganizationUser // of the account's organization
@@ -45,8 +52,10 @@ type stage struct {
 	invited    deputy.Secret // its token
 }
 
-func newStage(t testing.TB) *stage {
-	s := &stage{relay: newRelay(t)}
+func newStage(t testing.TB) *stage { return newStageIn(newWorld(t)) }
+
+func newStageIn(w *world) *stage {
+	s := &stage{relay: newRelayIn(w)}
 	s.depend(s.server, s.api)
 	s.person = s.newPerson("zoe@example.test")
 	s.change(s.server, func(a *deputy.Application) { a.RedirectURIs = []string{callback} })
@@ -129,17 +138,13 @@ var uses = map[deputy.Use]func(*stage) *answer{
 		return kind(map[deputy.Kind]int{deputy.NotFound: 404, deputy.Conflict: 409}, s.accept())
 	},
 	deputy.UseAuthorizeAgent: func(s *stage) *answer {
-		s.meet(true)
+		s.meet(true, 0)
 		return s.ask("prompt", "none").answer()
 	},
 	deputy.UseToken: func(s *stage) *answer {
-		s.meet(false)
-		if s.refresh == "" {
-			s.refreshAgain()
-			s.bearer = s.asClient("grant_type", "refresh_token", "refresh_token", s.refresh).text("access_token")
-		}
-		return s.introspect(s.server, s.bearer)
+		return s.introspect(s.server, s.bearerOfPerson())
 	},
+	deputy.UseApplicationToken: func(s *stage) *answer { return s.introspect(s.server, s.token) },
 	deputy.UseImpersonation: func(s *stage) *answer {
 		s.permitImpersonation()
 		return s.impersonate(s.server, s.person.Identifier, s.api.Identifier)
@@ -151,22 +156,30 @@ var uses = map[deputy.Use]func(*stage) *answer{
 		}
 		return s.introspect(s.server, s.bearer)
 	},
-	deputy.UseCode:         func(s *stage) *answer { s.meet(false); return s.redeem() },
-	deputy.UseCodeAgent:    func(s *stage) *answer { s.meet(true); return s.redeem() },
-	deputy.UseRefresh:      func(s *stage) *answer { s.meet(false); return s.refreshAgain() },
-	deputy.UseRefreshAgent: func(s *stage) *answer { s.meet(true); return s.refreshAgain() },
+	deputy.UseCode:         func(s *stage) *answer { s.meet(false, 4); return s.redeem() },
+	deputy.UseCodeAgent:    func(s *stage) *answer { s.meet(true, 4); return s.redeem() },
+	deputy.UseRefresh:      func(s *stage) *answer { s.meet(false, 1); return s.refreshAgain() },
+	deputy.UseRefreshAgent: func(s *stage) *answer { s.meet(true, 1); return s.refreshAgain() },
 	deputy.UseSecret:       func(s *stage) *answer { return s.credentialsFor(s.server, "urn:vaulted") },
 	deputy.UseGrant: func(s *stage) *answer {
-		if s.files == nil {
-			s.provider = s.newExternal()
-			s.files = s.newGuarded("https://files.test", s.provider)
-			s.depend(s.server, s.files)
-			s.grant = s.newGrant(s.person.User, s.files)
-		}
+		s.broker()
 		return s.exchange(s.server, s.userToken(s.person, s.agent.credential.Identifier, s.front.Identifier), s.files.Identifier)
 	},
 	deputy.UseWebSession: func(s *stage) *answer { return s.silently(s.front) },
-	deputy.UseAuthorize:  func(s *stage) *answer { return s.silently(s.api) },
+	deputy.UseSignals: func(s *stage) *answer {
+		s.listen(s.server)
+		if s.stream == "" {
+			s.stream = s.must(s.signals("POST", "/ssf/streams", `{"events_requested":[]}`), 201, "").text("stream_id")
+		}
+		if a := s.signals("POST", "/ssf/verify", `{"stream_id":"`+s.stream+`"}`); a.status != 204 {
+			return a
+		}
+		if a := s.signals("GET", "/ssf/status?stream_id="+s.stream, ""); a.status != 200 {
+			return a
+		}
+		return s.signals("POST", "/ssf/poll?stream_id="+s.stream, `{}`)
+	},
+	deputy.UseAuthorize: func(s *stage) *answer { return s.silently(s.api) },
 	deputy.UseSignIn: func(s *stage) *answer {
 		b := s.newBrowser()
 		p := b.open(asking(s.server.credential.Identifier))
@@ -175,6 +188,27 @@ var uses = map[deputy.Use]func(*stage) *answer{
 		}
 		return p.answer()
 	},
+}
+
+// broker makes a resource that an outside provider guards, and the person's
+// grant for it.
+func (s *stage) broker() {
+	if s.files == nil {
+		s.provider = s.newExternal()
+		s.files = s.newGuarded("https://files.test", s.provider)
+		s.depend(s.server, s.files)
+		s.grant = s.newGrant(s.person.User, s.files)
+	}
+}
+
+// bearerOfPerson returns an access token of the person's session at the client.
+func (s *stage) bearerOfPerson() string {
+	s.meet(false, 1)
+	if s.refresh == "" {
+		s.refreshAgain()
+		s.bearer = s.asClient("grant_type", "refresh_token", "refresh_token", s.refresh).text("access_token")
+	}
+	return s.bearer
 }
 
 // permitImpersonation has a policy of the zone permit what the managed ones do
@@ -199,9 +233,9 @@ func (s *stage) silently(r *deputy.Resource) *answer {
 	return s.browser.open(asking(s.server.credential.Identifier, "prompt", "none", "resource", r.Identifier)).answer()
 }
 
-// meet signs the person in to the client, or to a user agent, once, and gets two
+// meet signs the person in to the client, or to a user agent, once, and gets
 // codes for the API's resource.
-func (s *stage) meet(agent bool) {
+func (s *stage) meet(agent bool, codes int) {
 	if s.browser != nil {
 		return
 	}
@@ -213,7 +247,7 @@ func (s *stage) meet(agent bool) {
 	if p := s.browser.act("sign in", s.person.User); p.query("code") == "" {
 		s.browser.answered(s.browser.act("approve", nil))
 	}
-	for range 2 {
+	for range codes {
 		s.codes = append(s.codes, s.browser.answered(s.ask()))
 	}
 	s.person.web = s.newestSession(s.person)
@@ -239,20 +273,22 @@ func (s *stage) asClient(pairs ...string) *answer {
 	return s.post(s.server, form(pairs...))
 }
 
-// redeem redeems one of the codes.
+// redeem redeems one of the codes, which is used up only by that.
 func (s *stage) redeem() *answer {
-	code := s.codes[0]
-	s.codes = s.codes[1:]
-	return s.asClient("grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier)
+	a := s.asClient("grant_type", "authorization_code", "code", s.codes[0], "redirect_uri", callback, "code_verifier", verifier)
+	if a.status == 200 {
+		s.codes = s.codes[1:]
+	}
+	return a
 }
 
 // refreshAgain refreshes, after having redeemed a code if need be.
-func (s *stage) refreshAgain() *answer {
+func (s *stage) refreshAgain(more ...string) *answer {
 	if s.refresh == "" {
 		s.refresh = s.must(s.redeem(), 200, "").text("refresh_token")
 		s.person.child = s.newest(func(x *deputy.Session) bool { return x.ParentID != nil && *x.ParentID == s.person.web.ID })
 	}
-	a := s.asClient("grant_type", "refresh_token", "refresh_token", s.refresh)
+	a := s.asClient(append(more, "grant_type", "refresh_token", "refresh_token", s.refresh)...)
 	if a.status == 200 {
 		s.refresh = a.text("refresh_token")
 	}
@@ -324,6 +360,7 @@ var elsewhere = map[deputy.Use]map[deputy.Part]off{
 		deputy.PartProvider:    {status: 302, code: "invalid_target"},
 	},
 	deputy.UseImpersonatedToken: {deputy.PartUser: {status: 400, code: "inactive"}},
+	deputy.UseApplicationToken:  {deputy.PartSubject: {status: 400, code: "inactive"}},
 	deputy.UseToken: {
 		deputy.PartUser:    {status: 400, code: "inactive"},
 		deputy.PartSession: {status: 400, code: "inactive"},
@@ -357,6 +394,7 @@ var elsewhere = map[deputy.Use]map[deputy.Part]off{
 		deputy.PartKey:          {status: 503, code: "unavailable"},
 	},
 	deputy.UseInvitation: {deputy.PartOrganization: {status: 404, code: "not found"}},
+	deputy.UseSignals:    {deputy.PartApplication: {status: 401, code: "invalid_token"}},
 }
 
 // remove deletes an entity of the zone.
@@ -532,42 +570,5 @@ func (s *stage) retireKeys(to deputy.KeyState) {
 			}
 			return nil
 		})
-	}
-}
-
-// TestOffMeansOffAtOnce turns off every part of every use between two
-// requests: the first succeeds and the very next is refused.
-func TestOffMeansOffAtOnce(t *testing.T) {
-	for use, parts := range deputy.Uses() {
-		send, served := uses[use]
-		if !served {
-			t.Errorf("%s has no request here", use)
-			continue
-		}
-		for _, part := range parts {
-			if len(ways[part]) == 0 {
-				t.Errorf("%s rests on the %s, which nothing here turns off", use, part)
-			}
-			for name, way := range ways[part] {
-				t.Run(string(use)+"/"+string(part)+"/"+name, func(t *testing.T) {
-					t.Parallel()
-					s := newStage(t)
-					if a := send(s); a.status != 200 {
-						t.Fatalf("with everything in force: %s", a)
-					}
-					s.clock.advance(time.Second)
-					if other, ok := elsewhere[use][part]; ok {
-						way.status, way.code = other.status, other.code
-						if other.turn != nil {
-							way.turn = other.turn
-						}
-					}
-					way.turn(s)
-					if a := send(s); a.status != way.status || a.text("error") != way.code {
-						t.Errorf("got %s, want %d %s", a, way.status, way.code)
-					}
-				})
-			}
-		}
 	}
 }

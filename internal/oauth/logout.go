@@ -14,7 +14,7 @@ import (
 // out at once; anybody else is asked, because any site can send a browser here.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
 	ctx := r.Context()
-	z, snap, err := s.zone(ctx, id)
+	z, snap, err := s.current(ctx, id)
 	if err != nil {
 		s.refuse(w, from, id, asRefusal(err), "")
 		return

@@ -207,11 +207,7 @@ func (s *Server) unverifiedVisitor(v *visitor) (*deputy.User, bool) {
 	}
 	v.login = l
 	a, err := s.assess(v.r.Context(), l)
-	if err != nil {
-		s.stop(v.w, v.r, l, err)
-		return nil, false
-	}
-	if a.user == nil || a.user.EmailVerified {
+	if err != nil || a.user == nil || a.user.EmailVerified {
 		s.proceed(v.w, v.r, l)
 		return nil, false
 	}

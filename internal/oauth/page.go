@@ -89,7 +89,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, id deputy.ZoneID) 
 	}
 	from := s.origin(r)
 	from.decides(s.now())
-	z, snap, err := s.zone(r.Context(), id)
+	z, snap, err := s.current(r.Context(), id)
 	if err != nil {
 		s.showRefusal(w, r, from, id, err)
 		return

@@ -20,7 +20,7 @@ const (
 // checked as if a browser had brought it, and waits under an address that can
 // be used once.
 func (s *Server) push(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
-	z, snap, err := s.zone(r.Context(), id)
+	z, snap, err := s.current(r.Context(), id)
 	if err != nil {
 		s.refuse(w, from, id, asRefusal(err), "")
 		return

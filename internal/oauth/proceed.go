@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/policy"
 )
 
 // Pages of the sign-in, below the issuer.
@@ -30,7 +31,12 @@ func (s *Server) proceed(w http.ResponseWriter, r *http.Request, l *login) {
 	ctx := r.Context()
 	for range maxAttempts {
 		a, err := s.assess(ctx, l)
-		if err == nil {
+		if refused, ok := a.refused(err); ok {
+			if err = s.recordRefusal(ctx, l, a, refused); err == nil {
+				s.abandonRecorded(w, r, l, refused)
+				return
+			}
+		} else if err == nil {
 			if page, code := l.next(a); page != "" {
 				s.turnTo(w, r, l, page, code)
 				return
@@ -130,10 +136,6 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, l *login, shown
 	}
 	ctx := r.Context()
 	a, err := s.assess(ctx, l)
-	if err != nil && deputy.KindOf(err) != deputy.Stale {
-		s.stop(w, r, l, err)
-		return
-	}
 	if err == nil && a.user != nil && len(l.pending(a)) > 0 && shown == a.digest() {
 		if err := s.recordConsent(ctx, l, a); err != nil && deputy.KindOf(err) != deputy.Stale {
 			s.stop(w, r, l, err)
@@ -216,9 +218,9 @@ func (s *Server) complete(ctx context.Context, l *login, a *assessment) (url.Val
 	if err := s.settle(ctx, l, a); err != nil {
 		return nil, err
 	}
-	event := s.authorization(l, a)
+	event, entities := s.authorization(l, a)
 	code := deputy.NewSecret()
-	err := s.store.Write(ctx, event, func(tx deputy.Tx) error {
+	err := s.writeKeeping(ctx, event, entities, func(tx deputy.Tx) error {
 		if l.begun {
 			if _, err := tx.TakeTicket(ctx, deputy.LoginTicket, l.zone.id, deputy.HashSecret(l.secret)); err != nil {
 				return ended(err)
@@ -248,21 +250,41 @@ func (s *Server) complete(ctx context.Context, l *login, a *assessment) (url.Val
 	if err != nil {
 		return nil, moved(err)
 	}
+	s.observed(l, a, event)
 	return url.Values{"code": {code.Reveal()}}, nil
 }
 
-// authorization returns the event of a transaction's end.
-func (s *Server) authorization(l *login, a *assessment) *deputy.Event {
+// authorization returns the event of a transaction's end, and what must be kept
+// with it.
+func (s *Server) authorization(l *login, a *assessment) (*deputy.Event, []policy.Entity) {
 	event := s.personalEvent(l, eventAuthorize, a.user)
-	event.SessionID, event.Policy = l.Session, a.policy
+	event.SessionID = l.Session
 	event.ScopesRequested = append(slices.Clone(l.Request.OpenID), l.Request.Scopes...)
-	if len(a.wishes) > 0 {
-		first := a.wishes[0]
-		event.Resource = &deputy.EventResource{ID: first.ID, Identifier: first.identifier}
-		event.ScopesGranted = append(slices.Clone(l.Request.OpenID), first.scopes...)
-	}
 	event.Basis = &deputy.Basis{Zone: l.zone.id, Revision: l.snap.revision, Relies: a.grounds.rely}
-	return event
+	entities := a.decided(event)
+	if len(a.wishes) > 0 {
+		event.ScopesGranted = append(slices.Clone(l.Request.OpenID), a.wishes[0].scopes...)
+	}
+	return event, entities
+}
+
+// refused returns the refusal that policy has led to, if that is what err is.
+func (a *assessment) refused(err error) (refused *refusal, ok bool) {
+	if a == nil || len(a.decisions) == 0 || a.decisions[0].outcome.Allowed {
+		return nil, false
+	}
+	return asDecision(err)
+}
+
+// recordRefusal writes down that policy refused the request, on the proof that
+// what decided still decides: else the error is Stale.
+func (s *Server) recordRefusal(ctx context.Context, l *login, a *assessment, r *refusal) error {
+	event, entities := s.authorization(l, a)
+	if err := s.record(ctx, event, entities, r); err != nil {
+		return err
+	}
+	s.observed(l, a, event)
+	return nil
 }
 
 // reread checks in the committing transaction what no zone revision covers: the

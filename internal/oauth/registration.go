@@ -54,7 +54,7 @@ type registration struct {
 // a client, and becomes a user agent once somebody has signed in with it. The
 // same client gets the same client_id, so that nothing piles up.
 func (s *Server) register(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
-	z, snap, err := s.zone(r.Context(), id)
+	z, snap, err := s.current(r.Context(), id)
 	if err == nil && !snap.zone.DCREnabled {
 		err = &refusal{code: codeAccessDenied, description: "Clients cannot register themselves here.", status: http.StatusForbidden}
 	}

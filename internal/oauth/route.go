@@ -24,6 +24,12 @@ const (
 	revokeEndpoint
 	userInfoEndpoint
 	logoutEndpoint
+	transmitterEndpoint
+	streamEndpoint
+	statusEndpoint
+	verifyEndpoint
+	pollEndpoint
+	revocationsEndpoint
 )
 
 // endpointNames are what endpoints are called where requests are counted.
@@ -52,6 +58,12 @@ var endpoints = map[string]endpoint{
 	"/oauth2/authorize":                       authorizeEndpoint,
 	"/.well-known/oauth-authorization-server": metadataEndpoint,
 	"/.well-known/openid-configuration":       metadataEndpoint,
+	"/.well-known/" + wellKnownStreams:        transmitterEndpoint,
+	pathStreams:                               streamEndpoint,
+	pathStatus:                                statusEndpoint,
+	pathVerify:                                verifyEndpoint,
+	pathPoll:                                  pollEndpoint,
+	pathRevocations:                           revocationsEndpoint,
 }
 
 // endpointAt returns what a path below an issuer is for.
@@ -109,14 +121,14 @@ func (s *Server) route(r *http.Request) (zone deputy.ZoneID, to endpoint, ours b
 	if !ok {
 		return "", notFound, false
 	}
-	for _, name := range wellKnown {
+	for _, name := range append(wellKnown[:len(wellKnown):len(wellKnown)], wellKnownStreams) {
 		// RFC 8414 §3.1: the issuer's path follows the well-known part.
 		if below, ok := strings.CutPrefix(rest, name+s.basePath+"/z/"); ok {
 			id, more := cutSegment(below)
 			if more != "" || id == "" {
 				return deputy.ZoneID(id), notFound, true
 			}
-			return deputy.ZoneID(id), metadataEndpoint, true
+			return deputy.ZoneID(id), endpoints["/.well-known/"+name], true
 		}
 	}
 	if rest == wellKnown[0]+s.basePath {
@@ -167,6 +179,12 @@ var methods = map[endpoint][]string{
 	pageEndpoint:         {http.MethodGet, http.MethodPost},
 	jwksEndpoint:         {http.MethodGet, http.MethodHead},
 	metadataEndpoint:     {http.MethodGet, http.MethodHead},
+	transmitterEndpoint:  {http.MethodGet, http.MethodHead},
+	streamEndpoint:       {http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
+	statusEndpoint:       {http.MethodGet, http.MethodPost},
+	verifyEndpoint:       {http.MethodPost},
+	pollEndpoint:         {http.MethodPost},
+	revocationsEndpoint:  {http.MethodGet},
 }
 
 // preflight answers a browser that asks whether it may call (Fetch §4.8).

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -164,7 +165,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, s.origin(r), id, errNoEndpoint, "")
 	case r.Method == http.MethodOptions && to != authorizeEndpoint && to != logoutEndpoint && to != pageEndpoint: // only people go there
 		preflight(w, to)
-	case r.Method != allowed[0] && r.Method != allowed[len(allowed)-1]:
+	case !slices.Contains(allowed, r.Method):
 		w.Header()["Allow"] = []string{strings.Join(allowed, ", ") + ", OPTIONS"}
 		refused := refuse(codeMethodNotAllowed, "The method is not allowed here.")
 		if to == serviceTokenEndpoint {
@@ -194,6 +195,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.authorize(w, r, id, s.origin(r))
 	case to == serviceTokenEndpoint:
 		s.serviceToken(w, r, s.origin(r), false)
+	case receiving[to] != nil:
+		s.receive(w, r, id, to, s.origin(r))
 	case id == "":
 		s.planeDocument(w, r, to)
 	default:
@@ -210,6 +213,10 @@ func (s *Server) document(w http.ResponseWriter, r *http.Request, id deputy.Zone
 	}
 	if to == jwksEndpoint {
 		snap.jwks.serve(w)
+		return
+	}
+	if to == transmitterEndpoint {
+		newDocument(streamMetadata(snap.issuer)).serve(w)
 		return
 	}
 	snap.metadata.serve(w)

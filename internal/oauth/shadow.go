@@ -59,15 +59,14 @@ func (s *shadows) init(server *Server) {
 	s.server, s.queue = server, make(chan *shadowed, maxShadows)
 }
 
-// observe hands a question that was decided and recorded to the zone's shadow,
-// if there is one. It never waits.
-func (s *Server) observe(i *issuance) {
-	if i.snap.shadow == nil || i.event.Evaluation == nil {
+// observe hands a question that was decided and recorded, in the event, to the
+// zone's shadow, if there is one. It never waits.
+func (s *Server) observe(snap *snapshot, question *policy.Request, e *deputy.Event) {
+	if snap.shadow == nil || e.Evaluation == nil {
 		return
 	}
-	q := &shadowed{shadow: i.snap.shadow, question: i.question}
-	q.question.Legs, q.question.Scopes = slices.Clone(i.question.Legs), slices.Clone(i.question.Scopes)
-	e := &i.event
+	q := &shadowed{shadow: snap.shadow, question: *question}
+	q.question.Legs, q.question.Scopes = slices.Clone(question.Legs), slices.Clone(question.Scopes)
 	q.event = deputy.Event{
 		ZoneID: e.ZoneID, OrganizationID: e.OrganizationID, RequestID: e.RequestID, ClientID: e.ClientID,
 		UserID: e.UserID, Resource: e.Resource, GrantType: e.GrantType,
@@ -92,7 +91,7 @@ func (s *shadows) run() {
 	for range shadowWorkers {
 		s.workers.Go(func() {
 			for q := range s.queue {
-				if err := s.server.ask(q); err != nil {
+				if err := s.server.askShadow(q); err != nil {
 					s.server.log.Error("what a shadow said was not recorded", "zone_id", string(q.event.ZoneID), "cause", err)
 					s.drop(dropKey{q.event.OrganizationID, q.event.ZoneID})
 				}
@@ -101,9 +100,9 @@ func (s *shadows) run() {
 	}
 }
 
-// ask puts a question to the shadow and records both decisions. It names the
+// askShadow puts a question to the shadow and records both decisions. It names the
 // entities of the enforced one, which are kept.
-func (s *Server) ask(q *shadowed) error {
+func (s *Server) askShadow(q *shadowed) error {
 	outcome := q.shadow.Decide(q.question)
 	var evaluation deputy.Evaluation
 	outcome.Evaluation(&evaluation)

@@ -230,25 +230,34 @@ func (i *issuance) rereadPerson(ctx context.Context, tx deputy.Tx, now *deputy.S
 }
 
 // presentApplication finds the application that the subject token is about.
-// The credential that got the token must still exist: to delete it is to end
-// what it got.
 func (s *Server) presentApplication(ctx context.Context, i *issuance) error {
-	sub := i.subject
-	holder, err := i.relyOn(s.client(ctx, i.zone, sub.ClientID))
+	holder, err := s.behind(ctx, i.zone, i.snap, i.subject.verified, i.relyOn)
 	if err != nil || holder == nil {
 		return err // without a subject, Standing refuses
 	}
-	if sub.Act != nil { // the holder is the last actor, not the subject
-		if holder, err = i.relyOn(s.application(ctx, i.zone, i.snap, sub.Subject)); err != nil || holder == nil {
-			return err
-		}
-	}
-	if holder.application.Identifier != sub.Subject {
-		return nil // renamed since, and another may have the name now
-	}
-	sub.application, sub.principal = &holder.application, &holder.application
+	i.subject.application, i.subject.principal = &holder.application, &holder.application
 	i.standing.Subject = holder.application.ID
 	return nil
+}
+
+// behind returns the application that a token is about, nil when it may not be
+// acted for any more. The credential that got the token must still exist: to
+// delete it is to end what it got. Each look-up is passed through note.
+func (s *Server) behind(ctx context.Context, z *zone, snap *snapshot, v *verified, note ...func(*client, error) (*client, error)) (*client, error) {
+	noted := func(c *client, err error) (*client, error) {
+		for _, f := range note {
+			c, err = f(c, err)
+		}
+		return c, err
+	}
+	holder, err := noted(s.client(ctx, z, v.ClientID))
+	if err == nil && holder != nil && v.Act != nil { // the holder is the last actor, not the subject
+		holder, err = noted(s.application(ctx, z, snap, v.Subject))
+	}
+	if err != nil || holder == nil || holder.application.Identifier != v.Subject {
+		return nil, err // renamed since, and another may have the name now
+	}
+	return holder, nil
 }
 
 // relyOn notes what was looked up as grounds of the decision and passes it on.

@@ -112,14 +112,14 @@ func (s *Server) answerToken(w http.ResponseWriter, r *http.Request, id deputy.Z
 		switch {
 		case err == nil:
 			writeCredential(w, i, c)
-			s.observe(i)
+			s.observe(i.snap, &i.question, &i.event)
 			return grantType, "issued"
 		case deputy.KindOf(err) != deputy.Stale && i.client == nil:
 			return grantType, s.refuseClaimant(w, from, snap, claimed, err)
 		case deputy.KindOf(err) != deputy.Stale:
 			result = s.refuse(w, from, id, asRefusal(err), realm(claimed, snap))
 			if _, recorded := asDecision(err); recorded {
-				s.observe(i)
+				s.observe(i.snap, &i.question, &i.event)
 			}
 			return grantType, result
 		}
@@ -365,10 +365,7 @@ func (s *Server) judge(i *issuance) error {
 	i.outcome = i.snap.policies.Decide(i.question)
 	i.event.Policy = eventPolicy(&i.outcome)
 	i.evaluated()
-	for _, e := range i.outcome.Errors {
-		s.log.Error("a policy could not be evaluated, so the request was refused", "zone_id", string(i.zone.id),
-			"request_id", i.from.requestID, "policy", e.Policy.Label, "cause", e.Message)
-	}
+	s.logErrors(&i.outcome, i.zone.id, i.from)
 	if !i.outcome.Allowed {
 		return refuse(codeAccessDenied, i.outcome.Message())
 	}

@@ -62,7 +62,7 @@ const formType = "application/x-www-form-urlencoded"
 const (
 	eventIssue            = "credentials:issue"
 	eventAuthenticate     = "clients:authenticate"
-	eventEvaluate         = "policies:evaluate" // by a shadow
+	eventEvaluate         = "policies:evaluate" // by a shadow, or of a further resource
 	eventLogin            = "users:login"
 	eventAuthorize        = "users:authorize"
 	eventConsent          = "consents:create"
@@ -82,7 +82,11 @@ const (
 	eventGrantRefresh     = "delegated_grants:refresh"
 	eventGrantExpire      = "delegated_grants:expire"
 	eventGrantWithdraw    = "delegated_grants:withdraw" // revoked at the provider, or not
-	eventProviderRegister = "providers:register"        // Deputy as its client
+	eventStreamCreate     = "streams:create"
+	eventStreamUpdate     = "streams:update"
+	eventStreamDelete     = "streams:delete"
+	eventStreamVerify     = "streams:verify"
+	eventProviderRegister = "providers:register" // Deputy as its client
 )
 
 // Scopes of OpenID Connect (Core 1.0 §5.4, §11).

@@ -77,6 +77,7 @@ type world struct {
 	algs    []deputy.SigningAlgorithm
 	root    [32]byte
 	lease   time.Duration // of refreshes
+	ear     string        // a receiver's access token
 
 	platform     deputy.ID
 	organization *deputy.Organization
@@ -114,13 +115,19 @@ func (w *world) open(c store.Config) {
 	rand.Read(cursors[:])
 	w.sealing = new(sealing)
 	c.CursorKey, c.Now, c.Sealing, c.Migrate, c.Logger = cursors[:], w.clock.Now, w.sealing, true, slog.New(slog.DiscardHandler)
-	var err error
-	if w.store, err = store.Open(context.Background(), c); err != nil {
+	opened, err := store.Open(context.Background(), c)
+	if err != nil {
 		w.Fatal(err)
 	}
-	w.Cleanup(func() { w.store.Close() })
-	w.vault = vault.New(vault.NewRoot(w.root), w.store)
+	w.Cleanup(func() { opened.Close() })
+	w.store, w.vault = opened, vault.New(vault.NewRoot(w.root), opened)
 	w.sealing.vault = w.vault
+	w.serve()
+}
+
+// serve puts a server in front of the store.
+func (w *world) serve() {
+	w.Helper()
 	addresses, err := deputy.NewAddresses(publicURL, "zones.test")
 	if err != nil {
 		w.Fatal(err)
@@ -138,7 +145,7 @@ func (w *world) open(c store.Config) {
 // fill makes what a first start and a create call leave.
 func (w *world) fill() {
 	w.Helper()
-	w.organization = w.newOrganization("Acme", "acme")
+	w.organization = w.newOrganization("Acme", string(w.id()))
 	w.zone, w.sts, w.vaulted = w.newZone(w.organization, deputy.PathIssuer)
 }
 
@@ -499,12 +506,16 @@ func (a *answer) text(member string) string {
 
 func (a *answer) String() string { return fmt.Sprintf("%d %s", a.status, a.body) }
 
+// asked are the endpoints that something was sent to.
+var asked sync.Map
+
 // do sends a request to the server.
 func (w *world) do(r *http.Request) *answer {
 	w.Helper()
 	if !w.server.Handles(r) {
 		w.Fatalf("%s is not for the server", r.URL)
 	}
+	asked.Store(oauth.EndpointOf(w.server, r), true)
 	rec := httptest.NewRecorder()
 	w.server.ServeHTTP(rec, r)
 	body, _ := io.ReadAll(rec.Body)

@@ -62,8 +62,29 @@ func (s *Server) zone(ctx context.Context, id deputy.ZoneID) (*zone, *snapshot, 
 	return z, snap, err
 }
 
-// fresh returns a snapshot that was the newest a moment ago, for answers that
-// no commit validates.
+// current returns a zone and its snapshot as it is now, for answers that no
+// commit validates: it asks the store each time, so that what another node has
+// changed before the request came is seen.
+func (s *Server) current(ctx context.Context, id deputy.ZoneID) (*zone, *snapshot, error) {
+	z, snap, err := s.zone(ctx, id)
+	if err != nil || id == "" {
+		return z, snap, err
+	}
+	now, err := s.store.Zone(ctx, id, snap.revision)
+	if deputy.KindOf(err) == deputy.NotFound {
+		s.zones.held.CompareAndDelete(id, z)
+		return nil, nil, errNoZone
+	}
+	// Another request may be the one to bring the snapshot forward, and only to
+	// where the zone was when that asked.
+	for err == nil && snap.revision < now.Revision {
+		snap, err = s.advance(ctx, z, snap)
+	}
+	return z, snap, err
+}
+
+// fresh returns a snapshot that was the newest a moment ago, for documents that
+// are the same for everybody.
 func (s *Server) fresh(ctx context.Context, id deputy.ZoneID) (*snapshot, error) {
 	z, snap, err := s.zone(ctx, id)
 	if err != nil || s.now().UnixNano()-z.checked.Load() < int64(checkEvery) {

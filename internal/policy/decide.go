@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"slices"
+	"sync"
 
 	"deputy/internal/deputy"
 	"github.com/cedar-policy/cedar-go"
@@ -81,6 +82,7 @@ func (s *Set) Decide(r Request) Outcome {
 		return out
 	}
 	q := newQuestion(s, &r)
+	defer q.done()
 	wanted := r.declared()
 	if len(wanted) == 0 || !q.readsScopes() {
 		if out.settle(q, q.ask(nil)) {
@@ -92,15 +94,24 @@ func (s *Set) Decide(r Request) Outcome {
 }
 
 // declared returns the requested scopes that the resource declares, each once,
-// in the order of the request.
+// in the order of the request. Where that is all of them they share its memory.
 func (r *Request) declared() []string {
-	var all []string
-	for _, s := range r.Scopes {
-		if _, ok := r.Resource.declared[s]; ok && !slices.Contains(all, s) {
-			all = append(all, s)
+	for i, s := range r.Scopes {
+		if _, ok := r.Resource.declared[s]; ok && !slices.Contains(r.Scopes[:i], s) {
+			continue
 		}
+		all := append([]string(nil), r.Scopes[:i]...)
+		for _, s := range r.Scopes[i+1:] {
+			if _, ok := r.Resource.declared[s]; ok && !slices.Contains(all, s) {
+				all = append(all, s)
+			}
+		}
+		return all
 	}
-	return all
+	if len(r.Scopes) == 0 {
+		return nil
+	}
+	return slices.Clip(r.Scopes)
 }
 
 // question is a request on its way through a set.
@@ -108,6 +119,21 @@ type question struct {
 	set   *Set
 	world world
 	legs  []askedLeg
+	// The memory of legs, and of the verdicts of the first decision, where that
+	// is enough.
+	few   [2]askedLeg
+	first [2]verdict
+	asked bool
+}
+
+// questions holds the memory of questions that were answered: it is half a
+// kilobyte, and each decision needs it for some microseconds.
+var questions = sync.Pool{New: func() any { return new(question) }}
+
+// done gives back the memory of a question. Nothing that was answered shares it.
+func (q *question) done() {
+	*q = question{}
+	questions.Put(q)
 }
 
 type askedLeg struct {
@@ -121,7 +147,7 @@ type askedLeg struct {
 // verdict is the answer of one leg to one decision.
 type verdict struct {
 	allowed bool
-	reasons []int // positions of policies: permits or forbids
+	reasons []types.DiagnosticReason // the policies that matched: permits or forbids
 	errors  []EvaluationError
 }
 
@@ -129,7 +155,11 @@ type verdict struct {
 func (v *verdict) forbidden() bool { return !v.allowed && len(v.reasons) > 0 }
 
 func newQuestion(s *Set, r *Request) *question {
-	q := &question{set: s, legs: make([]askedLeg, len(r.Legs))}
+	q := questions.Get().(*question)
+	q.set, q.legs = s, q.few[:0]
+	for range r.Legs {
+		q.legs = append(q.legs, askedLeg{})
+	}
 	q.world.init(r, s.shape)
 	for i := range q.legs {
 		l := &q.legs[i]
@@ -151,7 +181,11 @@ func (q *question) readsScopes() bool {
 
 // ask decides every leg with the given scopes; absent when nil.
 func (q *question) ask(scopes []string) []verdict {
-	verdicts := make([]verdict, len(q.legs))
+	verdicts := q.first[:]
+	if q.asked || len(q.legs) > len(q.first) {
+		verdicts = make([]verdict, len(q.legs))
+	}
+	verdicts, q.asked = verdicts[:len(q.legs)], true
 	var contexts [2]*types.Record // the same for all legs that are on behalf, or not
 	for i := range q.legs {
 		l := &q.legs[i]
@@ -176,10 +210,7 @@ func (q *question) ask(scopes []string) []verdict {
 // evaluate runs the engine over candidates.
 func (s *Set) evaluate(c *candidates, entities types.EntityGetter, r types.Request) verdict {
 	decision, diagnostic := cedar.Authorize(c, entities, r)
-	v := verdict{allowed: decision == cedar.Allow}
-	for _, reason := range diagnostic.Reasons {
-		v.reasons = append(v.reasons, s.position[reason.PolicyID])
-	}
+	v := verdict{allowed: decision == cedar.Allow, reasons: diagnostic.Reasons}
 	for _, e := range diagnostic.Errors {
 		v.errors = append(v.errors, EvaluationError{Policy: s.policies[s.position[e.PolicyID]], Message: e.Message})
 	}

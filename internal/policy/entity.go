@@ -203,6 +203,8 @@ type User struct {
 	uid   types.EntityUID
 	drawn drawn
 	trace Trace
+	// contexts are those that have been asked for, by what bareKey tells.
+	contexts [contexts]atomic.Pointer[types.Record]
 }
 
 // NewUser builds a user. It keeps the slices of facts, which must not change

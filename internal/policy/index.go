@@ -18,6 +18,10 @@ import (
 // bucket has a scope that cannot match; evaluating it would yield false
 // without an error, since a scope is evaluated first and cannot fail. So
 // leaving it out changes neither the decision nor its reasons nor its errors.
+//
+// Within a bucket, policies whose conditions begin with the demand that an
+// attribute of the principal or the resource be some text lie under that text:
+// see guard.
 type index struct {
 	principals, actions, resources pins
 	buckets                        map[bucketKey]*bucket
@@ -36,6 +40,12 @@ type bucketKey struct{ principal, action, resource int32 }
 type bucket struct {
 	policies []member
 	scopes   bool // some policy reads context.scopes
+	guards   []guard
+}
+
+func (b *bucket) add(m member, tree *ast.Policy) {
+	b.policies = append(b.policies, m)
+	b.scopes = b.scopes || reads(tree, "scopes")
 }
 
 // member is a policy under its id in the set.
@@ -58,8 +68,11 @@ func newIndex(members []member) *index {
 			b = &bucket{}
 			x.buckets[key] = b
 		}
-		b.policies = append(b.policies, m)
-		b.scopes = b.scopes || reads(tree, "scopes")
+		if d, ok := demandOf(tree); ok {
+			b.guard(d).add(d.text, m, tree)
+		} else {
+			b.add(m, tree)
+		}
 	}
 	return x
 }
@@ -156,11 +169,21 @@ func (x *index) find(c *candidates, principal, action, resource types.EntityUID,
 		for _, r := range resources {
 			for _, a := range actions {
 				if b := x.buckets[bucketKey{p, a, r}]; b != nil {
-					c.buckets = append(c.buckets, b)
-					c.scopes = c.scopes || b.scopes
+					c.add(b)
+					for i := range b.guards {
+						c.add(b.guards[i].find(principal, resource, entities))
+					}
 				}
 			}
 		}
+	}
+}
+
+// add adds the policies of a bucket, which may be nil, without its guards.
+func (c *candidates) add(b *bucket) {
+	if b != nil && len(b.policies) > 0 {
+		c.buckets = append(c.buckets, b)
+		c.scopes = c.scopes || b.scopes
 	}
 }
 

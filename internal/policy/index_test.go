@@ -60,15 +60,78 @@ func TestIndexFindsOnlyWhatCouldApply(t *testing.T) {
 	}
 }
 
+// Of policies that demand an attribute to be a text, a decision looks at those
+// that demand the one that it is, and at all where there is none: then each
+// fails, and has to.
+func TestGuards(t *testing.T) {
+	user, doc := types.NewEntityUID("User", "u"), types.NewEntityUID("Doc", "d")
+	entities := types.EntityMap{
+		user: {UID: user, Attributes: types.NewRecord(types.RecordMap{"name": types.String("ada"), "age": types.Long(7)})},
+		doc:  {UID: doc, Attributes: types.NewRecord(types.RecordMap{"name": types.String("d")})},
+	}
+	for condition, c := range map[string]struct {
+		candidates int
+		decision   cedar.Decision
+		errors     int
+	}{
+		`principal.name == "ada"`:                                    {1, cedar.Allow, 0},
+		`"ada" == principal.name`:                                    {1, cedar.Allow, 0},
+		`principal.name == "bob"`:                                    {0, cedar.Deny, 0},
+		`principal.name == "bob" && principal.none`:                  {0, cedar.Deny, 0},
+		`principal.name == "ada" && principal.none`:                  {1, cedar.Deny, 1},
+		`principal.name == "bob" || true`:                            {1, cedar.Allow, 0},
+		`principal.name != "bob"`:                                    {1, cedar.Allow, 0},
+		`!(principal.name == "ada")`:                                 {1, cedar.Deny, 0},
+		`principal.age == "7"`:                                       {0, cedar.Deny, 0},
+		`principal.age == 8`:                                         {1, cedar.Deny, 0},
+		`principal.none == "x"`:                                      {1, cedar.Deny, 1},
+		`principal has none && principal.none == "x"`:                {1, cedar.Deny, 0},
+		`principal has name && principal.name == "bob"`:              {0, cedar.Deny, 0},
+		`principal is User && context has x && resource.name == "e"`: {0, cedar.Deny, 0},
+		`resource.name == "d" && principal.name == "bob"`:            {1, cedar.Deny, 0},
+		`context.x == "y"`:                                           {1, cedar.Deny, 1},
+		`context.x && principal.name == "bob"`:                       {1, cedar.Deny, 1},
+		`User::"u".name == "bob"`:                                    {1, cedar.Deny, 0},
+		`principal.name == resource.name`:                            {1, cedar.Deny, 0},
+	} {
+		var p cedar.Policy
+		if err := p.UnmarshalCedar([]byte(`permit(principal, action, resource) when { ` + condition + ` };`)); err != nil {
+			t.Fatal(err)
+		}
+		x := policy.NewIndex([]types.PolicyID{"p"}, []*cedar.Policy{&p})
+		decision, diagnostic, candidates := x.Authorize(entities, types.Request{Principal: user, Action: types.NewEntityUID("Action", "read"), Resource: doc})
+		if decision != c.decision || len(diagnostic.Errors) != c.errors || candidates != c.candidates {
+			t.Errorf("%s: %v with %d errors of %d candidates, want %+v", condition, decision, len(diagnostic.Errors), candidates, c)
+		}
+	}
+	var unless cedar.Policy
+	if err := unless.UnmarshalCedar([]byte(`permit(principal, action, resource) unless { principal.name == "bob" };`)); err != nil {
+		t.Fatal(err)
+	}
+	x := policy.NewIndex([]types.PolicyID{"p"}, []*cedar.Policy{&unless})
+	if decision, _, _ := x.Authorize(entities, types.Request{Principal: user, Resource: doc}); decision != cedar.Allow {
+		t.Error("what is excluded is taken for a demand")
+	}
+}
+
 // fleet makes a set of n policies, of which open of them pin nothing and the
 // others pin an application and a resource each; the first application has a
 // permit for the first resource.
 func fleet(n, open int) []string {
+	return fleetOf(n, open, func(int) string { return `principal.identifier != "urn:app:app0"` })
+}
+
+// demanding is a fleet whose open policies each demand another identifier.
+func demanding(n, open int) []string {
+	return fleetOf(n, open, func(i int) string { return fmt.Sprintf(`principal.identifier == "urn:app:none%d"`, i) })
+}
+
+func fleetOf(n, open int, condition func(i int) string) []string {
 	texts := make([]string, n)
 	for i := range texts {
 		switch {
 		case i < open:
-			texts[i] = fmt.Sprintf(`permit(principal is Keycard::Application, action, resource) when { principal.identifier == "urn:app:none%d" };`, i)
+			texts[i] = fmt.Sprintf(`permit(principal is Keycard::Application, action, resource) when { %s };`, condition(i))
 		case i%3 == 0:
 			texts[i] = fmt.Sprintf(`forbid(principal == Keycard::Application::"app%d", action, resource) when { context.impersonate };`, i-open)
 		case i%3 == 1:
@@ -99,9 +162,16 @@ func TestDecideAllocatesTheSameForEverySize(t *testing.T) {
 // in 10 µs, 20 % in 30 µs; and 3, 4, 14 and 40 times the cost of 10.
 func BenchmarkDecide(b *testing.B) {
 	a, r := application("app0", always("res0")), resource("res0", "read", "write")
-	for _, c := range []struct{ n, open int }{{10, 0}, {1000, 0}, {10000, 0}, {1000, 50}, {1000, 200}} {
-		s := compile(b, tools, fleet(c.n, c.open)...)
-		b.Run(fmt.Sprintf("policies=%d/open=%d", c.n, c.open), func(b *testing.B) {
+	for _, c := range []struct {
+		n, open int
+		kind    string
+		texts   func(n, open int) []string
+	}{
+		{10, 0, "open", fleet}, {1000, 0, "open", fleet}, {10000, 0, "open", fleet}, {1000, 50, "open", fleet}, {1000, 200, "open", fleet},
+		{1000, 200, "demanding", demanding},
+	} {
+		s := compile(b, tools, c.texts(c.n, c.open)...)
+		b.Run(fmt.Sprintf("policies=%d/%s=%d", c.n, c.kind, c.open), func(b *testing.B) {
 			q := asItself(a, r, "read")
 			b.ReportAllocs()
 			for b.Loop() {

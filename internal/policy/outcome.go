@@ -94,19 +94,37 @@ func (o *Outcome) settle(q *question, decisions ...[]verdict) bool {
 	o.Allowed = o.Refusal == None
 	o.Legs = make([]LegOutcome, len(q.legs))
 	for i := range q.legs {
-		var reasons []int
+		var few [8]int
+		reasons := few[:0]
 		for _, verdicts := range decisions {
 			v := &verdicts[i]
 			o.Legs[i].Allowed = v.allowed && len(v.errors) == 0
-			reasons = append(reasons, v.reasons...)
+			for i := range v.reasons {
+				reasons = append(reasons, q.set.position[v.reasons[i].PolicyID])
+			}
 			o.Errors = append(o.Errors, v.errors...)
 		}
 		slices.Sort(reasons)
-		for _, position := range slices.Compact(reasons) {
-			o.Legs[i].Determining = append(o.Legs[i].Determining, q.set.policies[position])
-		}
+		o.Legs[i].Determining = q.set.named(slices.Compact(reasons))
 	}
 	return o.Allowed
+}
+
+// named returns the policies at positions in ascending order. One alone shares
+// the set's memory.
+func (s *Set) named(positions []int) []PolicyRef {
+	switch len(positions) {
+	case 0:
+		return nil
+	case 1:
+		i := positions[0]
+		return s.policies[i : i+1 : i+1]
+	}
+	all := make([]PolicyRef, len(positions))
+	for n, i := range positions {
+		all[n] = s.policies[i]
+	}
+	return all
 }
 
 // Message returns the refusal in one sentence for the caller, naming what

@@ -48,6 +48,15 @@ var (
 		`9007199254740991 * 9007199254740991 > 0`, // always fails
 		`context has scopes && 9007199254740991 * 9007199254740991 > 0`,
 		`context has resource && context.resource.name == "Resource r4"`,
+		// Demands, also of what is not there, behind tests that cannot fail, and
+		// before what fails.
+		`principal.identifier == "urn:app:a1"`, `"u1" == principal.identifier && context.on_behalf`,
+		`resource.name == "Resource r1" && context.impersonate`, `resource.identifier == "https://r2.example.com"`,
+		`principal.email == "u1@example.com"`, // fails for applications
+		`principal has email && principal.email == "u1@example.com"`, `principal is Keycard::User && principal.email == "u2@example.com"`,
+		`principal.groups == "u1"`, `principal.identifier == "u2" && 9007199254740991 * 9007199254740991 > 0`,
+		`principal.identifier == "u3" || context.on_behalf`, `(principal.identifier == "u1") == false`,
+		`context has scopes && principal.identifier == "urn:app:a2" && context.scopes.contains("s1")`,
 	})
 )
 

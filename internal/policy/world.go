@@ -64,10 +64,14 @@ func (w *world) kin(uid types.EntityUID) (types.Entity, bool) {
 // context returns the context of a leg; scopes are absent from it when nil.
 func (w *world) context(onBehalf bool, scopes []string) *types.Record {
 	r := w.request
-	if r.Subject == nil && r.From == nil && scopes == nil {
-		return &bareContexts[bareKey(onBehalf, r.Impersonate, w.actor != nil, w.subject != nil)]
+	key := bareKey(onBehalf, r.Impersonate, w.actor != nil, w.subject != nil)
+	if r.From == nil && scopes == nil {
+		if r.Subject == nil {
+			return &bareContexts[key]
+		}
+		return r.Subject.context(key)
 	}
-	m := bareContext(onBehalf, r.Impersonate, w.actor != nil, w.subject != nil)
+	m := bareContext(key)
 	if r.Subject != nil {
 		m["subject"] = r.Subject.uid
 	}
@@ -81,14 +85,31 @@ func (w *world) context(onBehalf bool, scopes []string) *types.Record {
 	return &record
 }
 
+// contexts is how many contexts differ in what bareKey tells.
+const contexts = 16
+
 // bareContexts are the contexts of requests without subject, context resource
-// and scopes: the most frequent ones, so they are built once.
-var bareContexts = func() (all [16]types.Record) {
-	for i := range all {
-		all[i] = types.NewRecord(bareContext(i&1 != 0, i&2 != 0, i&4 != 0, i&8 != 0))
+// and scopes: the most frequent ones, so they are built once. So are those with
+// a subject and nothing else: see [User].
+var bareContexts = func() (all [contexts]types.Record) {
+	for key := range all {
+		all[key] = types.NewRecord(bareContext(key))
 	}
 	return all
 }()
+
+// context returns the context of requests for the user, without context resource
+// and scopes.
+func (u *User) context(key int) *types.Record {
+	if known := u.contexts[key].Load(); known != nil {
+		return known
+	}
+	m := bareContext(key)
+	m["subject"] = u.uid
+	record := types.NewRecord(m)
+	u.contexts[key].Store(&record)
+	return &record
+}
 
 func bareKey(onBehalf, impersonate, actor, subject bool) (key int) {
 	for bit, set := range [...]bool{onBehalf, impersonate, actor, subject} {
@@ -99,15 +120,15 @@ func bareKey(onBehalf, impersonate, actor, subject bool) (key int) {
 	return key
 }
 
-func bareContext(onBehalf, impersonate, actor, subject bool) types.RecordMap {
+func bareContext(key int) types.RecordMap {
 	m := types.RecordMap{
-		"on_behalf":   types.Boolean(onBehalf),
-		"impersonate": types.Boolean(impersonate),
+		"on_behalf":   types.Boolean(key&1 != 0),
+		"impersonate": types.Boolean(key&2 != 0),
 	}
-	if actor {
+	if key&4 != 0 {
 		m["actor_claims"] = actorClaims
 	}
-	if subject {
+	if key&8 != 0 {
 		m["subject_claims"] = subjectClaims
 	}
 	return m

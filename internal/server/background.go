@@ -34,7 +34,7 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 		})
 	})
 	running.Go(func() {
-		s.repeat(ctx, "writing down what has run out", 10*time.Second, nil, func() (bool, error) { return s.store.Expire(ctx, expireStep) })
+		s.repeat(ctx, "writing down what has run out", 2*time.Second, nil, func() (bool, error) { return s.store.Expire(ctx, expireStep) })
 	})
 	running.Go(func() {
 		s.repeat(ctx, "removing what is over", time.Minute, nil, func() (bool, error) { return s.store.Sweep(ctx, 1000) })
@@ -42,6 +42,7 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 	running.Go(func() {
 		s.repeat(ctx, "tasks of the catalog", time.Second, s.woken, func() (bool, error) { return s.runTasks(ctx, catalogWorks) })
 	})
+	s.startSinks(ctx, running)
 	for _, group := range works {
 		running.Go(func() {
 			s.repeat(ctx, "background tasks", time.Second, nil, func() (bool, error) { return s.runTasks(ctx, group) })

@@ -30,9 +30,15 @@ type Config struct {
 	// EvaluationRetention is a duration as text.
 	EvaluationRetention string
 	AWSKMS              bool
-	LogFormat           string
-	LogLevel            string
-	Migrate             string
+	// Where events are streamed to: see sink.go.
+	EventsFolder, EventsS3, EventsSyslog, EventsWebhook string
+	EventsWebhookSecret                                 string
+	EventsFormat, EventsInterval                        string
+	EventsPersonal                                      bool
+	AWSAccessKeyID, AWSSecretAccessKey, AWSSessionToken string
+	LogFormat                                           string
+	LogLevel                                            string
+	Migrate                                             string
 	// Version is the program's, for the API's document.
 	Version string
 	// Now is the clock; nil means the system's.
@@ -86,6 +92,28 @@ var Settings = []Setting{
 		Text: func(c *Config) *string { return &c.EvaluationRetention }},
 	{Flag: "aws-kms", Env: "DEPUTY_AWS_KMS", Help: "let zones have an encryption_key of AWS KMS, which is used with the credentials of AWS's environment variables, a container's or an instance's",
 		Switch: func(c *Config) *bool { return &c.AWSKMS }},
+	{Flag: "events-folder", Env: "DEPUTY_EVENTS_FOLDER", Help: "folder that the log is streamed to, as files of OCSF events (default: off)",
+		Text: func(c *Config) *string { return &c.EventsFolder }},
+	{Flag: "events-s3", Env: "DEPUTY_EVENTS_S3", Help: "s3://BUCKET/PREFIX?region=REGION&endpoint=URL that the log is streamed to, as objects; without an endpoint it is Amazon's (default: off)",
+		Text: func(c *Config) *string { return &c.EventsS3 }},
+	{Flag: "events-format", Env: "DEPUTY_EVENTS_FORMAT", Default: "jsonl", Help: "jsonl or parquet, of those files and objects",
+		Text: func(c *Config) *string { return &c.EventsFormat }},
+	{Flag: "events-interval", Env: "DEPUTY_EVENTS_INTERVAL", Default: "1m", Help: "how long events are gathered for a file or object, unless there are many",
+		Text: func(c *Config) *string { return &c.EventsInterval }},
+	{Flag: "events-syslog", Env: "DEPUTY_EVENTS_SYSLOG", Help: "tls://HOST:6514 or tcp://HOST:601, the collector that the log is streamed to (default: off)",
+		Text: func(c *Config) *string { return &c.EventsSyslog }},
+	{Flag: "events-webhook", Env: "DEPUTY_EVENTS_WEBHOOK", Help: "https URL that the log is posted to, signed with the secret (default: off)",
+		Text: func(c *Config) *string { return &c.EventsWebhook }},
+	{Env: "DEPUTY_EVENTS_WEBHOOK_SECRET", Help: "what the webhook is signed with, at least 32 characters",
+		Text: func(c *Config) *string { return &c.EventsWebhookSecret }},
+	{Flag: "events-personal", Env: "DEPUTY_EVENTS_PERSONAL", Help: "stream what events know of people too: addresses, programs, identifiers; whoever receives it must forget them too",
+		Switch: func(c *Config) *bool { return &c.EventsPersonal }},
+	{Env: "AWS_ACCESS_KEY_ID", Help: "access key of the object store, and of the key service",
+		Text: func(c *Config) *string { return &c.AWSAccessKeyID }},
+	{Env: "AWS_SECRET_ACCESS_KEY", Help: "its secret",
+		Text: func(c *Config) *string { return &c.AWSSecretAccessKey }},
+	{Env: "AWS_SESSION_TOKEN", Help: "its token, for temporary keys",
+		Text: func(c *Config) *string { return &c.AWSSessionToken }},
 	{Flag: "log-format", Env: "DEPUTY_LOG_FORMAT", Default: "text", Help: "text or json, on stderr",
 		Text: func(c *Config) *string { return &c.LogFormat }},
 	{Flag: "log-level", Env: "DEPUTY_LOG_LEVEL", Default: "info", Help: "debug, info, warn or error",
@@ -154,6 +182,9 @@ func (c *Config) check() error {
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("--log-format must be text or json")
+	}
+	if err := c.checkEvents(); err != nil {
+		return err
 	}
 	if c.retention() < time.Hour {
 		return fmt.Errorf("--evaluation-retention must be a duration of at least 1h, such as 720h")

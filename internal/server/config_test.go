@@ -18,7 +18,7 @@ func TestEverySettingIsWhole(t *testing.T) {
 	var c server.Config
 	for _, s := range server.Settings {
 		name := s.Flag + "/" + s.Env
-		if !strings.HasPrefix(s.Env, "DEPUTY_") || s.Help == "" || strings.HasSuffix(s.Help, ".") {
+		if !strings.HasPrefix(s.Env, "DEPUTY_") && !strings.HasPrefix(s.Env, "AWS_") || s.Help == "" || strings.HasSuffix(s.Help, ".") {
 			t.Errorf("%s: its variable is %q, its help %q", name, s.Env, s.Help)
 		}
 		if derived := "DEPUTY_" + strings.ToUpper(strings.ReplaceAll(s.Flag, "-", "_")); s.Flag != "" && s.Env != derived {
@@ -106,6 +106,15 @@ func TestSettingsThatContradictEachOther(t *testing.T) {
 		"wildcard, public URL":      {map[string]string{"DEPUTY_LISTEN": "0.0.0.0:8080", "DEPUTY_PUBLIC_URL": "https://id.example.com"}, ""},
 		"PostgreSQL, no root key":   {map[string]string{"DEPUTY_DATABASE_URL": "postgres://x"}, "--root-key-file"},
 		"PostgreSQL and a root key": {map[string]string{"DEPUTY_DATABASE_URL": "postgres://x", "DEPUTY_ROOT_KEY_FILE": "key"}, ""},
+		"events as CSV":             {map[string]string{"DEPUTY_EVENTS_FORMAT": "csv"}, "jsonl or parquet"},
+		"events never":              {map[string]string{"DEPUTY_EVENTS_INTERVAL": "never"}, "--events-interval"},
+		"a bucket without a key":    {map[string]string{"DEPUTY_EVENTS_S3": "s3://bucket?region=r"}, "AWS_ACCESS_KEY_ID"},
+		"no bucket":                 {map[string]string{"DEPUTY_EVENTS_S3": "https://bucket"}, "--events-s3"},
+		"syslog over UDP":           {map[string]string{"DEPUTY_EVENTS_SYSLOG": "udp://x:514"}, "--events-syslog"},
+		"an unsigned webhook":       {map[string]string{"DEPUTY_EVENTS_WEBHOOK": "https://x"}, "or neither"},
+		"a webhook of no URL":       {map[string]string{"DEPUTY_EVENTS_WEBHOOK_SECRET": secret}, "or neither"},
+		"a webhook's short secret":  {map[string]string{"DEPUTY_EVENTS_WEBHOOK": "https://x", "DEPUTY_EVENTS_WEBHOOK_SECRET": "short"}, "32 characters"},
+		"a webhook in the open":     {map[string]string{"DEPUTY_EVENTS_WEBHOOK": "http://x", "DEPUTY_EVENTS_WEBHOOK_SECRET": secret}, "https"},
 		"a client id alone":         {map[string]string{"DEPUTY_BOOTSTRAP_CLIENT_ID": "x"}, "or neither"},
 		"a secret alone":            {map[string]string{"DEPUTY_BOOTSTRAP_CLIENT_SECRET": secret}, "or neither"},
 		"a short secret":            {map[string]string{"DEPUTY_BOOTSTRAP_CLIENT_ID": "x", "DEPUTY_BOOTSTRAP_CLIENT_SECRET": secret[1:]}, "32 characters"},

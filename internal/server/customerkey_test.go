@@ -22,6 +22,7 @@ func TestZonesHaveKeysOfTheirOwn(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	w := newNodes(t, 2, map[string]string{"DEPUTY_AWS_KMS": "true", "DEPUTY_PUBLIC_URL": "https://id.example.com"})
+	service.Now = w.clock.Now
 	account, err := client.ReadAccount(w.nodes[0].Config().BootstrapFile())
 	if err != nil {
 		t.Fatal(err)

@@ -58,7 +58,7 @@ func openData(ctx context.Context, cfg Config, log *slog.Logger, committed func(
 	}
 	d.ring.meta = d.store.Meta
 	if cfg.AWSKMS {
-		d.ring.outside = kms.New(upstream.OperatorClient(), os.LookupEnv).KEK
+		d.ring.outside = kms.New(upstream.OperatorClient(), cfg.now, os.LookupEnv).KEK
 	}
 	d.vault = vault.New(d.ring, d.store)
 	d.vault.Now = cfg.now

@@ -7,6 +7,7 @@ import (
 
 	"deputy/internal/deputy"
 	"deputy/internal/mail"
+	"deputy/internal/policy"
 	"deputy/internal/vault"
 )
 
@@ -31,6 +32,15 @@ func (s *Server) ListensOn() string { return "http://" + s.listener.Addr().Strin
 
 // Config returns the settings.
 func (s *Server) Config() *Config { return &s.cfg }
+
+// Manage makes the first managed policy of the program another.
+func (s *Server) Manage(text string) {
+	release := s.manage
+	s.manage = func(ctx context.Context, zone *deputy.Zone, schema string, managed []policy.Managed) error {
+		managed[0].Text = text
+		return release(ctx, zone, schema, managed)
+	}
+}
 
 // Send writes a mail to the address, as a change of the organization.
 func (s *Server) Send(ctx context.Context, o deputy.OrganizationID, to string) error {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -69,6 +70,32 @@ func (l *limiter) wait(principal string) time.Duration {
 	return wait
 }
 
+// finishBytes is how much of a body is read before its request runs.
+const finishBytes = 64 << 10
+
+// finish reads a body, as far as it is not large. What goes wrong is told to who
+// reads it then.
+func finish(r *http.Request) {
+	if r.ContentLength == 0 {
+		return
+	}
+	var read bytes.Buffer
+	_, err := io.CopyN(&read, r.Body, finishBytes)
+	rest := io.Reader(r.Body)
+	if err != nil { // mostly that there is no more
+		rest = ended{err}
+	}
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(&read, rest), r.Body}
+}
+
+// ended is a body that ends with an error.
+type ended struct{ err error }
+
+func (e ended) Read([]byte) (int, error) { return 0, e.err }
+
 // bounded bounds how many requests run at once, and each one's time. A server
 // that has much to do is healthy, and says so.
 func bounded(running chan struct{}, next http.Handler) http.Handler {
@@ -76,6 +103,11 @@ func bounded(running chan struct{}, next http.Handler) http.Handler {
 		if r.URL.Path == healthPath {
 			next.ServeHTTP(w, r)
 			return
+		}
+		// Where many run, who has not sent all that is to be read must wait
+		// outside: else callers who never finish would take every place.
+		if len(running) >= cap(running)/2 {
+			finish(r)
 		}
 		select {
 		case running <- struct{}{}:

@@ -6,12 +6,12 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"deputy/internal/oauth"
-	"deputy/internal/store"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -37,6 +37,7 @@ type meters struct {
 	fetches *prometheus.CounterVec
 	mails   *prometheus.CounterVec
 	tasks   *prometheus.CounterVec
+	events  *prometheus.CounterVec
 }
 
 // newMeters returns the meters, or nil where nobody listens.
@@ -71,6 +72,9 @@ func newMeters(cfg Config) *meters {
 		tasks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "deputy_tasks_total", Help: "Background tasks that were tried.",
 		}, []string{"kind", "result"}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "deputy_event_sink_events_total", Help: "Events that were handed to where the log is streamed: delivered, or failed and to be tried again.",
+		}, []string{"sink", "result"}),
 	}
 	snapshots := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "deputy_zone_snapshot_builds_total", Help: "Snapshots of zones that were made: loaded in full, or brought forward by changes.",
@@ -83,7 +87,7 @@ func newMeters(cfg Config) *meters {
 		m.mails.WithLabelValues(result)
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.durations, m.decisions, snapshots, m.members, m.commits, m.fetches, m.mails, m.tasks)
+		m.requests, m.durations, m.decisions, snapshots, m.members, m.commits, m.fetches, m.mails, m.tasks, m.events)
 	return m
 }
 
@@ -127,6 +131,21 @@ func (m *meters) newDecision(of [2]string) prometheus.Counter {
 func (m *meters) mailed(result string) {
 	if m != nil {
 		m.mails.WithLabelValues(result).Inc()
+	}
+}
+
+// delivered returns what counts the deliveries to a sink.
+func (m *meters) delivered(sink string) func(events int, err error) {
+	if m == nil {
+		return nil
+	}
+	good, bad := m.events.WithLabelValues(sink, "delivered"), m.events.WithLabelValues(sink, "failed")
+	return func(events int, err error) {
+		if err != nil {
+			bad.Add(float64(events))
+			return
+		}
+		good.Add(float64(events))
 	}
 }
 
@@ -213,25 +232,24 @@ func (m *meters) watch(s *Server, running func() int) {
 	}, func() float64 { return float64(s.oauth.ShadowsDropped()) }))
 	gauge("deputy_http_requests_running", "Requests being answered.", func() float64 { return float64(running()) })
 	gauge("deputy_zone_snapshots", "Zones whose snapshot is in memory.", func() float64 { return float64(s.oauth.Snapshots()) })
-	m.registry.MustRegister(&backlog{read: s.store.Backlog, now: s.cfg.now})
+	m.registry.MustRegister(&backlog{server: s})
 }
 
 // backlog collects what waits in the database: the same on every node.
-type backlog struct {
-	read func(context.Context) (store.Backlog, error)
-	now  func() time.Time
-}
+type backlog struct{ server *Server }
 
 var (
 	tasksDue     = prometheus.NewDesc("deputy_tasks_due", "Background tasks that are due and not being done.", []string{"kind"}, nil)
 	tasksOldest  = prometheus.NewDesc("deputy_tasks_oldest_seconds", "For how long the task has been due that waits the longest.", []string{"kind"}, nil)
 	logUnindexed = prometheus.NewDesc("deputy_log_index_lag_events", "Events that the index of the log which is the furthest behind does not have yet; below 4096 is normal.", nil, nil)
 	logUngrown   = prometheus.NewDesc("deputy_log_tree_lag_events", "So of the tree of the log; below 256 is normal.", nil, nil)
+	sinkLag      = prometheus.NewDesc("deputy_event_sink_lag_events", "Events of all logs that the sink does not have yet.", []string{"sink"}, nil)
+	sinkLagAge   = prometheus.NewDesc("deputy_event_sink_lag_seconds", "For how long the first of them has been in the log.", []string{"sink"}, nil)
 	databaseUp   = prometheus.NewDesc("deputy_database_up", "1 when the database answered this scrape.", nil, nil)
 )
 
 func (b *backlog) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{tasksDue, tasksOldest, logUnindexed, logUngrown, databaseUp} {
+	for _, d := range []*prometheus.Desc{tasksDue, tasksOldest, logUnindexed, logUngrown, sinkLag, sinkLagAge, databaseUp} {
 		ch <- d
 	}
 }
@@ -239,7 +257,7 @@ func (b *backlog) Describe(ch chan<- *prometheus.Desc) {
 func (b *backlog) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), backlogTimeout)
 	defer cancel()
-	found, err := b.read(ctx)
+	found, err := b.server.store.Backlog(ctx)
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
@@ -248,6 +266,19 @@ func (b *backlog) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	gauge(databaseUp, 1)
+	for _, w := range b.server.sinks {
+		events, since, err := b.server.store.SinkLag(ctx, w.Name)
+		if err != nil {
+			continue
+		}
+		kind, _, _ := strings.Cut(w.Name, ":")
+		gauge(sinkLag, float64(events), kind)
+		age := 0.0
+		if events > 0 {
+			age = max(b.server.cfg.now().Sub(since).Seconds(), 0)
+		}
+		gauge(sinkLagAge, age, kind)
+	}
 	gauge(logUnindexed, float64(found.Unindexed))
 	gauge(logUngrown, float64(found.Ungrown))
 	for _, group := range append(slices.Clone(works), catalogWorks) {
@@ -256,7 +287,7 @@ func (b *backlog) Collect(ch chan<- prometheus.Metric) {
 			gauge(tasksDue, float64(due.Due), kind)
 			age := 0.0
 			if due.Due > 0 {
-				age = b.now().Sub(due.Oldest).Seconds()
+				age = b.server.cfg.now().Sub(due.Oldest).Seconds()
 			}
 			gauge(tasksOldest, max(age, 0), kind)
 		}

@@ -29,6 +29,8 @@ import (
 	"deputy/internal/keys"
 	"deputy/internal/mail"
 	"deputy/internal/oauth"
+	"deputy/internal/policy"
+	"deputy/internal/sink"
 	"deputy/internal/upstream"
 )
 
@@ -53,8 +55,11 @@ type Server struct {
 	// provision does a catalog task.
 	provision func(ctx context.Context, zone deputy.ZoneID, task deputy.ID, attempt int) error
 	woken     chan struct{} // has an element when there is a task to do at once
+	sinks     []*sink.Worker
 	// reattest signs again what an older key of a zone attests.
 	reattest func(context.Context, *deputy.Zone) error
+	// manage gives a zone the policies that come with the program.
+	manage func(ctx context.Context, zone *deputy.Zone, schema string, managed []policy.Managed) error
 }
 
 // Open reads the settings, takes the listen address, opens the database and
@@ -106,6 +111,9 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	s.pool = keys.NewPool(2)
 	s.woken = make(chan struct{}, 1)
 	s.fetcher = upstream.New(upstream.Config{Now: s.cfg.now, Allow: allow, Dev: cfg.Dev, Ended: s.meters.fetched()})
+	if s.sinks, err = s.newSinks(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	s.oauth = oauth.New(oauth.Config{
 		Fetcher: s.fetcher, StrictAudience: cfg.StrictAudience, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
 		ClientAddress: address, Limit: limits.wait, Now: s.cfg.now, Logger: log, Observer: s.meters.observer(),
@@ -120,6 +128,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	}
 	s.api, s.prepare = management, management.Prepare
 	s.provision, s.reattest = management.RunCatalogTask, management.Reattest
+	s.manage = management.ReleaseManaged
 	return s, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"deputy/internal/deputy"
 	"deputy/internal/keys"
+	"deputy/internal/policy"
 )
 
 const (
@@ -35,6 +36,8 @@ var works = []map[string]work{
 		deputy.TaskSendMail: (*Server).sendMail, // waits for a relay
 	}, {
 		deputy.TaskRevokeGrant: (*Server).withdrawGrant, // waits for a provider
+	}, {
+		deputy.TaskPushSignals: (*Server).pushSignals, // waits for receivers
 	},
 }
 
@@ -78,6 +81,15 @@ func (s *Server) withdrawGrant(ctx context.Context, t deputy.Task) (again time.T
 	return again, nil
 }
 
+// pushSignals sends a stream what it has not got.
+func (s *Server) pushSignals(ctx context.Context, t deputy.Task) (again time.Time, err error) {
+	more, err := s.oauth.PushSignals(ctx, t)
+	if more {
+		again = s.cfg.now()
+	}
+	return again, err
+}
+
 // rotateKeys gives the signing keys of a zone or of the platform their turn: a
 // successor is made and published when one is of age, signs once verifiers
 // have had the time to learn of it, and what retired long ago goes. Should two
@@ -89,8 +101,9 @@ func (s *Server) rotateKeys(ctx context.Context, t deputy.Task) (again time.Time
 		return again, err
 	}
 	owner, now := deputy.PlatformID, s.now()
+	var zone *deputy.Zone
 	if t.ZoneID != "" {
-		zone, err := s.store.Zones().Get(ctx, deputy.Scope{Organization: to.OrganizationID}, deputy.ID(t.ZoneID))
+		zone, err = s.store.Zones().Get(ctx, deputy.Scope{Organization: to.OrganizationID}, deputy.ID(t.ZoneID))
 		if deputy.KindOf(err) == deputy.NotFound {
 			return again, nil // deleted: its keys go with it
 		}
@@ -116,7 +129,21 @@ func (s *Server) rotateKeys(ctx context.Context, t deputy.Task) (again time.Time
 			again = known
 		}
 	}
-	return again, nil
+	if zone == nil {
+		return again, nil
+	}
+	return again, s.managePolicies(ctx, zone)
+}
+
+// managePolicies gives a zone the managed policies of this program. It goes with
+// the daily look at the zone's keys: nobody waits for it, and it reaches every
+// zone, whichever program made that, one at a time.
+func (s *Server) managePolicies(ctx context.Context, zone *deputy.Zone) error {
+	managed, err := policy.Defaults(policy.DefaultSchema)
+	if err != nil {
+		return err
+	}
+	return s.manage(ctx, zone, policy.DefaultSchema, managed)
 }
 
 // attestTask makes what the key before attests attested anew, before that key

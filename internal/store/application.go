@@ -53,7 +53,11 @@ var applications = declare(table[deputy.Application]{
 			"DELETE FROM application_credentials WHERE zone_id = $1 AND application_id = $2",
 			"DELETE FROM application_dependencies WHERE zone_id = $1 AND application_id = $2",
 			"DELETE FROM consents WHERE zone_id = $1 AND client_id = $2",
-			"DELETE FROM secrets WHERE zone_id = $1 AND entity_id = $2"); err != nil {
+			"DELETE FROM secrets WHERE zone_id = $1 AND entity_id = $2",
+			"DELETE FROM streams WHERE zone_id = $1 AND application_id = $2"); err != nil {
+			return err
+		}
+		if err := x.over(ctx, a.ZoneID, deputy.SignalApplication, a.Identifier); err != nil {
 			return err
 		}
 		if err := revokeSessions(ctx, x, a.ZoneID, "application_id", string(a.ID)); err != nil {
@@ -100,6 +104,13 @@ var credentials = declare(table[deputy.Credential]{
 		{field: "slug", column: "slug", within: zoned, slug: true},
 	},
 	stamp: func(c *deputy.Credential) (*int64, *time.Time) { return &c.Revision, &c.UpdatedAt },
+	cascade: func(ctx context.Context, x *tx, c *deputy.Credential) error {
+		clientID := c.Identifier
+		if c.Type == deputy.TokenCredential {
+			clientID = string(c.ID)
+		}
+		return x.over(ctx, c.ZoneID, deputy.SignalClient, clientID)
+	},
 	change: func(c *deputy.Credential) change {
 		return change{c.ZoneID, deputy.ChangedApplication, string(c.ApplicationID)}
 	},

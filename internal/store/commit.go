@@ -22,6 +22,7 @@ type member struct {
 	ctx    context.Context
 	event  *deputy.Event // nil for the store's own work
 	record deputy.Record
+	with   []*member // what else is recorded; each an event and nothing more
 	apply  func(*tx) error
 	state  atomic.Int32
 	err    error
@@ -49,7 +50,7 @@ func newMember(ctx context.Context) *member {
 func (m *member) end() error {
 	err := m.err
 	if cap(m.record.Bytes) <= maxRecord {
-		m.ctx, m.event, m.apply, m.err = nil, nil, nil, nil
+		m.ctx, m.event, m.with, m.apply, m.err = nil, nil, nil, nil, nil
 		m.state.Store(waiting)
 		members.Put(m)
 	}
@@ -100,18 +101,33 @@ func (s *Store) Write(ctx context.Context, event *deputy.Event, apply func(deput
 	if event == nil || event.OrganizationID == "" {
 		return errors.New("a write needs an event of an organization")
 	}
-	if _, ok := deputy.ID(event.ID).Time(); !ok {
-		return fmt.Errorf("an event cannot be called %q", event.ID)
-	}
 	m := newMember(ctx)
-	m.event = event
-	if err := m.record.Take(ctx, event, s.sealing); err != nil {
+	if err := m.take(ctx, event, s.sealing); err != nil {
 		return err
+	}
+	for _, e := range event.With {
+		if e.OrganizationID != event.OrganizationID {
+			return errors.New("an event of another organization needs a write of its own")
+		}
+		with := &member{}
+		if err := with.take(ctx, e, s.sealing); err != nil {
+			return err
+		}
+		m.with = append(m.with, with)
 	}
 	if apply != nil {
 		m.apply = func(x *tx) error { return apply(x) }
 	}
 	return s.fault(s.writer.do(m))
+}
+
+// take makes the member's event the one that is recorded.
+func (m *member) take(ctx context.Context, event *deputy.Event, sealing deputy.Sealing) error {
+	if _, ok := deputy.ID(event.ID).Time(); !ok {
+		return fmt.Errorf("an event cannot be called %q", event.ID)
+	}
+	m.event = event
+	return m.record.Take(ctx, event, sealing)
 }
 
 // work runs the store's own changes, which are no event, in a group.
@@ -434,7 +450,7 @@ func (w *writer) doubtful(x *tx, good []*member, failed error) error {
 	_, _ = w.link.exec(x.ctx, "ROLLBACK") // where the engine kept the transaction
 	w.drop()
 	i := slices.IndexFunc(good, func(m *member) bool { return m.event != nil })
-	if w.s.d.classify(failed) != lost {
+	if kind := w.s.d.classify(failed); kind == again || kind == taken { // then it did not happen
 		return failed
 	}
 	if i >= 0 {

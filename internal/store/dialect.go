@@ -101,7 +101,8 @@ var postgresDialect = &dialect{
 				return taken
 			case e.Code == "40001", e.Code == "40P01", e.Code == "25P02":
 				return again
-			case strings.HasPrefix(e.Code, "08"), strings.HasPrefix(e.Code, "53"), strings.HasPrefix(e.Code, "57P"):
+			case strings.HasPrefix(e.Code, "08"), strings.HasPrefix(e.Code, "53"), strings.HasPrefix(e.Code, "57P"),
+				e.Code == "25P03": // who said nothing for too long, with a transaction begun: see patient
 				return lost
 			}
 			return otherFailure

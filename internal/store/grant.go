@@ -33,7 +33,7 @@ var grants = declare(table[deputy.Grant]{
 			{"revision", &g.Revision},
 		}
 	},
-	lapses: &runsOut{unless: "refresh_token_set"},
+	lapses: &runsOut{unless: "refresh_token_set", index: "grants_due"},
 	indexes: []served{
 		{deputy.Equals, "user_id", "grants_user"}, {deputy.Equals, "resource_id", "grants_resource"}, {deputy.InState, "status", "grants_status"},
 	},

@@ -28,9 +28,24 @@ type link struct {
 	d        *dialect
 	conn     *sql.Conn
 	prepared map[string]*sql.Stmt
+	around   func(statement string, run func() error) error // nil: nothing is
 }
 
-func (l *link) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+func (l *link) query(ctx context.Context, text string, args ...any) (found *sql.Rows, err error) {
+	if l.around == nil {
+		return l.find(ctx, text, args)
+	}
+	err = l.around(text, func() (err error) {
+		found, err = l.find(ctx, text, args)
+		return err
+	})
+	if err != nil && found != nil {
+		found.Close()
+	}
+	return found, err
+}
+
+func (l *link) find(ctx context.Context, text string, args []any) (*sql.Rows, error) {
 	stmt, err := l.statement(ctx, text)
 	if err != nil {
 		return nil, err
@@ -41,7 +56,18 @@ func (l *link) query(ctx context.Context, text string, args ...any) (*sql.Rows, 
 	return stmt.QueryContext(ctx, args...)
 }
 
-func (l *link) exec(ctx context.Context, text string, args ...any) (int64, error) {
+func (l *link) exec(ctx context.Context, text string, args ...any) (n int64, err error) {
+	if l.around == nil {
+		return l.run(ctx, text, args)
+	}
+	err = l.around(text, func() (err error) {
+		n, err = l.run(ctx, text, args)
+		return err
+	})
+	return n, err
+}
+
+func (l *link) run(ctx context.Context, text string, args []any) (int64, error) {
 	stmt, err := l.statement(ctx, text)
 	if err != nil {
 		return 0, err
@@ -98,6 +124,7 @@ type links struct {
 	d      *dialect
 	db     *sql.DB
 	slots  chan struct{}
+	around func(statement string, run func() error) error
 	mu     sync.Mutex
 	idle   []*link
 	closed bool
@@ -157,7 +184,7 @@ func (p *links) take(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &link{d: p.d, conn: conn}, nil
+	return &link{d: p.d, conn: conn, around: p.around}, nil
 }
 
 // forget discards the idle connections: what ended one has ended them as well.
@@ -179,7 +206,7 @@ func (p *links) consistent(ctx context.Context, read func(querier) error) error 
 		}
 		err := read(q)
 		if _, end := q.exec(context.WithoutCancel(ctx), "COMMIT"); end != nil {
-			return errors.Join(end, err)
+			return end // whatever was read: the connection is not as it was
 		}
 		return err
 	})

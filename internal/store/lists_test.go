@@ -14,8 +14,9 @@ import (
 )
 
 // crowded returns a store with a zone of n users and as many sessions: of each
-// hundred sessions 2 are revoked, 18 have run out, of which one is not written
-// down, and 10 are nested.
+// hundred sessions 2 are revoked, 18 have run out and 10 are nested. Of each
+// thousand one has run out and is not written down yet: as many run out within
+// three seconds where a million live for an hour.
 func crowded(t testing.TB, c store.Config, n int) (*store.Store, *deputy.Zone) {
 	t.Helper()
 	c.Migrate = true
@@ -39,7 +40,7 @@ func crowded(t testing.TB, c store.Config, n int) (*store.Store, *deputy.Zone) {
 	sessions := fill.Replace(`INSERT INTO sessions (zone_id, id, organization_id, session_type, status, depth, view, user_id, application_id,
 			name, issuer, subject, session_data, authenticated_at, expires_at, created_at, updated_at, revision)
 		$numbers SELECT '$zone', $id, '$organization', 'user',
-			CASE WHEN i % 100 < 2 THEN 'revoked' WHEN i % 100 < 19 THEN 'expired' ELSE 'active' END, 1,
+			CASE WHEN i % 100 < 2 THEN 'revoked' WHEN i % 100 < 20 AND i % 1000 <> 19 THEN 'expired' ELSE 'active' END, 1,
 			CASE WHEN i % 100 >= 90 THEN 'nested' ELSE 'user' END, $id, 'a', 'Agent', 'https://idp.test', 's', '{"sub":"s"}',
 			$now, CASE WHEN i % 100 < 20 THEN $now - $hour ELSE $now + $hour END, $now, $now, 1 FROM n`)
 	if err := s.Exec(t.Context(), before, people, sessions, after); err != nil {
@@ -95,7 +96,7 @@ func TestListsGoByIndex(t *testing.T) {
 				// is not written down.
 				sorts := strings.Contains(p, "TEMP B-TREE FOR ORDER BY") && !slices.Contains([]string{"of a user", "active, a user", "of an email, by authentication", "expired"}, name)
 				whole := strings.Contains(p, "PRIMARY KEY (zone_id=?)") && len(q.Where) > 0 ||
-					name == "expired" && strings.Contains(p, "status=?") && !strings.Contains(strings.Join(plans, " "), "PRIMARY KEY (zone_id=? AND id=?)")
+					name == "expired" && strings.Contains(p, "status=?") && !strings.Contains(strings.Join(plans, " "), "sessions_due")
 				if strings.HasPrefix(p, "SCAN") || whole || sorts {
 					t.Errorf("%s, %s: %q", noun, name, plans)
 				}
@@ -166,9 +167,13 @@ func measure(b *testing.B, s *store.Store, in deputy.Scope, noun string, q deput
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 	q.Count = true
-	begun := time.Now()
-	if err := read(q); err != nil {
-		b.Fatal(err)
+	var counted time.Duration
+	for range 2 { // the first may find its pages on the disk
+		begun := time.Now()
+		if err := read(q); err != nil {
+			b.Fatal(err)
+		}
+		counted = time.Since(begun)
 	}
-	b.ReportMetric(float64(time.Since(begun).Microseconds())/1000, "count-ms")
+	b.ReportMetric(float64(counted.Microseconds())/1000, "count-ms")
 }

@@ -15,6 +15,8 @@ var purged = []struct{ table, scope, id string }{
 	{"application_credentials", "zone_id", "id"},
 	{"tickets", "zone_id", "kind, key"},
 	{"refresh_families", "zone_id", "session_id"},
+	{"streams", "zone_id", "id"},
+	{"signals", "zone_id", "seq"},
 	{"consents", "zone_id", "user_id, client_id, resource_id"},
 	{"group_members", "zone_id", "group_id, user_id"},
 	{"role_assignments", "zone_id", "id"},

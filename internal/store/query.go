@@ -105,7 +105,7 @@ func (t *table[T]) ways(s *Store, in deputy.Scope, f deputy.Filter) (out []condi
 		switch {
 		case slices.Contains(f.Values[:i], v):
 		case f.Op == deputy.InState:
-			out = append(out, t.state(in, deputy.Status(v), s.now().UnixMicro())...)
+			out = append(out, t.state(s.d, in, deputy.Status(v), s.now().UnixMicro())...)
 		case f.Op == deputy.Equals && slices.Contains(t.stretches, f.Fields[0]):
 			out = append(out, condition{write: func(b *statement) { b.WriteString(f.Fields[0] + " = " + b.arg(v)) }})
 		default:

@@ -64,7 +64,12 @@ type appended struct {
 // organizations, and last of all.
 func (w *writer) appendEvents(x *tx, good []*member) error {
 	w.pairs, w.appended = w.pairs[:0], w.appended[:0]
-	with := slices.DeleteFunc(slices.Clone(good), func(m *member) bool { return m.event == nil })
+	with := make([]*member, 0, len(good))
+	for _, m := range good {
+		if m.event != nil {
+			with = append(append(with, m), m.with...)
+		}
+	}
 	slices.SortStableFunc(with, func(a, b *member) int {
 		return strings.Compare(string(a.event.OrganizationID), string(b.event.OrganizationID))
 	})

@@ -38,7 +38,7 @@ var sessions = declare(table[deputy.Session]{
 		}
 	},
 	search:    func(s *deputy.Session) []field { return []field{{"view", text(s.View())}} },
-	stretches: []string{"view"}, lapses: &runsOut{},
+	stretches: []string{"view"}, lapses: &runsOut{index: "sessions_due"},
 	indexes: []served{
 		{deputy.Equals, "user_id", "sessions_user"}, {deputy.InState, "status", "sessions_status"}, {deputy.Equals, "view", "sessions_view"},
 	},
@@ -48,10 +48,16 @@ var sessions = declare(table[deputy.Session]{
 		if s.Status != deputy.Revoked {
 			return nil
 		}
-		return revokeBelow(ctx, x, s.ZoneID, []string{string(s.ID)})
+		if err := x.sessionsOver(ctx, s.ZoneID, s.UserID, string(s.ID)); err != nil {
+			return err
+		}
+		return revokeBelow(ctx, x, s.ZoneID, s.UserID, []string{string(s.ID)})
 	},
 	cascade: func(ctx context.Context, x *tx, s *deputy.Session) error {
-		return endChildren(ctx, x, s.ZoneID, []string{string(s.ID)})
+		if err := x.sessionsOver(ctx, s.ZoneID, s.UserID, string(s.ID)); err != nil {
+			return err
+		}
+		return endChildren(ctx, x, s.ZoneID, s.UserID, []string{string(s.ID)})
 	},
 })
 
@@ -68,12 +74,15 @@ func measureDepth(ctx context.Context, x *tx, s *deputy.Session) error {
 }
 
 // endChildren removes the sessions below some, generation by generation.
-func endChildren(ctx context.Context, x *tx, zone deputy.ZoneID, parents []string) error {
+func endChildren(ctx context.Context, x *tx, zone deputy.ZoneID, user *deputy.UserID, parents []string) error {
 	for len(parents) > 0 {
 		var next []string
 		for batch := range slices.Chunk(parents, 100) {
 			ids, err := column[string](ctx, x, "DELETE FROM sessions WHERE zone_id = $1 AND parent_id IN ("+
 				placeholders(2, len(batch))+") RETURNING id", append([]any{string(zone)}, texts(batch)...)...)
+			if err == nil {
+				err = x.sessionsOver(ctx, zone, user, ids...)
+			}
 			if err != nil {
 				return err
 			}

@@ -25,7 +25,8 @@ var passwords = declare(table[deputy.Password]{
 		return []field{{"email_folded", text(fold(p.Email))}}
 	},
 	uniques: []unique[deputy.Password]{{field: "email", column: "email_folded", within: zoned}},
-	stamp:   func(*deputy.Password) (*int64, *time.Time) { return nil, nil },
+	after:   passwordChanged("create"), follow: passwordChanged("update"), cascade: passwordChanged("revoke"),
+	stamp: func(*deputy.Password) (*int64, *time.Time) { return nil, nil },
 })
 
 var mailedCodes = declare(table[deputy.MailedCode]{
@@ -66,7 +67,8 @@ var passkeys = declare(table[deputy.Passkey]{
 		}
 	},
 	uniques: []unique[deputy.Passkey]{{field: "credential_id", column: "credential_id", within: zoned}},
-	stamp:   func(p *deputy.Passkey) (*int64, *time.Time) { return &p.Revision, nil },
+	after:   passkeyChanged("create"), cascade: passkeyChanged("revoke"),
+	stamp: func(p *deputy.Passkey) (*int64, *time.Time) { return &p.Revision, nil },
 })
 
 var zoneInvitations = declare(table[deputy.ZoneInvitation]{
@@ -94,6 +96,20 @@ var zoneInvitations = declare(table[deputy.ZoneInvitation]{
 	}},
 	stamp: func(i *deputy.ZoneInvitation) (*int64, *time.Time) { return &i.Revision, &i.UpdatedAt },
 })
+
+// passwordChanged and passkeyChanged signal what happened to what a person signs
+// in with (OpenID CAEP 1.0 §3.3).
+func passwordChanged(how string) func(context.Context, *tx, *deputy.Password) error {
+	return func(ctx context.Context, x *tx, p *deputy.Password) error {
+		return x.credentialChanged(ctx, p.ZoneID, p.UserID, "password "+how)
+	}
+}
+
+func passkeyChanged(how string) func(context.Context, *tx, *deputy.Passkey) error {
+	return func(ctx context.Context, x *tx, p *deputy.Passkey) error {
+		return x.credentialChanged(ctx, p.ZoneID, p.UserID, "fido2-platform "+how)
+	}
+}
 
 // forgetSignIn removes what a person signs in with.
 func (x *tx) forgetSignIn(ctx context.Context, zone deputy.ZoneID, user deputy.UserID) error {

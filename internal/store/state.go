@@ -13,8 +13,9 @@ import (
 // that it has not reached yet by their time.
 
 // runsOut is the condition that the time of an active row has run out: one
-// without whose column is true never does.
-type runsOut struct{ unless string }
+// without whose column is true never does. The index has those rows by their
+// time.
+type runsOut struct{ unless, index string }
 
 // before writes the condition, at a time. Both bounds are there because without
 // values at hand a planner takes one alone for a third of the table.
@@ -28,7 +29,7 @@ func (r runsOut) before(b *statement, now int64) {
 
 // state writes the conditions that a row is in a state; each is a stretch of
 // an index.
-func (t *table[T]) state(in deputy.Scope, state deputy.Status, now int64) []condition {
+func (t *table[T]) state(d *dialect, in deputy.Scope, state deputy.Status, now int64) []condition {
 	is := func(status deputy.Status) condition {
 		return condition{write: func(b *statement) { b.WriteString("status = " + b.arg(string(status))) }}
 	}
@@ -43,7 +44,11 @@ func (t *table[T]) state(in deputy.Scope, state deputy.Status, now int64) []cond
 		}}}
 	case deputy.Expired:
 		return []condition{is(state), {named: true, write: func(b *statement) {
-			b.WriteString("id IN (SELECT id FROM " + t.name + " WHERE zone_id = " + b.arg(string(in.Zone)) + " AND ")
+			from := t.name
+			if d.told {
+				from += " INDEXED BY " + t.lapses.index
+			}
+			b.WriteString("id IN (SELECT id FROM " + from + " WHERE zone_id = " + b.arg(string(in.Zone)) + " AND ")
 			t.lapses.before(b, now)
 			b.WriteString(")")
 		}}}
@@ -80,18 +85,19 @@ func (s *Store) Expire(ctx context.Context, limit int) (more bool, err error) {
 }
 
 // revokeSessions revokes the active sessions that a column ties to an id, and
-// all that are below them.
+// all that are below them. Outside it is told of whom or what the id is.
 func revokeSessions(ctx context.Context, x *tx, zone deputy.ZoneID, field, id string) error {
 	ended, err := column[string](ctx, x, "UPDATE sessions SET status = 'revoked', updated_at = $1, revision = revision + 1"+
 		" WHERE zone_id = $2 AND "+field+" = $3 AND status = 'active' RETURNING id", x.now.UnixMicro(), string(zone), id)
 	if err != nil {
 		return err
 	}
-	return revokeBelow(ctx, x, zone, ended)
+	return revokeBelow(ctx, x, zone, nil, ended)
 }
 
-// revokeBelow revokes the sessions below some, generation by generation.
-func revokeBelow(ctx context.Context, x *tx, zone deputy.ZoneID, parents []string) error {
+// revokeBelow revokes the sessions below some, generation by generation: those
+// of a person, whose end is signalled, unless user is nil.
+func revokeBelow(ctx context.Context, x *tx, zone deputy.ZoneID, user *deputy.UserID, parents []string) error {
 	for len(parents) > 0 {
 		var next []string
 		for batch := range slices.Chunk(parents, 100) {
@@ -104,8 +110,12 @@ func revokeBelow(ctx context.Context, x *tx, zone deputy.ZoneID, parents []strin
 			if len(children) == 0 {
 				continue
 			}
-			if _, err := x.exec(ctx, "UPDATE sessions SET status = 'revoked', revision = revision + 1, updated_at = "+placeholders(len(args)+1, 1)+
-				below+" AND status = 'active'", append(args, x.now.UnixMicro())...); err != nil {
+			ended, err := column[string](ctx, x, "UPDATE sessions SET status = 'revoked', revision = revision + 1, updated_at = "+placeholders(len(args)+1, 1)+
+				below+" AND status = 'active' RETURNING id", append(args, x.now.UnixMicro())...)
+			if err == nil {
+				err = x.sessionsOver(ctx, zone, user, ended...)
+			}
+			if err != nil {
 				return err
 			}
 			next = append(next, children...)

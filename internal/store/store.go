@@ -70,6 +70,9 @@ type Config struct {
 	// Committed is called after each group of writes, with how many shared the
 	// commit and what it took; nil is not.
 	Committed func(members int, took time.Duration)
+	// Around, if set, runs each statement; tests make the database fail with it,
+	// or stall. It is called concurrently.
+	Around func(statement string, run func() error) error
 }
 
 // Store is a deputy.Store over SQL.
@@ -108,6 +111,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err := s.connect(c); err != nil {
 		return nil, err
 	}
+	s.readers.around, s.writing.around = c.Around, c.Around
 	if c.Migrate {
 		if err := migrate(ctx, s.d, s.writing.db); err != nil {
 			s.readers.close()
@@ -132,11 +136,15 @@ func (s *Store) connect(c Config) error {
 	}
 	if c.URL != "" {
 		s.d = postgresDialect
-		readers, err := sql.Open(s.d.driver, c.URL)
+		at, err := patient(c.URL)
 		if err != nil {
 			return err
 		}
-		writing, err := sql.Open(s.d.driver, c.URL)
+		readers, err := sql.Open(s.d.driver, at)
+		if err != nil {
+			return err
+		}
+		writing, err := sql.Open(s.d.driver, at)
 		if err != nil {
 			return err
 		}
@@ -159,6 +167,23 @@ func (s *Store) connect(c Config) error {
 	s.readers, s.writing = newLinks(s.d, readers, min(8, max(4, runtime.GOMAXPROCS(0)))), newLinks(s.d, writing, 2)
 	s.checkpoints = newCheckpoints(s)
 	return nil
+}
+
+// patient adds to the URL of a PostgreSQL database how long it waits for a node
+// that has begun a transaction and says no more, because it was frozen or cut
+// off: others may wait for what it has locked.
+func patient(database string) (string, error) {
+	const setting, wait = "idle_in_transaction_session_timeout", "10000" // ms
+	u, err := url.Parse(database)
+	if err != nil {
+		return "", errors.New("the URL of the database cannot be read") // it may hold a password
+	}
+	q := u.Query()
+	if !q.Has(setting) {
+		q.Set(setting, wait)
+	}
+	u.RawQuery = q.Encode()
+	return u.String(), nil
 }
 
 // dataSource names a SQLite file with the settings of its connections. FULL,

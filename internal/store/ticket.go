@@ -71,6 +71,9 @@ func (x *tx) PutTicket(_ context.Context, t *deputy.Ticket) error {
 	if err := tickets.add(x.ctx, x, t); err != nil || t.Kind != deputy.RevokedTicket {
 		return err
 	}
+	if err := x.over(x.ctx, t.ZoneID, deputy.SignalToken, string(t.Data)); err != nil {
+		return err
+	}
 	return x.changed(x.ctx, change{t.ZoneID, deputy.ChangedToken, hex.EncodeToString(t.Key)})
 }
 
@@ -231,7 +234,7 @@ func (x *tx) dropTickets(kind deputy.TicketKind, source string, size int64) (fre
 }
 
 // Sweep removes up to limit tickets that are over, and as many families of
-// refresh tokens.
+// refresh tokens, and signals that nobody has come for.
 func (s *Store) Sweep(ctx context.Context, limit int) (more bool, err error) {
 	err = s.work(ctx, func(x *tx) error {
 		n, err := x.exec(x.ctx, "DELETE FROM tickets WHERE (kind, zone_id, key) IN (SELECT kind, zone_id, key FROM tickets"+
@@ -241,7 +244,12 @@ func (s *Store) Sweep(ctx context.Context, limit int) (more bool, err error) {
 		}
 		m, err := x.exec(x.ctx, "DELETE FROM refresh_families WHERE (zone_id, session_id) IN (SELECT zone_id, session_id"+
 			" FROM refresh_families WHERE expires_at <= $1 LIMIT $2)", x.now.UnixMicro(), limit)
-		more = max(n, m) >= int64(limit)
+		if err != nil {
+			return err
+		}
+		k, err := x.exec(x.ctx, "DELETE FROM signals WHERE (zone_id, seq) IN (SELECT zone_id, seq FROM signals WHERE at <= $1 LIMIT $2)",
+			x.now.Add(-deputy.SignalsKept).UnixMicro(), limit)
+		more = max(n, m, k) >= int64(limit)
 		return err
 	})
 	return more, s.fault(err)

@@ -250,6 +250,7 @@ func (x *tx) ZoneInvitations() deputy.Writes[deputy.ZoneInvitation] {
 func (x *tx) Sessions() deputy.Writes[deputy.Session]     { return writing(x, sessions) }
 func (x *tx) Grants() deputy.Writes[deputy.Grant]         { return writing(x, grants) }
 func (x *tx) UserAgents() deputy.Writes[deputy.UserAgent] { return writing(x, userAgents) }
+func (x *tx) Streams() deputy.Writes[deputy.Stream]       { return writing(x, streams) }
 func (x *tx) Secrets() deputy.Writes[deputy.VaultSecret]  { return writing(x, secrets) }
 func (x *tx) Roles() deputy.Writes[deputy.Role]           { return writing(x, roles) }
 func (x *tx) RoleAssignments() deputy.Writes[deputy.RoleAssignment] {

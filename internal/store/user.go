@@ -62,6 +62,9 @@ var users = declare(table[deputy.User]{
 		if u.Status != deputy.UserDisabled {
 			return nil
 		}
+		if err := x.over(ctx, u.ZoneID, deputy.SignalUser, u.Identifier); err != nil {
+			return err
+		}
 		return revokeSessions(ctx, x, u.ZoneID, "user_id", string(u.ID))
 	},
 	cascade: func(ctx context.Context, x *tx, u *deputy.User) error {
@@ -76,6 +79,9 @@ var users = declare(table[deputy.User]{
 			"DELETE FROM grants WHERE zone_id = $1 AND user_id = $2",
 			"DELETE FROM consents WHERE zone_id = $1 AND user_id = $2",
 			"DELETE FROM group_members WHERE zone_id = $1 AND user_id = $2"); err != nil {
+			return err
+		}
+		if err := x.over(ctx, u.ZoneID, deputy.SignalUser, u.Identifier); err != nil {
 			return err
 		}
 		return x.destroyKey(ctx, u.KeyID, deputy.ID(u.ID))

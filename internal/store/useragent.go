@@ -41,6 +41,9 @@ var userAgents = declare(table[deputy.UserAgent]{
 		if err := forgetClient(ctx, x, u.ZoneID, u.ID); err != nil {
 			return err
 		}
+		if err := x.over(ctx, u.ZoneID, deputy.SignalClient, u.Identifier); err != nil {
+			return err
+		}
 		return revokeSessions(ctx, x, u.ZoneID, "user_agent_id", string(u.ID))
 	},
 })

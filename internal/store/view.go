@@ -129,6 +129,7 @@ func (s *Store) ZoneInvitations() deputy.Reads[deputy.ZoneInvitation] {
 }
 func (s *Store) Sessions() deputy.Reads[deputy.Session]     { return reading(s, sessions) }
 func (s *Store) Grants() deputy.Reads[deputy.Grant]         { return reading(s, grants) }
+func (s *Store) Streams() deputy.Reads[deputy.Stream]       { return reading(s, streams) }
 func (s *Store) UserAgents() deputy.Reads[deputy.UserAgent] { return reading(s, userAgents) }
 func (s *Store) Secrets() deputy.Reads[deputy.VaultSecret]  { return reading(s, secrets) }
 func (s *Store) Roles() deputy.Reads[deputy.Role]           { return reading(s, roles) }

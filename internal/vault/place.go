@@ -14,6 +14,12 @@ func ClientSecretPlace(zone deputy.ZoneID, id deputy.ProviderID) Place {
 	return Place{Zone: zone, Table: "providers", Column: "sealed_secret", Row: string(id)}
 }
 
+// StreamPlace is where a receiver's Authorization header is sealed, under the
+// zone's key.
+func StreamPlace(zone deputy.ZoneID, id deputy.ID) Place {
+	return Place{Zone: zone, Table: "streams", Column: "sealed", Row: string(id)}
+}
+
 // GrantPlace is where the tokens of an outside provider are sealed, under the
 // person's key.
 func GrantPlace(zone deputy.ZoneID, id deputy.ID) Place {

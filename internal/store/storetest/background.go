@@ -13,6 +13,7 @@ var background = map[string]func(*world){
 	"a task is claimed by one":      exclusive,
 	"a lost lease finishes nothing": lostLease,
 	"facts about the database":      facts,
+	"a sink is served by one":       sinks,
 	"entities go once unused":       entities,
 }
 
@@ -75,6 +76,58 @@ func exclusive(w *world) {
 	}
 	if none := sure(w.ClaimTasks(w.ctx, nil, 10, time.Minute)); len(none) != 0 {
 		w.Error("tasks of no kind")
+	}
+}
+
+func sinks(w *world) {
+	const where = "folder:1"
+	other := w.node()
+	first := sure(w.LeaseSink(w.ctx, where, time.Minute))
+	if first == 0 {
+		w.Fatal("nobody has the lease, and yet it is not given")
+	}
+	if fence := sure(other.LeaseSink(w.ctx, where, time.Minute)); fence != 0 {
+		w.Error("two have the lease")
+	}
+	if fence := sure(other.LeaseSink(w.ctx, "folder:2", time.Minute)); fence == 0 {
+		w.Error("the lease of one sink is that of another")
+	}
+	heads := sure(w.SinkHeads(w.ctx, where, 10))
+	if len(heads) == 0 || heads[0].Delivered != 0 || heads[0].Last == 0 || heads[0].Since.IsZero() {
+		w.Fatalf("what there is to deliver: %+v", heads)
+	}
+	h := heads[0]
+	events, since, err := w.SinkLag(w.ctx, where)
+	w.must(err)
+	if events < h.Last || since.After(h.Since) {
+		w.Errorf("a lag of %d events since %v", events, since)
+	}
+	w.must(w.AdvanceSink(w.ctx, where, first, time.Minute, h.Organization, h.Last-1))
+	w.must(w.AdvanceSink(w.ctx, where, first, time.Minute, h.Organization, 1)) // never back
+	for _, now := range sure(w.SinkHeads(w.ctx, where, 10)) {
+		if now.Organization == h.Organization && (now.Delivered != h.Last-1 || now.Last != h.Last) {
+			w.Errorf("after a delivery up to %d: %+v", h.Last-1, now)
+		}
+	}
+	w.must(w.AdvanceSink(w.ctx, where, first, time.Minute, h.Organization, h.Last))
+	for _, now := range sure(w.SinkHeads(w.ctx, where, 10)) {
+		if now.Organization == h.Organization {
+			w.Errorf("everything was delivered, and yet %+v", now)
+		}
+	}
+	w.clock.advance(2 * time.Minute)
+	second := sure(other.LeaseSink(w.ctx, where, time.Minute))
+	if second == 0 || second == first {
+		w.Errorf("the lease that ran out: fence %d after %d", second, first)
+	}
+	w.is(w.AdvanceSink(w.ctx, where, first, time.Minute, h.Organization, h.Last+5), deputy.Stale)
+	w.must(w.ReleaseSink(w.ctx, where, first)) // changes nothing
+	if fence := sure(w.LeaseSink(w.ctx, where, time.Minute)); fence != 0 {
+		w.Error("who lost the lease gave it away")
+	}
+	w.must(other.ReleaseSink(w.ctx, where, second))
+	if fence := sure(w.LeaseSink(w.ctx, where, time.Minute)); fence == 0 {
+		w.Error("a lease that was given back is not free")
 	}
 }
 

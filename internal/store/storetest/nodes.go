@@ -13,6 +13,7 @@ var nodes = map[string]func(*world){
 	"decisions and changes of two nodes":          twoNodes,
 	"changes of two nodes do not get lost":        lostUpdates,
 	"two nodes share a log":                       sharedLog,
+	"events come together or not at all":          eventsTogether,
 }
 
 // changeInForce changes something on one node and at once uses it on another.
@@ -109,6 +110,54 @@ func sharedLog(w *world) {
 	for i, r := range all {
 		if r.Seq != int64(i+1) {
 			w.Fatalf("event %d has number %d", i, r.Seq)
+		}
+	}
+}
+
+// eventsTogether: the events that one brings along lie right behind it, and are
+// not there when it is not.
+func eventsTogether(w *world) {
+	before := len(w.all())
+	together := func() *deputy.Event {
+		e := w.event()
+		e.With = []*deputy.Event{w.event(), w.event()}
+		return e
+	}
+	w.must(w.Write(w.ctx, together(), nil))
+	failing := errors.New("no")
+	if err := w.Write(w.ctx, together(), func(deputy.Tx) error { return failing }); !errors.Is(err, failing) {
+		w.Errorf("a failing write: %v", err)
+	}
+	foreign, unnamed := together(), together()
+	foreign.With[1].OrganizationID, unnamed.With[0].ID = "another", "?"
+	for name, e := range map[string]*deputy.Event{"of another organization": foreign, "without an id": unnamed} {
+		if err := w.Write(w.ctx, e, nil); err == nil {
+			w.Errorf("an event %s was brought along", name)
+		}
+	}
+	last := together()
+	var wait sync.WaitGroup
+	for range 8 { // in one commit with others
+		wait.Go(func() {
+			if err := w.Write(w.ctx, together(), nil); err != nil {
+				w.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	w.must(w.Write(w.ctx, last, nil))
+	all := w.all()
+	if len(all) != before+3+8*3+3 {
+		w.Fatalf("%d events after %d", len(all), before)
+	}
+	for i, r := range all {
+		if r.Seq != int64(i+1) {
+			w.Fatalf("event %d has number %d", i, r.Seq)
+		}
+	}
+	for i, e := range append([]*deputy.Event{last}, last.With...) {
+		if got := all[len(all)-3+i]; got.ID != e.ID || got.RequestID != e.RequestID {
+			w.Errorf("at place %d is %s, not %s", i, got.ID, e.ID)
 		}
 	}
 }

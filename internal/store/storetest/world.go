@@ -27,6 +27,11 @@ type Store interface {
 	deputy.Store
 	IndexEvents(ctx context.Context, limit int) (more bool, err error)
 	GrowTree(ctx context.Context, limit int) (more bool, err error)
+	LeaseSink(ctx context.Context, sink string, lease time.Duration) (fence int64, err error)
+	AdvanceSink(ctx context.Context, sink string, fence int64, lease time.Duration, organization deputy.OrganizationID, delivered int64) error
+	ReleaseSink(ctx context.Context, sink string, fence int64) error
+	SinkHeads(ctx context.Context, sink string, limit int) ([]deputy.SinkHead, error)
+	SinkLag(ctx context.Context, sink string) (events int64, since time.Time, err error)
 	Meta(ctx context.Context, name string) (string, error)
 	Remember(ctx context.Context, name, value string) (string, error)
 	ReplaceRootKey(ctx context.Context, former, next string) error
