@@ -39,6 +39,10 @@ func run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
+	var said *verdict
+	if errors.As(err, &said) {
+		return said.status
+	}
 	var mistake *evidence.Mistake // of a file, not of ours
 	if errors.As(err, &mistake) {
 		fmt.Fprintln(os.Stderr, mistake)
@@ -85,7 +89,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServe(), newDemo(), newOrganization(), newMigrate(), newBench(), newFloor(), newAudit(), newBackup(), newRestore(), newCatalog(), newPolicy(), newUsed(), newKeys(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newOrganization(), newMigrate(), newBench(), newFloor(), newAudit(), newBackup(), newRestore(), newCatalog(), newPolicy(), newDoctor(), newUsed(), newKeys(), newVersion())
 	strict(root)
 	return root
 }

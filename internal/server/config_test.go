@@ -18,7 +18,7 @@ func TestEverySettingIsWhole(t *testing.T) {
 	var c server.Config
 	for _, s := range server.Settings {
 		name := s.Flag + "/" + s.Env
-		if !strings.HasPrefix(s.Env, "DEPUTY_") && !strings.HasPrefix(s.Env, "AWS_") || s.Help == "" || strings.HasSuffix(s.Help, ".") {
+		if !strings.HasPrefix(s.Env, "DEPUTY_") || s.Help == "" || strings.HasSuffix(s.Help, ".") {
 			t.Errorf("%s: its variable is %q, its help %q", name, s.Env, s.Help)
 		}
 		if derived := "DEPUTY_" + strings.ToUpper(strings.ReplaceAll(s.Flag, "-", "_")); s.Flag != "" && s.Env != derived {
@@ -108,7 +108,7 @@ func TestSettingsThatContradictEachOther(t *testing.T) {
 		"PostgreSQL and a root key": {map[string]string{"DEPUTY_DATABASE_URL": "postgres://x", "DEPUTY_ROOT_KEY_FILE": "key"}, ""},
 		"events as CSV":             {map[string]string{"DEPUTY_EVENTS_FORMAT": "csv"}, "jsonl or parquet"},
 		"events never":              {map[string]string{"DEPUTY_EVENTS_INTERVAL": "never"}, "--events-interval"},
-		"a bucket without a key":    {map[string]string{"DEPUTY_EVENTS_S3": "s3://bucket?region=r"}, "AWS_ACCESS_KEY_ID"},
+		"a bucket without a key":    {map[string]string{"DEPUTY_EVENTS_S3": "s3://bucket?region=r"}, "DEPUTY_EVENTS_S3_ACCESS_KEY_ID"},
 		"no bucket":                 {map[string]string{"DEPUTY_EVENTS_S3": "https://bucket"}, "--events-s3"},
 		"syslog over UDP":           {map[string]string{"DEPUTY_EVENTS_SYSLOG": "udp://x:514"}, "--events-syslog"},
 		"an unsigned webhook":       {map[string]string{"DEPUTY_EVENTS_WEBHOOK": "https://x"}, "or neither"},

@@ -115,3 +115,10 @@ func Observed(now func() time.Time, next http.Handler) http.Handler {
 func Decided() func(grantType, result string) {
 	return newMeters(Config{MetricsListen: "somewhere"}).observer().Decided
 }
+
+// Certificate is what the doctor says of a certificate that ends then.
+func Certificate(until time.Time) []Finding {
+	d := &doctor{}
+	d.certificate(until)
+	return d.found
+}

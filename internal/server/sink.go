@@ -35,7 +35,7 @@ func (c *Config) checkEvents() error {
 			return fmt.Errorf("--events-s3 %w", err)
 		}
 		if c.AWSAccessKeyID == "" || c.AWSSecretAccessKey == "" {
-			return fmt.Errorf("--events-s3 needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+			return fmt.Errorf("--events-s3 needs DEPUTY_EVENTS_S3_ACCESS_KEY_ID and DEPUTY_EVENTS_S3_SECRET_ACCESS_KEY")
 		}
 	}
 	if c.EventsSyslog != "" {

@@ -98,7 +98,7 @@ var verbs = map[string]mapping{
 	"delete": {classEntity, 4}, "archive": {classEntity, 4}, "revoke": {classEntity, 4}, "purge": {classEntity, 4}, "withdraw": {classEntity, 4},
 	"read": {classAPI, 2}, "list": {classAPI, 2}, "test": {classAPI, other}, "replay": {classAPI, other}, "evaluate": {classAPI, other},
 	"validate": {classAPI, other}, "preview": {classAPI, other}, "start": {classAPI, other}, "complete": {classAPI, other}, "fail": {classAPI, other},
-	"retry": {classAPI, other}, "cancel": {classAPI, other},
+	"push": {classAPI, other}, "verify": {classAPI, other}, "retry": {classAPI, other}, "cancel": {classAPI, other},
 }
 
 // classify returns what a type of event is for OCSF; known is false for one that
