@@ -42,7 +42,7 @@ func (b *benchmark) exchangeBrokered(ctx context.Context) error {
 	}
 	var tokens []string
 	for n := range benchPeople {
-		token, err := b.person(ctx, fmt.Sprintf("person-%d@example.com", n))
+		token, err := b.delegator(ctx, fmt.Sprintf("person-%d@example.com", n))
 		if err != nil {
 			return fmt.Errorf("a person signs up: %w", err)
 		}
@@ -97,9 +97,9 @@ func (b *benchmark) guard(ctx context.Context, at string, host *demo.CodeHost) e
 	return nil
 }
 
-// person lets somebody sign up with the broker, authorize the code host, and
+// delegator lets somebody sign up with the broker, authorize the code host, and
 // returns their token for the broker's own resource.
-func (b *benchmark) person(ctx context.Context, email string) (token string, err error) {
+func (b *benchmark) delegator(ctx context.Context, email string) (token string, err error) {
 	h := client.Outside(30 * time.Second)
 	p, err := demo.NewPerson(email, rand.Text(), h)
 	if err != nil {
