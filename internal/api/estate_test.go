@@ -38,6 +38,7 @@ var births = []birth{
 	{"PUT /zones/{zone_id}/applications/{id}/dependencies/{dependency_id}", "", ``},
 	{"POST /zones/{zone_id}/application-credentials", "credential", `{"application_id":"{application}","type":"token","provider_id":"{provider}"}`},
 	{"POST /zones/{zone_id}/secrets", "secret", `{"entity_id":"{resource}","name":"Key","data":{"type":"token","token":"t"}}`},
+	{"POST /zones/{zone_id}/invitations", "", `{"email":"signs-up@example.com"}`},
 	{"POST /zones/{zone_id}/roles", "role", `{"identifier":"role","name":"Role"}`},
 	{"POST /zones/{zone_id}/groups", "group", `{"identifier":"group","name":"Group"}`},
 	{"POST /zones/{zone_id}/role-assignments", "role_assignment",

@@ -238,6 +238,35 @@ func TestDelegatedGrants(t *testing.T) {
 	)
 }
 
+// TestZoneInvitations: who may sign up is named, told, and asked for once.
+func TestZoneInvitations(t *testing.T) {
+	s := newServer(t)
+	s.zone()
+	const one = `{"id":"{i}","organization_id":"{org}","zone_id":"{zone}","email":"Ada@Example.test","status":"pending","user_id":"<absent>","expires_at":"<any>","created_at":"<any>","updated_at":"<any>"}`
+	s.run(
+		step{do: "POST /zones/{zone}/invitations", body: `{"email":"no address"}`, status: 400},
+		step{do: "POST /zones/{zone}/invitations", body: `{"email":"Ada@Example.test"}`, as: "stranger", status: 404},
+		step{do: "POST /zones/{zone}/invitations", body: `{"email":"Ada@Example.test"}`, status: 200, keep: []string{"i=id"}, events: []string{"zone_invitations:create"}, want: `{"id":"<any>","email":"Ada@Example.test","status":"pending"}`},
+		step{do: "POST /zones/{zone}/invitations", body: `{"email":"ada@example.test"}`, status: 409},
+		step{do: "GET /zones/{zone}/invitations/{i}", status: 200, want: one},
+		step{do: "GET /zones/{zone}/invitations?expand[]=total_count", status: 200, want: `{"items":[{"id":"{i}"}],"pagination":{"total_count":1}}`},
+		step{do: "GET /zones/{zone}/invitations/{i}", as: "stranger", status: 404},
+	)
+	mails, err := s.store.Mails().List(t.Context(), deputy.Scope{Organization: deputy.OrganizationID(s.vars["org"])}, deputy.Query{All: true})
+	if err != nil || len(mails.Items) != 1 || mails.Items[0].ZoneID != s.in().Zone || mails.Items[0].Purpose != deputy.MailInvitation {
+		t.Errorf("the mails are %+v, %v", mails, err)
+	}
+	s.later(deputy.ZoneInvitationLifetime)
+	s.run(
+		step{do: "GET /zones/{zone}/invitations/{i}", status: 200, want: `{"status":"expired"}`},
+		step{do: "POST /zones/{zone}/invitations", body: `{"email":"ada@example.test"}`, status: 200, keep: []string{"j=id"}, events: []string{"zone_invitations:create"}},
+		step{do: "DELETE /zones/{zone}/invitations/{j}", as: "stranger", status: 404},
+		step{do: "DELETE /zones/{zone}/invitations/{j}", status: 204, events: []string{"zone_invitations:delete"}},
+		step{do: "DELETE /zones/{zone}/invitations/{j}", status: 404},
+		step{do: "POST /zones/{zone}/invitations", body: `{"email":"ada@example.test"}`, status: 200, events: []string{"zone_invitations:create"}},
+	)
+}
+
 func TestUserAgents(t *testing.T) {
 	s := newServer(t)
 	s.zone()

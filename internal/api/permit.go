@@ -172,6 +172,11 @@ var rights = map[string]capacities{
 	"users:update": zoneWriters,
 	"users:delete": zoneWriters,
 
+	"zone_invitations:list":   zoneReaders,
+	"zone_invitations:create": zoneWriters,
+	"zone_invitations:read":   zoneReaders,
+	"zone_invitations:delete": zoneWriters,
+
 	"sessions:list":   zoneReaders,
 	"sessions:read":   zoneReaders,
 	"sessions:revoke": zoneWriters,

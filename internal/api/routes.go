@@ -41,6 +41,7 @@ func (a *API) routes() {
 	resources.mountAll(a, list, get, create, patch, remove)
 
 	a.mountUsers()
+	a.mountZoneInvitations()
 	a.mountSessions()
 	userAgents.mountAll(a, list, get)
 	a.mountGrants()

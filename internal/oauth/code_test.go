@@ -2,10 +2,13 @@ package oauth_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -387,51 +390,67 @@ func (w *world) registerAgent() string {
 	return w.must(w.do(r), 201, "").text("client_id")
 }
 
+// full says that the tests which repeat something do so as often as promised,
+// as scripts/soak does, and not only often enough to notice.
+var full = os.Getenv("DEPUTY_SOAK") != ""
+
 // TestParallelRefresh: many processes that share a client refresh at the same
-// time on two nodes, one of which starts anew in between. All get the same
-// successor, none loses the session, and a token from before is noticed.
+// time on two nodes, one of which is gone in between. In each round, which has a
+// session of its own, all get the same successor, none loses the session, and a
+// token from before is noticed when it is presented after its time.
 func TestParallelRefresh(t *testing.T) {
-	const processes, rounds = 64, 10
+	const processes = 64
+	rounds := 10
+	if full {
+		rounds = 1000
+	}
 	f := newFlow(t)
-	token := f.must(f.redeem(f.code()), 200, "").text("refresh_token")
 	nodes := []*oauth.Server{f.server, oauth.New(f.config)}
 	t.Cleanup(func() { nodes[1].Close() })
-	first := token
 	for round := range rounds {
-		if round == rounds/2 {
+		if round%3 == 1 {
 			nodes[1].Close()
 			nodes[1] = oauth.New(f.config)
 		}
-		got := make([]string, processes)
-		var wait sync.WaitGroup
-		for n := range processes {
-			wait.Go(func() {
-				r := httptest.NewRequest("POST", "/z/"+string(f.zone.ID)+"/oauth/2/token",
-					strings.NewReader(form("grant_type", "refresh_token", "refresh_token", token).Encode()))
-				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-				r.SetBasicAuth(f.client.credential.Identifier, f.client.secret)
-				rec := httptest.NewRecorder()
-				nodes[n%2].ServeHTTP(rec, r)
-				var body struct {
-					Refresh string `json:"refresh_token"`
-				}
-				if err := json.Unmarshal(rec.Body.Bytes(), &body); err != nil || rec.Code != 200 {
-					t.Errorf("round %d: %d %s", round, rec.Code, rec.Body)
-				}
-				got[n] = body.Refresh
-			})
-		}
-		wait.Wait()
-		for _, next := range got {
-			if next != got[0] || next == token {
-				t.Fatalf("round %d has several successors", round)
+		first := f.must(f.redeem(f.code()), 200, "").text("refresh_token")
+		token := first
+		for range 2 {
+			got := make([]string, processes)
+			var wait sync.WaitGroup
+			for n := range processes {
+				wait.Go(func() {
+					r := httptest.NewRequest("POST", "/z/"+string(f.zone.ID)+"/oauth/2/token",
+						strings.NewReader(form("grant_type", "refresh_token", "refresh_token", token).Encode()))
+					r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+					r.SetBasicAuth(f.client.credential.Identifier, f.client.secret)
+					rec := httptest.NewRecorder()
+					nodes[n%2].ServeHTTP(rec, r)
+					var body struct {
+						Refresh string `json:"refresh_token"`
+					}
+					if err := json.Unmarshal(rec.Body.Bytes(), &body); err != nil || rec.Code != 200 {
+						t.Errorf("round %d: %d %s", round, rec.Code, rec.Body)
+					}
+					got[n] = body.Refresh
+				})
 			}
+			wait.Wait()
+			for _, next := range got {
+				if next != got[0] || next == token {
+					t.Fatalf("round %d has several successors", round)
+				}
+			}
+			token = got[0]
 		}
-		token = got[0]
+		f.clock.advance(31 * time.Second)
+		token = f.must(f.refreshed(token), 200, "").text("refresh_token") // the session lives
+		f.must(f.refreshed(first), 400, "invalid_grant")
+		f.must(f.refreshed(token), 400, "invalid_grant") // and has ended
+		session := deputy.SessionID(strings.Split(first, "_")[1])
+		if ends := f.events("sessions:revoke"); len(ends) == 0 || ends[len(ends)-1].SessionID != session {
+			t.Errorf("round %d: no event tells of it: %v", round, ends)
+		}
 	}
-	f.clock.advance(time.Minute)
-	f.must(f.refreshed(first), 400, "invalid_grant")
-	f.must(f.refreshed(token), 400, "invalid_grant")
 }
 
 // TestRegistrationFlood: registrations that nobody uses make no user agents and
@@ -439,7 +458,13 @@ func TestParallelRefresh(t *testing.T) {
 func TestRegistrationFlood(t *testing.T) {
 	f := newFlow(t)
 	mine := f.registerAgent()
-	const many = 20_000
+	many := 20_000
+	if full {
+		many = 1_000_000
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
 	var wait sync.WaitGroup
 	for n := range 32 {
 		wait.Go(func() {
@@ -461,7 +486,29 @@ func TestRegistrationFlood(t *testing.T) {
 	if err != nil || len(page.Items) != 0 {
 		t.Errorf("%d user agents, %v", len(page.Items), err)
 	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 16<<20 {
+		t.Errorf("memory has grown by %d bytes", grown)
+	}
+	if waiting := f.waiting(deputy.RegistrationTicket); waiting > 64<<20 || waiting == 0 {
+		t.Errorf("%d bytes wait", waiting)
+	}
 	f.browser.at(f.browser.open(asking(mine)), "/login")
 	f.browser.at(f.browser.act("sign in", f.user), "/login/consent")
 	f.browser.answered(f.browser.act("approve", nil))
+}
+
+// waiting returns how many bytes tickets of a kind take.
+func (w *world) waiting(kind deputy.TicketKind) (n int64) {
+	w.Helper()
+	db, err := sql.Open("sqlite", "file:"+w.path+"?mode=ro&_pragma=busy_timeout(10000)")
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow("SELECT COALESCE(SUM(size), 0) FROM tickets WHERE kind = $1", string(kind)).Scan(&n); err != nil {
+		w.Fatal(err)
+	}
+	return n
 }

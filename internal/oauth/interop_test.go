@@ -80,6 +80,58 @@ func TestWithOIDC(t *testing.T) {
 	}
 }
 
+// TestCodeFlowWithOIDC signs a person in as programs in Go do: x/oauth2 asks,
+// redeems and refreshes, go-oidc discovers, verifies and reads who it is.
+func TestCodeFlowWithOIDC(t *testing.T) {
+	w, _ := online(t)
+	ctx := context.Background()
+	client := w.newWebApp("web", deputy.RequiredConsent)
+	api := w.newResource("https://api.test", func(r *deputy.Resource) { r.Scopes = []string{"read"} })
+	provider, err := oidc.NewProvider(ctx, w.issuer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := oauth2.Config{
+		ClientID: client.credential.Identifier, ClientSecret: client.secret, Endpoint: provider.Endpoint(), RedirectURL: callback,
+		Scopes: []string{oidc.ScopeOpenID, "email", "read"},
+	}
+	pkce := oauth2.GenerateVerifier()
+	asked, err := url.Parse(config.AuthCodeURL("the-state", oauth2.S256ChallengeOption(pkce), oidc.Nonce("the-nonce"), oauth2.SetAuthURLParam("resource", api.Identifier)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := w.newBrowser()
+	b.at(b.open(asked.Query()), "/login")
+	user := w.newUser("zoe@example.test")
+	b.at(b.act("sign in", user), "/login/consent")
+	token, err := config.Exchange(ctx, b.answered(b.act("approve", nil)), oauth2.VerifierOption(pkce))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, _ := token.Extra("id_token").(string)
+	verifies := oidc.Config{ClientID: config.ClientID, Now: w.clock.Now}
+	id, err := provider.Verifier(&verifies).Verify(ctx, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id.Nonce != "the-nonce" || id.Subject != user.Identifier || id.VerifyAccessToken(token.AccessToken) != nil {
+		t.Errorf("the ID token is %+v", id)
+	}
+	info, err := provider.UserInfo(ctx, oauth2.StaticTokenSource(token))
+	if err != nil || info.Subject != id.Subject || info.Email != user.Email || !info.EmailVerified {
+		t.Errorf("userinfo says %+v, %v", info, err)
+	}
+	verifies = oidc.Config{ClientID: api.Identifier, Now: w.clock.Now, SupportedSigningAlgs: []string{"RS256", "ES256"}}
+	if _, err := provider.Verifier(&verifies).Verify(ctx, token.AccessToken); err != nil {
+		t.Error(err)
+	}
+	token.Expiry = time.Now().Add(-time.Hour)
+	next, err := config.TokenSource(ctx, token).Token()
+	if err != nil || next.RefreshToken == token.RefreshToken || next.RefreshToken == "" || next.AccessToken == token.AccessToken {
+		t.Errorf("refreshed to %+v, %v", next, err)
+	}
+}
+
 func TestServiceAccountWithOAuth2(t *testing.T) {
 	w, base := online(t)
 	account := w.newAccount()

@@ -77,6 +77,7 @@ type world struct {
 	algs    []deputy.SigningAlgorithm
 	root    [32]byte
 	lease   time.Duration // of refreshes
+	path    string        // of a SQLite database
 	ear     string        // a receiver's access token
 
 	platform     deputy.ID
@@ -103,7 +104,8 @@ func newWorldAt(t testing.TB, now time.Time, algs ...deputy.SigningAlgorithm) *w
 	}
 	w := &world{TB: t, clock: &clock{now: now}, platform: deputy.NewID(now), algs: algs}
 	rand.Read(w.root[:])
-	w.open(store.Config{Path: filepath.Join(t.TempDir(), "deputy.db")})
+	w.path = filepath.Join(t.TempDir(), "deputy.db")
+	w.open(store.Config{Path: w.path})
 	w.fill()
 	return w
 }
