@@ -53,6 +53,7 @@ var scenarios = []struct {
 	{"exchange", "token exchange, each subject token seen for the first time", (*benchmark).exchange},
 	{"exchange-remembered", "token exchange of subject tokens seen before", (*benchmark).exchangeRemembered},
 	{"exchange-vaulted", "exchange-remembered for a secret in the vault; its floor signs nothing either", (*benchmark).exchangeVaulted},
+	{"exchange-brokered", "exchange-vaulted for fresh tokens of an outside provider, of people", (*benchmark).exchangeBrokered},
 	{"code-flow", "authorization code flows of people who are signed in, without a browser", (*benchmark).codeFlow},
 	{"refresh", "refresh tokens, each replaced by its use", (*benchmark).refresh},
 	{"introspection", "introspection of access tokens by the resource server", (*benchmark).introspection},
@@ -161,7 +162,7 @@ func (b *benchmark) serve(ctx context.Context, data string) (*bench.Process, err
 		return nil, err
 	}
 	return bench.Start(ctx, bench.Command{
-		Path: self, Args: []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", data}, Log: os.Stderr, Core: 0,
+		Path: self, Args: []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--dev"}, Log: os.Stderr, Core: 0,
 	})
 }
 

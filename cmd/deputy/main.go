@@ -89,7 +89,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServe(), newDemo(), newOrganization(), newMigrate(), newBench(), newFloor(), newAudit(), newBackup(), newRestore(), newCatalog(), newPolicy(), newDoctor(), newUsed(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newOrganization(), newMigrate(), newBench(), newFloor(), newAudit(), newBackup(), newRestore(), newCatalog(), newPolicy(), newDoctor(), newUsed(), newKeys(), newVersion())
 	strict(root)
 	return root
 }

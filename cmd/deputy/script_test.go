@@ -95,7 +95,7 @@ func TestScripts(t *testing.T) {
 }
 
 var (
-	subcommand = regexp.MustCompile(`(?m)^  ([a-z]+) +[A-Z].*$`)
+	subcommand = regexp.MustCompile(`(?m)^  ([a-z-]+) +[A-Z].*$`)
 	example    = regexp.MustCompile(`\nExamples:\n  (deputy.*)\n\n`)
 )
 
@@ -126,7 +126,7 @@ func TestHelpOfEveryCommand(t *testing.T) {
 	visit([]string{"floor"}) // hidden
 	want := []string{
 		"deputy", "deputy audit", "deputy audit export", "deputy audit verify", "deputy backup", "deputy bench", "deputy catalog", "deputy catalog install", "deputy catalog list", "deputy catalog release",
-		"deputy catalog show", "deputy catalog uninstall", "deputy demo", "deputy doctor", "deputy migrate",
+		"deputy catalog show", "deputy catalog uninstall", "deputy demo", "deputy doctor", "deputy keys", "deputy keys rotate", "deputy keys rotate-root", "deputy migrate",
 		"deputy organization", "deputy organization create", "deputy policy", "deputy policy export", "deputy policy pull", "deputy policy push", "deputy policy verify", "deputy restore", "deputy serve", "deputy used", "deputy version", "deputy floor",
 	}
 	if !slices.Equal(seen, want) {

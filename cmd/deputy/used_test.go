@@ -129,6 +129,13 @@ func answers(t *testing.T, at, token string) int {
 // signUp lets somebody sign up and in to the agent, and returns their token.
 func signUp(t *testing.T, n *node, a *agent, folder, email string) (token string) {
 	t.Helper()
+	token, _, _ = signUpWhole(t, n, a, folder, email)
+	return token
+}
+
+// signUpWhole is signUp that returns all the secrets that come of it.
+func signUpWhole(t *testing.T, n *node, a *agent, folder, email string) (token, refresh, password string) {
+	t.Helper()
 	p, err := demo.NewPerson(email, rand.Text(), http.DefaultClient)
 	if err != nil {
 		t.Fatal(err)
@@ -162,5 +169,5 @@ func signUp(t *testing.T, n *node, a *agent, folder, email string) (token string
 	if status != 200 {
 		t.Fatal(status, body)
 	}
-	return body["access_token"].(string)
+	return body["access_token"].(string), body["refresh_token"].(string), p.Password
 }

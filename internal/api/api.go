@@ -31,6 +31,9 @@ type Config struct {
 	// IssueBearer gives a person a bearer for one of their organizations.
 	IssueBearer func(context.Context, deputy.BearerRequest) (*deputy.Bearer, error)
 	Vault       *vault.Vault
+	// CustomerKeys says that the vault reaches the keys of customers, so that
+	// zones may have one.
+	CustomerKeys bool
 	// Pool has the RSA keys of new zones.
 	Pool *keys.Pool
 	// Sealing opens what events know of people.
@@ -61,6 +64,7 @@ type API struct {
 	verify    func(ctx context.Context, bearer, address string) (*deputy.Caller, error)
 	issue     func(context.Context, deputy.BearerRequest) (*deputy.Bearer, error)
 	vault     *vault.Vault
+	customers bool // have keys of their own
 	pool      *keys.Pool
 	sealing   deputy.Sealing
 	clientIP  func(*http.Request) string
@@ -100,7 +104,7 @@ func New(c Config) (*API, error) {
 		return nil, errors.New("api: the configuration is incomplete")
 	}
 	a := &API{
-		store: c.Store, addresses: c.Addresses, verify: c.Authenticate, issue: c.IssueBearer, vault: c.Vault, pool: c.Pool, sealing: c.Sealing,
+		store: c.Store, addresses: c.Addresses, verify: c.Authenticate, issue: c.IssueBearer, vault: c.Vault, customers: c.CustomerKeys, pool: c.Pool, sealing: c.Sealing,
 		clientIP: c.ClientIP, retention: cmp.Or(c.EvaluationRetention, defaultRetention), now: c.Now, log: c.Log,
 		mux: http.NewServeMux(), replaying: make(chan struct{}, 1),
 	}

@@ -32,8 +32,8 @@ type birth struct {
 func (a *API) birth(ctx context.Context, c *call, z *deputy.Zone) (*birth, error) {
 	b := &birth{}
 	var err error
-	if b.dataKey, err = a.vault.New(ctx, deputy.ID(z.ID), "", c.at); err != nil {
-		return nil, fmt.Errorf("making the key of a zone: %w", err)
+	if b.dataKey, err = a.vault.NewUnder(ctx, deputy.ID(z.ID), z.KEK(), c.at); err != nil {
+		return nil, keyFault(z, err)
 	}
 	z.KeyID = b.dataKey.ID
 	signer, err := a.firstKeys(ctx, c.at, z, b)

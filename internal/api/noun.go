@@ -303,8 +303,9 @@ func (n *Noun[D, V, C, P]) patch(a *API) func(context.Context, *call, *input[P])
 	}
 }
 
-// update changes the entity that the path names.
-func (n *Noun[D, V, C, P]) update(ctx context.Context, a *API, c *call, change func(*D) error) (d *D, err error) {
+// update changes the entity that the path names and, in the same transaction,
+// does what also says.
+func (n *Noun[D, V, C, P]) update(ctx context.Context, a *API, c *call, change func(*D) error, also ...func(deputy.Tx) error) (d *D, err error) {
 	id := n.id(c)
 	err = a.write(ctx, c, n.target(id), func(tx deputy.Tx) (err error) {
 		d, err = n.Writes(tx).Update(ctx, n.scope(c), id, func(d *D) error {
@@ -318,6 +319,11 @@ func (n *Noun[D, V, C, P]) update(ctx context.Context, a *API, c *call, change f
 		})
 		if err != nil {
 			return missing(err, n.Name)
+		}
+		for _, more := range also {
+			if err := more(tx); err != nil {
+				return err
+			}
 		}
 		return n.refer(ctx, tx, c, d)
 	})

@@ -131,6 +131,14 @@ func TestUsers(t *testing.T) {
 		step{do: "PATCH /zones/{zone}/users/{ann}", body: `{"status":"active"}`, status: 200, want: `{"status":"active"}`, events: []string{"users:update"}},
 		step{do: "GET /zones/{zone}/sessions/{child}", status: 200, want: `{"status":"revoked"}`},
 		step{do: "GET /zones/{zone}/users/{ann}", as: "stranger", status: 404},
+		// Whoever is deleted is gone, with all that is theirs.
+		step{do: "DELETE /zones/{zone}/users/{ann}", as: "stranger", status: 404},
+		step{do: "DELETE /zones/{zone}/users/none", status: 404},
+		step{do: "DELETE /zones/{zone}/users/{ann}", status: 204, events: []string{"users:delete"}},
+		step{do: "GET /zones/{zone}/users/{ann}", status: 404},
+		step{do: "DELETE /zones/{zone}/users/{ann}", status: 404},
+		step{do: "GET /zones/{zone}/sessions/{web}", status: 404},
+		step{do: "GET /zones/{zone}/delegated-grants/{grant}", status: 404},
 	)
 }
 

@@ -170,6 +170,7 @@ var rights = map[string]capacities{
 	"users:list":   zoneReaders,
 	"users:read":   zoneReaders,
 	"users:update": zoneWriters,
+	"users:delete": zoneWriters,
 
 	"zone_invitations:list":   zoneReaders,
 	"zone_invitations:create": zoneWriters,

@@ -13,8 +13,9 @@ func (a *API) routes() {
 	a.mountSSO()
 	a.mountKeyPolicy()
 
-	zones.mountAll(a, list, get, patch, remove)
+	zones.mountAll(a, list, get, remove)
 	mount(a, zones.operation(create), a.createZone)
+	mount(a, zones.operation(patch), a.patchZone)
 	zoneMembers.mountAll(a, list, get, create, patch, remove)
 
 	applications.mountAll(a, list, get, patch, remove)

@@ -160,4 +160,7 @@ func (a *API) mountUsers() {
 	change := users.operation(patch)
 	change.Doc, change.Errors = "Beside the contract of existing clients: the only way to shut a person out.", nil
 	mount(a, change, users.patch(a))
+	erase := users.operation(remove)
+	erase.Doc = "Beside the contract of existing clients: the person is gone for good, with their sessions, grants and roles, and what the log knows of them cannot be read any more, because the key that it is encrypted under is destroyed. Tokens of providers are not revoked there: revoke the grants first where that matters."
+	mount(a, erase, users.remove(a))
 }

@@ -76,7 +76,7 @@ type ZoneCreate struct {
 	DefaultMCPGatewayApplication Patch[bool]                `json:"default_mcp_gateway_application,omitzero" doc:"Make an application with the trait gateway and set default_mcp_gateway_application_id."`
 	RequiresInvitation           Patch[bool]                `json:"requires_invitation,omitzero" doc:"People must be invited before they sign up; true unless said."`
 	LoginFlow                    Patch[string]              `json:"login_flow,omitzero" enum:"default,identifier_first"`
-	EncryptionKey                Nullable[EncryptionKey]    `json:"encryption_key,omitzero" doc:"Refused here: this server has no access to a key management service."`
+	EncryptionKey                Nullable[EncryptionKey]    `json:"encryption_key,omitzero" doc:"A key of AWS KMS that wraps the zone's data key; null is the platform's. The server must be able to use the key, and when it is replaced the one before as well."`
 	Protocols                    Patch[ZoneProtocolsCreate] `json:"protocols,omitzero"`
 }
 
@@ -102,7 +102,7 @@ type ZonePatch struct {
 	UserIdentityProviderID         Nullable[string]             `json:"user_identity_provider_id,omitzero"`
 	RequiresInvitation             Patch[bool]                  `json:"requires_invitation,omitzero"`
 	LoginFlow                      Nullable[string]             `json:"login_flow,omitzero" enum:"default,identifier_first"`
-	EncryptionKey                  Nullable[EncryptionKey]      `json:"encryption_key,omitzero" doc:"A key is refused here: this server has no access to a key management service."`
+	EncryptionKey                  Nullable[EncryptionKey]      `json:"encryption_key,omitzero" doc:"A key of AWS KMS that wraps the zone's data key; null is the platform's. The server must be able to use the key, and when it is replaced the one before as well."`
 	Protocols                      Nullable[ZoneProtocolsPatch] `json:"protocols,omitzero" doc:"Null puts every setting back to its default."`
 }
 
@@ -226,10 +226,8 @@ func resetOAuth2(z *deputy.Zone) {
 	z.CIMDEnabled, z.CIMDClientIDs = false, nil
 }
 
+// changeZone sets everything but the encryption key, which is tried before.
 func changeZone(_ *API, _ *call, z *deputy.Zone, in *ZonePatch) error {
-	if err := refuseKey(in.EncryptionKey); err != nil {
-		return err
-	}
 	in.Name.To(&z.Name)
 	in.Description.To(&z.Description)
 	setID(in.DefaultMCPGatewayApplicationID, &z.DefaultGatewayApplicationID)
@@ -247,15 +245,6 @@ func changeZone(_ *API, _ *call, z *deputy.Zone, in *ZonePatch) error {
 	restore(oauth2.V.SigningAlg, &z.SigningAlg, string(deputy.RS256))
 	if cimd := oauth2.V.CIMD; cimd.Set {
 		z.CIMDEnabled, z.CIMDClientIDs = cimd.V.Enabled, cimd.V.AllowedClientIDs
-	}
-	return nil
-}
-
-// refuseKey refuses a customer's key: a zone that says it is protected by one
-// must be.
-func refuseKey(key Nullable[EncryptionKey]) error {
-	if key.Set && !key.Null {
-		return deputy.Bad("encryption_key", "this server has no access to a key management service")
 	}
 	return nil
 }
@@ -308,13 +297,13 @@ func exists[D any, T ~string](ctx context.Context, in deputy.Reads[D], scope dep
 // createZone makes a zone complete: what every zone is born with is there when
 // the call answers.
 func (a *API) createZone(ctx context.Context, c *call, in *input[ZoneCreate]) (*output[Zone], error) {
-	if err := refuseKey(in.Body.EncryptionKey); err != nil {
-		return nil, err
-	}
 	if of := in.Body.OrganizationID; of.Set && of.V != string(c.caller.Organization) {
 		return nil, a.refuse(ctx, c, nil, deputy.Errorf(deputy.Denied, "zones can be created in the caller's organization only"))
 	}
 	z := newZone(a, c, &in.Body)
+	if err := a.setEncryptionKey(z, in.Body.EncryptionKey); err != nil {
+		return nil, err
+	}
 	if err := z.Validate(); err != nil {
 		return nil, err
 	}

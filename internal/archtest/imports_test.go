@@ -90,6 +90,9 @@ var rules = []rule{
 		pkg: "internal/broker", ours: []string{"internal/upstream"}, not: [][]string{sqlPackages, huma},
 		why: "what a provider is asked and what it answers is the same for whoever asks",
 	}, {
+		pkg: "internal/kms", ours: []string{"internal/vault"}, not: [][]string{sqlPackages, huma},
+		why: "a key service wraps and unwraps: what and for whom is for others",
+	}, {
 		pkg: "internal/password", not: [][]string{httpPackages, sqlPackages},
 		why: "passwords are hashed and checked: whose they are and where they lie is for others",
 	}, {
@@ -109,7 +112,7 @@ var rules = []rule{
 	}, {
 		pkg: "internal/server",
 		ours: []string{
-			"internal/store", "internal/vault", "internal/keys", "internal/mail", "internal/policy", "internal/catalog",
+			"internal/store", "internal/vault", "internal/kms", "internal/keys", "internal/mail", "internal/policy", "internal/catalog",
 			"internal/sink", "internal/upstream", "internal/password", "internal/pages", "internal/oauth", "internal/api", "internal/console",
 		},
 		why: "the server wires the parts and is imported only by programs and tests",
@@ -263,6 +266,7 @@ func TestEachRuleBites(t *testing.T) {
 		"internal/catalog":            {[]string{"net/http/httputil", "database/sql"}, []string{domain, "cel.dev/cel-go/cel"}},
 		"internal/upstream":           {[]string{oauth, api, store, pgx}, []string{domain, "net/http", "code.dny.dev/ssrf"}},
 		"internal/broker":             {[]string{oauth, api, store, "deputy/internal/vault"}, []string{domain, "deputy/internal/upstream", "net/http"}},
+		"internal/kms":                {[]string{store, oauth, "database/sql"}, []string{domain, "deputy/internal/vault", "net/http", "github.com/aws/aws-sdk-go-v2/aws"}},
 		"internal/password":           {[]string{"net/http", "database/sql", oauth}, []string{domain, "golang.org/x/crypto/argon2"}},
 		"internal/pages":              {[]string{oauth, api, "database/sql", humago}, []string{domain, "net/http", "html/template"}},
 		"internal/oauth":              {[]string{api, store, humago, "database/sql"}, []string{domain, "deputy/internal/upstream", "net/http"}},

@@ -23,6 +23,8 @@ type Tokens struct {
 	// Scopes are those that the server says it granted, nil when it does not
 	// say: then it is what was asked for (RFC 6749 §5.1).
 	Scopes []string
+	// Identity is an ID token, of which nothing is believed yet; empty: none.
+	Identity string
 }
 
 // Fault says that a server has not given what it was asked for.
@@ -146,8 +148,8 @@ func (s *Server) read(answer *upstream.Response, refresh bool) (*Tokens, error) 
 	if refresh && beside.text(name) == "" {
 		beside, name = all, "access_token"
 	}
-	t := &Tokens{Access: deputy.Conceal(beside.text(name))}
-	if t.Access.IsZero() {
+	t := &Tokens{Access: deputy.Conceal(beside.text(name)), Identity: all.text("id_token")}
+	if t.Access.IsZero() && !s.identity {
 		// A rotated refresh token may be lost with it. Asking again is all that
 		// can be done.
 		return nil, &Fault{Status: answer.Status, Transient: true, cause: fmt.Errorf("the answer has no %s", name)}

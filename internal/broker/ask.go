@@ -22,6 +22,10 @@ type Authorization struct {
 	Verifier string // of PKCE
 	Scopes   []string
 	Resource string // the identifier, for servers that are told
+	Nonce    string // of an ID token, for an identity provider
+	// Wishes are further parameters, which what the provider was configured with
+	// overrides.
+	Wishes map[string]string
 }
 
 // Address returns where the person is sent. What the provider was configured
@@ -32,12 +36,22 @@ func (s *Server) Address(a Authorization) (string, error) {
 		return "", &Fault{cause: errors.New("its authorization endpoint is no address")}
 	}
 	q := u.Query()
-	if len(a.Scopes) > 0 {
-		q.Set(or(s.set.ScopeParameter, "scope"), s.join(a.Scopes))
+	for name, value := range a.Wishes {
+		q.Set(name, value)
 	}
+	scopes := func() {
+		if len(a.Scopes) > 0 {
+			q.Set(or(s.set.ScopeParameter, "scope"), s.join(a.Scopes))
+		}
+	}
+	scopes()
 	s.name(q, a.Resource)
 	for name, value := range s.set.AuthorizationParameters {
 		q.Set(name, value)
+	}
+	if s.identity {
+		scopes() // without openid there is no ID token
+		q.Set("nonce", a.Nonce)
 	}
 	q.Set("response_type", "code")
 	q.Set("client_id", *s.row.ClientID)

@@ -38,8 +38,10 @@ type Server struct {
 	set    deputy.ProviderOAuth2
 	secret deputy.Secret
 
+	identity                           bool // it says who people are
 	issuer                             string
 	authorize, token, register, revoke string
+	keys                               string
 	methods                            []string // of authenticating clients; nil: it does not say
 	saysIssuer                         bool     // its answers carry iss (RFC 9207)
 }
@@ -51,6 +53,7 @@ type metadata struct {
 	Token      string   `json:"token_endpoint"`
 	Register   string   `json:"registration_endpoint"`
 	Revoke     string   `json:"revocation_endpoint"`
+	Keys       string   `json:"jwks_uri"`
 	Methods    []string `json:"token_endpoint_auth_methods_supported"`
 	SaysIssuer bool     `json:"authorization_response_iss_parameter_supported"`
 }
@@ -58,7 +61,18 @@ type metadata struct {
 // Server returns the server of a provider. It is asked about itself where its
 // settings leave something open.
 func (b *Broker) Server(ctx context.Context, p *deputy.Provider, secret deputy.Secret) (*Server, error) {
-	s := &Server{broker: b, zone: p.ZoneID, row: p, secret: secret, issuer: p.Identifier}
+	return b.server(ctx, p, secret, false)
+}
+
+// Identity returns the server of a provider that people sign in through (OpenID
+// Connect Core 1.0 §3.1): its keys are known, and it is always shown that an
+// answer comes back to where it was asked for.
+func (b *Broker) Identity(ctx context.Context, p *deputy.Provider, secret deputy.Secret) (*Server, error) {
+	return b.server(ctx, p, secret, true)
+}
+
+func (b *Broker) server(ctx context.Context, p *deputy.Provider, secret deputy.Secret, identity bool) (*Server, error) {
+	s := &Server{broker: b, zone: p.ZoneID, row: p, secret: secret, issuer: p.Identifier, identity: identity}
 	if p.OAuth2 != nil {
 		s.set = *p.OAuth2
 	}
@@ -70,21 +84,27 @@ func (b *Broker) Server(ctx context.Context, p *deputy.Provider, secret deputy.S
 		{&s.authorize, s.set.AuthorizationEndpoint},
 		{&s.token, s.set.TokenEndpoint},
 		{&s.register, s.set.RegistrationEndpoint},
+		{&s.keys, s.set.JWKSURI},
 	} {
 		if one.set != nil {
 			*one.to = *one.set
 		}
 	}
-	if s.authorize != "" && s.token != "" && (p.ClientID != nil || s.register != "") {
+	if s.usable() && (p.ClientID != nil || s.register != "") {
 		return s, nil
 	}
-	if err := s.discover(ctx); err != nil && (s.authorize == "" || s.token == "") {
+	if err := s.discover(ctx); err != nil && !s.usable() {
 		return nil, err
 	}
-	if s.authorize == "" || s.token == "" {
-		return nil, &Fault{cause: errors.New("it has no authorization endpoint or no token endpoint")}
+	if !s.usable() {
+		return nil, &Fault{cause: errors.New("it has no authorization endpoint, no token endpoint or no keys")}
 	}
 	return s, nil
+}
+
+// usable reports whether the endpoints that are needed are known.
+func (s *Server) usable() bool {
+	return s.authorize != "" && s.token != "" && (s.keys != "" || !s.identity)
 }
 
 // discover completes the settings by the server's own document. What is set
@@ -97,7 +117,7 @@ func (s *Server) discover(ctx context.Context) error {
 	for _, one := range []struct {
 		to   *string
 		says string
-	}{{&s.authorize, m.Authorize}, {&s.token, m.Token}, {&s.register, m.Register}, {&s.revoke, m.Revoke}} {
+	}{{&s.authorize, m.Authorize}, {&s.token, m.Token}, {&s.register, m.Register}, {&s.revoke, m.Revoke}, {&s.keys, m.Keys}} {
 		if *one.to == "" {
 			*one.to = one.says
 		}
@@ -143,6 +163,9 @@ func documents(issuer string) []string {
 // Issuer returns who the server is.
 func (s *Server) Issuer() string { return s.issuer }
 
+// Keys returns where the keys are that the server signs with.
+func (s *Server) Keys() string { return s.keys }
+
 // Known reports whether Deputy is a client of the server; else it can Register,
 // if CanRegister.
 func (s *Server) Known() bool { return s.row.ClientID != nil }
@@ -158,8 +181,8 @@ func (s *Server) CheckIssuer(iss string) error {
 }
 
 // proves reports whether the server wants PKCE: it does unless it has said that
-// it knows no method, or another one only.
+// it knows no method, or another one only. Who says who people are gets it anyway.
 func (s *Server) proves() bool {
 	methods := s.set.CodeChallengeMethodsSupported
-	return methods == nil || slices.Contains(methods, "S256")
+	return s.identity || methods == nil || slices.Contains(methods, "S256")
 }

@@ -2,6 +2,7 @@ package deputy
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -15,11 +16,19 @@ type DataKey struct {
 	OwnerID ID
 	// ParentID is the data key that wraps this one; empty when the root key does.
 	ParentID ID
+	// KEK names the key-encryption key that wraps a key without a parent: a root
+	// key by its fingerprint, or a customer's (see Zone.KEK). The empty name is
+	// that of rows from before names were kept: the root key's of then.
+	KEK string
 	// Wrapped is the key's ciphertext, bound to ID, OwnerID and ParentID: none
 	// of the four can change alone.
 	Wrapped   []byte
 	CreatedAt time.Time
 }
+
+// Rooted reports whether a root key wraps this key, and not another data key or
+// a customer's key.
+func (k DataKey) Rooted() bool { return k.ParentID == "" && !strings.HasPrefix(k.KEK, customerKEK) }
 
 // DataKeys finds data keys.
 type DataKeys interface {

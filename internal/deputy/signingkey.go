@@ -57,6 +57,8 @@ type KeyRotation struct {
 	OrganizationID OrganizationID `json:"organization_id"`
 	// KeyID is the data key that seals the platform's keys. A zone knows its own.
 	KeyID ID `json:"key_id,omitzero"`
+	// Once says that the task is done when no key waits for its turn.
+	Once bool `json:"once,omitzero"`
 }
 
 // Task returns the task of an owner whose first keys are made now; no zone

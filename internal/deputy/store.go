@@ -238,8 +238,8 @@ type Tx interface {
 	// Mails: Insert also enqueues the task that sends the mail.
 	Mails() Writes[Mail]
 	ZoneMembers() Writes[ZoneMember]
-	// Zones: Delete makes the zone unusable and invisible at once and leaves its
-	// rows to PurgeZone.
+	// Zones: Delete makes the zone unusable and invisible at once, destroys its
+	// key, and leaves its rows to PurgeZone.
 	Zones() Writes[Zone]
 	// Applications: Delete also removes the application's credentials, edges,
 	// consents, secrets and roles, revokes its sessions, and unsets it where a
@@ -349,7 +349,12 @@ type Tx interface {
 	// Once reports whether this is the first transaction ever to name the key, on
 	// any node; a later one that asks at the same time waits for this one's end.
 	Once(ctx context.Context, key string) (first bool, err error)
+	// InsertDataKey is Unavailable when a root key wraps it that is not in force
+	// any more: it has to be made again.
 	InsertDataKey(ctx context.Context, k DataKey) error
+	// RewrapDataKey stores how a key is wrapped now, unless that has changed since
+	// it was read as was, which is a Conflict, or it is gone, which is NotFound.
+	RewrapDataKey(ctx context.Context, was, now DataKey) error
 	InsertSigningKey(ctx context.Context, k SigningKey) error
 	UpdateSigningKey(ctx context.Context, k SigningKey) error
 	// DeleteSigningKey removes a key for good, or gives NotFound.

@@ -2,6 +2,7 @@ package deputy
 
 import (
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -77,6 +78,34 @@ type EncryptionKey struct {
 	ARN  string
 }
 
+// customerKEK begins the names of customers' key-encryption keys.
+const customerKEK = "aws:"
+
+// keyARN is the name of a key of AWS KMS, or of an alias. Its region becomes a
+// part of a host's name, so nothing else may be in it.
+var keyARN = regexp.MustCompile(`^arn:aws(-[a-z]+)*:kms:([a-z]{2}(-[a-z]+)+-[0-9]{1,2}):[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]{1,256}$`)
+
+// KEK names what wraps the zone's data key, of which a customer's key names the
+// organization too, for which alone it is good; empty is the root key.
+func (z *Zone) KEK() string {
+	if z.EncryptionKey == nil {
+		return ""
+	}
+	return customerKEK + string(z.OrganizationID) + ":" + z.EncryptionKey.ARN
+}
+
+// CustomerKEK returns what the name of a customer's key-encryption key says; not
+// ok for any other name.
+func CustomerKEK(name string) (organization OrganizationID, arn, region string, ok bool) {
+	rest, named := strings.CutPrefix(name, customerKEK)
+	of, arn, _ := strings.Cut(rest, ":")
+	m := keyARN.FindStringSubmatch(arn)
+	if !named || m == nil {
+		return "", "", "", false
+	}
+	return OrganizationID(of), arn, m[2], true
+}
+
 // Validate checks the zone's own invariants.
 func (z *Zone) Validate() error {
 	if err := SafeText("name", z.Name, 1, MaxName); err != nil {
@@ -95,8 +124,8 @@ func (z *Zone) Validate() error {
 		if k.Type != "aws" {
 			return Bad("encryption_key.type", "must be aws")
 		}
-		if k.ARN == "" {
-			return Bad("encryption_key.arn", "must not be empty")
+		if !keyARN.MatchString(k.ARN) {
+			return Bad("encryption_key.arn", "must name a key of AWS KMS, such as arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab")
 		}
 	}
 	for i, pattern := range z.CIMDClientIDs {

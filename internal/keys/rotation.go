@@ -22,12 +22,37 @@ var algorithms = []deputy.SigningAlgorithm{deputy.RS256, deputy.ES256}
 
 // Turn is what an owner's keys need at one moment. The zero Turn is nothing.
 type Turn struct {
-	// Make names the algorithms whose next key is to be generated.
-	Make []deputy.SigningAlgorithm
+	// Make names the algorithms of which a key is to be generated: one that is
+	// next, or one that signs at once.
+	Make   []deputy.SigningAlgorithm
+	AtOnce bool
 	// Update holds rows in their new state.
 	Update []deputy.SigningKey
 	// Remove holds the ids of keys that no living token is signed with.
 	Remove []string
+}
+
+// State is that of the keys to be made.
+func (t Turn) State() deputy.KeyState {
+	if t.AtOnce {
+		return deputy.KeyActive
+	}
+	return deputy.KeyNext
+}
+
+// Ask returns the turn by command: successors for all keys of an owner, which
+// sign once they have been published long enough.
+func Ask() Turn { return Turn{Make: algorithms} }
+
+// Discard returns the turn for keys that somebody else may have: others sign at
+// once, and none of these is published any more, so that nothing they signed is
+// valid.
+func Discard(rows []deputy.SigningKey) Turn {
+	t := Turn{Make: algorithms, AtOnce: true}
+	for _, row := range rows {
+		t.Remove = append(t.Remove, row.ID)
+	}
+	return t
 }
 
 // Next returns what the keys of one owner need at now: a successor for keys

@@ -190,3 +190,22 @@ func BenchmarkExchange(b *testing.B) {
 	}
 	w.run(b, servers, forms)
 }
+
+// BenchmarkExchangeBrokered exchanges a person's token for the fresh one of an
+// outside provider, BenchmarkExchangeOfPerson for one of the zone's.
+func BenchmarkExchangeBrokered(b *testing.B) { benchmarkPerson(b, true) }
+
+func BenchmarkExchangeOfPerson(b *testing.B) { benchmarkPerson(b, false) }
+
+func benchmarkPerson(b *testing.B, brokered bool) {
+	g := newGuarded(b)
+	g.allow()
+	target := g.api.Identifier
+	if brokered {
+		target = g.files.Identifier
+	}
+	w := &benchWorld{world: g.world}
+	w.run(b, []*app{g.server}, []string{form(
+		"grant_type", exchangeGrantType, "subject_token", g.subject(), "subject_token_type", accessTokenType, "resource", target,
+	).Encode()})
+}

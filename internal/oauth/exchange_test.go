@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"deputy/internal/deputy"
+	"deputy/internal/keys"
 )
 
 // relay is a chain in the making: an agent gets a token for the server's
@@ -238,7 +240,23 @@ func TestSubjectTokens(t *testing.T) {
 	other := newWorld(t) // another deployment: other keys, other issuer
 	foreign := other.sign(deputy.ES256, "at+jwt", good())
 	second, _, _ := w.newZone(w.organization, deputy.PathIssuer)
-	_ = second
+	rows, err := w.store.SigningKeys(context.Background(), deputy.ID(second.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	neighbour, err := keys.Load(context.Background(), w.vault, rows[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	signedBy := func(s *keys.Signer, claims map[string]any) string {
+		return must(s.Sign("at+jwt", must(json.Marshal(claims))))
+	}
+	theirs := good()
+	theirs["iss"] = w.config.Addresses.Issuer(second)
+	own := must(w.store.SigningKeys(context.Background(), deputy.ID(w.zone.ID)))
+	hmac := func(kid string, key []byte) string {
+		return jws(map[string]any{"alg": "HS256", "typ": "at+jwt", "kid": kid}, good(), hs256(key))
+	}
 	for _, c := range []struct{ name, token, code string }{
 		{"good", w.sign(deputy.ES256, "at+jwt", good()), ""},
 		{"good, RS256", w.sign(deputy.RS256, "at+jwt", good()), ""},
@@ -259,6 +277,16 @@ func TestSubjectTokens(t *testing.T) {
 		{"of no type", w.sign(deputy.ES256, "", good()), "invalid_grant"},
 		{"signed elsewhere", foreign, "invalid_grant"},
 		{"unsigned", unsigned, "invalid_grant"},
+		{"unsigned, with a key id", jws(map[string]any{"alg": "none", "typ": "at+jwt", "kid": own[0].ID}, good(), func([]byte) []byte { return nil }), "invalid_grant"},
+		{"HMAC with the public key as it is published", hmac(own[0].ID, own[0].Public), "invalid_grant"},
+		{"HMAC with nothing", hmac(own[0].ID, nil), "invalid_grant"},
+		{"HMAC without a key id", hmac("", own[0].Public), "invalid_grant"},
+		{"signed by another zone, in the name of this one", signedBy(neighbour, good()), "invalid_grant"},
+		{"of another zone", signedBy(neighbour, theirs), "invalid_grant"},
+		{"in the name of another zone", w.sign(deputy.ES256, "at+jwt", theirs), "invalid_grant"},
+		{"typ of an impersonation", w.sign(deputy.ES256, "vnd.kc.su+jwt", good()), "invalid_grant"},
+		{"a key id that is an address", jws(map[string]any{"alg": "ES256", "typ": "at+jwt", "kid": "https://evil.test/jwks"}, good(), func([]byte) []byte { return make([]byte, 64) }), "invalid_grant"},
+		{"its own key in the header", newOutsideKey("x", "ES256").sign(map[string]any{"alg": "ES256", "typ": "at+jwt", "kid": "x", "jwk": newOutsideKey("x", "ES256").jwk()}, good()), "invalid_grant"},
 		{"claims swapped", parts[0] + "." + encode(`{"iss":"`+w.issuer()+`"}`) + "." + parts[2], "invalid_grant"},
 		{"signature cut", parts[0] + "." + parts[1] + "." + parts[2][:10], "invalid_grant"},
 		{"two parts", parts[0] + "." + parts[1], "invalid_request"},

@@ -2,11 +2,8 @@ package oauth
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,9 +15,9 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"deputy/internal/broker"
 	"deputy/internal/deputy"
 	"deputy/internal/pages"
-	"deputy/internal/upstream"
 	"deputy/internal/vault"
 )
 
@@ -48,28 +45,10 @@ func providerFault(format string, args ...any) error {
 	return errors.Join(errProvider, refuse(codeServerError, "The identity provider gave no usable answer.").because(fmt.Errorf(format, args...)))
 }
 
-// relay is the zone's identity provider: what it was configured with, completed
-// by what it says of itself.
+// relay is the zone's identity provider, and Deputy as its client.
 type relay struct {
 	*deputy.Provider
-	issuer, authorize, token, jwks string
-	userinfo                       string
-	clientID                       string
-	secret                         vault.Place // where its client secret is sealed
-	basic                          bool        // it takes the client's secret in a header
-	saysIssuer                     bool        // its answers carry iss (RFC 9207)
-}
-
-// providerDocument is what a provider says of itself (OpenID Connect Discovery
-// 1.0 §3).
-type providerDocument struct {
-	Issuer      string   `json:"issuer"`
-	Authorize   string   `json:"authorization_endpoint"`
-	Token       string   `json:"token_endpoint"`
-	JWKS        string   `json:"jwks_uri"`
-	UserInfo    string   `json:"userinfo_endpoint"`
-	AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
-	SaysIssuer  bool     `json:"authorization_response_iss_parameter_supported"`
+	*broker.Server
 }
 
 // relay returns the identity provider of the zone, or of the organization that
@@ -83,70 +62,24 @@ func (s *Server) relay(ctx context.Context, v *visitor) (*relay, error) {
 		return nil, providerFault("the zone has none")
 	}
 	place := vault.Place{Zone: v.zone.id, Table: "providers", Column: "sealed_secret", Row: string(*id)}
-	return s.newRelay(ctx, v.zone.id, place, v.snap.providers[*id])
+	return s.newRelay(ctx, place, v.snap.providers[*id])
 }
 
-// newRelay returns a provider with what it says of itself, where it was not
-// configured.
-func (s *Server) newRelay(ctx context.Context, zone deputy.ZoneID, secret vault.Place, p *deputy.Provider) (*relay, error) {
+// newRelay returns a provider whose client secret is sealed at a place, with what
+// it says of itself, where it was not configured.
+func (s *Server) newRelay(ctx context.Context, secret vault.Place, p *deputy.Provider) (*relay, error) {
 	if p.ClientID == nil {
 		return nil, providerFault("provider %s has no client_id", p.ID)
 	}
-	set, openid := p.OAuth2, p.OpenID
-	if set == nil {
-		set = &deputy.ProviderOAuth2{}
-	}
-	if openid == nil {
-		openid = &deputy.ProviderOpenID{}
-	}
-	to := &relay{Provider: p, issuer: p.Identifier, clientID: *p.ClientID, secret: secret, basic: true}
-	if set.Issuer != nil {
-		to.issuer = *set.Issuer
-	}
-	for _, one := range []struct {
-		to  *string
-		set *string
-	}{{&to.authorize, set.AuthorizationEndpoint}, {&to.token, set.TokenEndpoint}, {&to.jwks, set.JWKSURI}, {&to.userinfo, openid.UserinfoEndpoint}} {
-		if one.set != nil {
-			*one.to = *one.set
-		}
-	}
-	if to.authorize != "" && to.token != "" && to.jwks != "" {
-		return to, nil
-	}
-	return to, s.discover(ctx, zone, to)
-}
-
-// discover completes what is known of a provider by its own document.
-func (s *Server) discover(ctx context.Context, zone deputy.ZoneID, to *relay) error {
-	d, err := s.fetcher.Get(ctx, upstream.Source{
-		Zone: zone, URL: strings.TrimSuffix(to.issuer, "/") + "/.well-known/openid-configuration",
-		MaxAge: time.Hour,
-	})
+	opened, err := s.providerSecret(ctx, secret, p)
 	if err != nil {
-		return providerFault("discovery: %w", err)
+		return nil, err
 	}
-	var doc providerDocument
-	if err := json.Unmarshal(d.Body, &doc); err != nil {
-		return providerFault("discovery: %w", err)
+	at, err := s.broker.Identity(ctx, p, opened)
+	if err != nil {
+		return nil, providerFault("discovery: %w", err)
 	}
-	if doc.Issuer != to.issuer {
-		return providerFault("discovery: the document is of the issuer %q, not %q", doc.Issuer, to.issuer)
-	}
-	for _, one := range []struct {
-		to   *string
-		says string
-	}{{&to.authorize, doc.Authorize}, {&to.token, doc.Token}, {&to.jwks, doc.JWKS}, {&to.userinfo, doc.UserInfo}} {
-		if *one.to == "" {
-			*one.to = one.says
-		}
-	}
-	if to.authorize == "" || to.token == "" || to.jwks == "" {
-		return providerFault("discovery: an endpoint is missing")
-	}
-	to.basic = len(doc.AuthMethods) == 0 || slices.Contains(doc.AuthMethods, "client_secret_basic")
-	to.saysIssuer = doc.SaysIssuer
-	return nil
+	return &relay{p, at}, nil
 }
 
 // toProvider sends the person to the identity provider.
@@ -172,14 +105,8 @@ func (s *Server) toProvider(v *visitor) {
 	redirect(v.w, v.r, address)
 }
 
-// address returns where the person is sent. What the provider was configured
-// with comes last and overrides nothing that the answer's safety rests on.
+// address returns where the person is sent.
 func (to *relay) address(l *login, back string) (string, error) {
-	u, err := url.Parse(to.authorize)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return "", providerFault("its authorization endpoint is no address")
-	}
-	sum := sha256.Sum256([]byte(l.note(noteVerifier)))
 	scopes := []string{scopeOpenID, scopeProfile, scopeEmail}
 	if to.OpenID != nil {
 		for _, scope := range to.OpenID.Scopes {
@@ -188,25 +115,17 @@ func (to *relay) address(l *login, back string) (string, error) {
 			}
 		}
 	}
-	fixed := map[string]string{
-		"response_type": "code", "client_id": to.clientID, "redirect_uri": back, "scope": strings.Join(scopes, " "),
-		"state": l.note(noteState), "nonce": l.note(noteNonce),
-		"code_challenge": base64.RawURLEncoding.EncodeToString(sum[:]), "code_challenge_method": "S256",
+	address, err := to.Address(broker.Authorization{
+		Redirect: back, State: l.note(noteState), Verifier: l.note(noteVerifier), Nonce: l.note(noteNonce), Scopes: scopes, Wishes: wishes(l),
+	})
+	if err != nil {
+		return "", providerFault("%w", err)
 	}
-	q := u.Query()
-	for name, value := range to.wishes(l) {
-		q.Set(name, value)
-	}
-	for name, value := range fixed {
-		q.Set(name, value)
-	}
-	u.RawQuery = q.Encode()
-	return u.String(), nil
+	return address, nil
 }
 
-// wishes are what the client, and whoever configured the provider, want the
-// provider to know.
-func (to *relay) wishes(l *login) map[string]string {
+// wishes are what the client wants the provider to know.
+func wishes(l *login) map[string]string {
 	out := make(map[string]string)
 	var prompts []string
 	for _, prompt := range []string{promptLogin, promptSelect} {
@@ -225,9 +144,6 @@ func (to *relay) wishes(l *login) map[string]string {
 	}
 	if l.Request.UILocales != "" {
 		out["ui_locales"] = l.Request.UILocales
-	}
-	if to.OAuth2 != nil {
-		maps.Copy(out, to.OAuth2.AuthorizationParameters)
 	}
 	return out
 }
@@ -283,7 +199,7 @@ func (s *Server) returned(v *visitor) {
 		s.notSignedIn(v, err)
 		return
 	}
-	s.enter(v, proof{user: user, provider: &to.ID, issuer: to.issuer, subject: claims.Subject, claims: raw}, nil, nil)
+	s.enter(v, proof{user: user, provider: &to.ID, issuer: to.Server.Issuer(), subject: claims.Subject, claims: raw}, nil, nil)
 }
 
 // takeState compares the state with the one that the browser's transaction has,
@@ -323,8 +239,8 @@ func (s *Server) renewed(v *visitor) error {
 
 // checkAnswer refuses an answer that is an error, or not the provider's.
 func (to *relay) checkAnswer(v *visitor) error {
-	if iss := v.text("iss"); iss != to.issuer && (iss != "" || to.saysIssuer) {
-		return providerFault("the answer is of the issuer %q", clip(iss)) // RFC 9207 §2.4
+	if err := to.CheckIssuer(v.text("iss")); err != nil {
+		return providerFault("%w", err)
 	}
 	if code := v.text("error"); code != "" {
 		return providerFault("it answered %s", clip(code))
@@ -385,8 +301,8 @@ func (s *Server) redeem(ctx context.Context, v *visitor, to *relay, verifier, no
 	if err != nil {
 		return nil, nil, err
 	}
-	check := oidc.NewVerifier(to.issuer, &outsideKeys{s, keySource{zone: v.zone.id, address: to.jwks}}, &oidc.Config{
-		ClientID: to.clientID, Now: s.now, SupportedSigningAlgs: outsideNames,
+	check := oidc.NewVerifier(to.Server.Issuer(), &outsideKeys{s, keySource{zone: v.zone.id, address: to.Keys()}}, &oidc.Config{
+		ClientID: *to.ClientID, Now: s.now, SupportedSigningAlgs: outsideNames,
 	})
 	token, err := check.Verify(ctx, raw)
 	if err != nil {
@@ -402,7 +318,7 @@ func (s *Server) redeem(ctx context.Context, v *visitor, to *relay, verifier, no
 		err = errors.New("it has no sub")
 	case !deputy.Conceal(claims.Nonce).Equal(deputy.Conceal(nonce)):
 		err = errors.New("its nonce is another")
-	case (len(token.Audience) > 1 || claims.AuthorizedParty != "") && claims.AuthorizedParty != to.clientID:
+	case (len(token.Audience) > 1 || claims.AuthorizedParty != "") && claims.AuthorizedParty != *to.ClientID:
 		err = errors.New("its azp is another")
 	case token.IssuedAt.After(s.now().Add(skew)):
 		err = errors.New("it is from the future")
@@ -429,40 +345,21 @@ func (s *Server) recent(c *providerClaims, maxAge int64) bool {
 	return c.AuthTime != nil && s.now().Unix()-*c.AuthTime <= maxAge+int64(skew/time.Second)
 }
 
+// redeemTimeout bounds the exchange of a code: the person waits.
+const redeemTimeout = 10 * time.Second
+
 // askForToken exchanges the code at the provider's token endpoint.
 func (s *Server) askForToken(ctx context.Context, v *visitor, to *relay, verifier string) (idToken string, err error) {
-	f := url.Values{
-		"grant_type": {"authorization_code"}, "code": {v.text("code")}, "redirect_uri": {v.snap.issuer + pathRedirect},
-		"code_verifier": {verifier},
-	}
-	h := http.Header{"Content-Type": {formType}, "Accept": {"application/json"}}
-	secret, err := s.providerSecret(ctx, to.secret, to.Provider)
-	switch {
-	case err != nil:
-		return "", err
-	case secret.IsZero():
-		f.Set("client_id", to.clientID)
-	case to.basic:
-		pair := url.QueryEscape(to.clientID) + ":" + url.QueryEscape(secret.Reveal()) // RFC 6749 §2.3.1
-		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
-	default:
-		f.Set("client_id", to.clientID)
-		f.Set("client_secret", secret.Reveal())
-	}
-	answer, err := s.fetcher.Do(ctx, upstream.Request{
-		Zone: v.zone.id, Method: http.MethodPost, URL: to.token, Header: h, Body: []byte(f.Encode()), Timeout: 10 * time.Second,
-	})
+	ctx, cancel := context.WithTimeout(ctx, redeemTimeout)
+	defer cancel()
+	t, err := to.Redeem(ctx, broker.Authorization{Redirect: v.snap.issuer + pathRedirect, Verifier: verifier}, v.text("code"))
 	if err != nil {
 		return "", providerFault("token endpoint: %w", err)
 	}
-	var body struct {
-		IDToken string `json:"id_token"`
-		Error   string `json:"error"`
+	if t.Identity == "" {
+		return "", providerFault("token endpoint: the answer has no ID token")
 	}
-	if err := json.Unmarshal(answer.Body, &body); err != nil || answer.Status != http.StatusOK || body.IDToken == "" {
-		return "", providerFault("token endpoint: status %d, error %q", answer.Status, clip(body.Error))
-	}
-	return body.IDToken, nil
+	return t.Identity, nil
 }
 
 // providerSecret returns the client secret that a provider was configured with,
@@ -481,7 +378,7 @@ var errIdentity = refuse(codeAccessDenied, "An account cannot be made from what 
 // federated returns the person with the issuer and subject, who is made if
 // there is none: whoever the provider lets in is let in.
 func (s *Server) federated(ctx context.Context, v *visitor, to *relay, c *providerClaims) (*deputy.User, error) {
-	user, err := s.byAccount(ctx, v, to.issuer, c.Subject)
+	user, err := s.byAccount(ctx, v, to.Server.Issuer(), c.Subject)
 	if err != nil {
 		return nil, err
 	}
@@ -492,7 +389,8 @@ func (s *Server) federated(ctx context.Context, v *visitor, to *relay, c *provid
 	if err != nil {
 		return nil, err
 	}
-	user.ProviderID, user.Issuer, user.Subject = &to.ID, &to.issuer, &c.Subject
+	issuer := to.Server.Issuer()
+	user.ProviderID, user.Issuer, user.Subject = &to.ID, &issuer, &c.Subject
 	if deputy.Email("email", c.Email) == nil {
 		user.Email, user.EmailVerified = c.Email, c.verified()
 	}
@@ -511,7 +409,7 @@ func (s *Server) federated(ctx context.Context, v *visitor, to *relay, c *provid
 		return user, err
 	}
 	// Somebody has the identifier, or the same person came twice at once.
-	if same, err := s.byAccount(ctx, v, to.issuer, c.Subject); err == nil && same != nil {
+	if same, err := s.byAccount(ctx, v, to.Server.Issuer(), c.Subject); err == nil && same != nil {
 		return same, nil
 	}
 	return nil, errors.Join(errIdentity, err)

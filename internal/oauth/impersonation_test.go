@@ -180,3 +180,32 @@ func TestImpersonationRefusals(t *testing.T) {
 	w.permit(permitUsers)
 	w.must(w.impersonate(w.server, p.Identifier, w.api.Identifier), 400, "access_denied")
 }
+
+// TestImpersonationAtAProvider: what a person has authorized elsewhere can be
+// used in their name where a policy permits to impersonate them, and nothing
+// that they have not authorized can.
+func TestImpersonationAtAProvider(t *testing.T) {
+	g := newGuarded(t)
+	g.allow()
+	someone := g.newPerson("somebody@example.test")
+	g.must(g.impersonate(g.server, g.user.Identifier, g.files.Identifier), 400, "access_denied")
+	if n := len(g.upstream.Forms()); n != 1 {
+		t.Errorf("the provider was asked %d times", n)
+	}
+	g.permit(permitUsers, permitServer)
+	a := g.must(g.impersonate(g.server, g.user.Identifier, g.files.Identifier), 200, "")
+	if token := a.text("access_token"); !g.upstream.Good(token) || a.text("user_id") != string(g.user.ID) {
+		t.Errorf("the answer is %s", a)
+	}
+	e := g.lastEvent()
+	if chain := e.Actor.IdentityChain; len(chain) != 2 || chain[0].ID != string(g.server.ID) || chain[1].ID != string(g.user.ID) || e.UserID != g.user.ID {
+		t.Errorf("the event is %+v", e)
+	}
+	g.must(g.impersonate(g.agent, g.user.Identifier, g.files.Identifier), 400, "access_denied")
+	g.must(g.impersonate(g.server, someone.Identifier, g.files.Identifier), 400, "insufficient_authorization")
+	g.write(g.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		_, err := tx.Grants().Update(ctx, g.in(), g.grant().ID, func(x *deputy.Grant) error { x.Status = deputy.Revoked; return nil })
+		return err
+	})
+	g.must(g.impersonate(g.server, g.user.Identifier, g.files.Identifier), 400, "insufficient_authorization")
+}

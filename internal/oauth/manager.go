@@ -234,9 +234,9 @@ func (s *Server) organizationRelay(ctx context.Context, l *login) (*relay, error
 		return nil, providerFault("the organization has none")
 	}
 	place := vault.Place{Table: "sso_connections", Column: "sealed_secret", Row: string(l.Through)}
-	return s.newRelay(ctx, "", place, &deputy.Provider{
+	return s.newRelay(ctx, place, &deputy.Provider{
 		ID: deputy.ProviderID(c.ID), OrganizationID: c.OrganizationID, Identifier: c.Identifier, ClientID: c.ClientID,
-		SealedSecret: c.SealedSecret, OAuth2: c.OAuth2, OpenID: c.OpenID,
+		SealedSecret: c.SealedSecret, OAuth2: c.OAuth2, OpenID: c.OpenID, Revision: c.Revision,
 	})
 }
 
@@ -249,7 +249,7 @@ var errUninvited = errors.Join(errIdentity, errors.New("nobody has invited the p
 // sent to an address which the provider says is theirs.
 func (s *Server) vouched(v *visitor, to *relay, c *providerClaims, raw []byte) {
 	ctx, l := v.r.Context(), v.login
-	user, err := s.store.OrganizationUsers().Find(ctx, deputy.Scope{Organization: l.Through}, "identity", deputy.Identity(to.issuer, c.Subject))
+	user, err := s.store.OrganizationUsers().Find(ctx, deputy.Scope{Organization: l.Through}, "identity", deputy.Identity(to.Server.Issuer(), c.Subject))
 	if err = unlessAbsent(err); err != nil {
 		s.fail(v, err)
 		return
@@ -260,7 +260,7 @@ func (s *Server) vouched(v *visitor, to *relay, c *providerClaims, raw []byte) {
 	case user == nil && !c.verified():
 		err = errors.Join(errIdentity, errors.New("the provider does not vouch for the address"))
 	case user == nil:
-		if user, err = s.joinOrganization(v, &deputy.OrganizationUser{Email: c.Email, Source: to.issuer, Subject: c.Subject}, nil); err != nil {
+		if user, err = s.joinOrganization(v, &deputy.OrganizationUser{Email: c.Email, Source: to.Server.Issuer(), Subject: c.Subject}, nil); err != nil {
 			err = errors.Join(errIdentity, err)
 		}
 	}
@@ -270,7 +270,7 @@ func (s *Server) vouched(v *visitor, to *relay, c *providerClaims, raw []byte) {
 	}
 	l.Invitation = ""
 	m := &membershipOf{OrganizationUser: user}
-	s.enter(v, proof{user: m.person(), issuer: to.issuer, subject: c.Subject, claims: raw}, nil, nil)
+	s.enter(v, proof{user: m.person(), issuer: to.Server.Issuer(), subject: c.Subject, claims: raw}, nil, nil)
 }
 
 // openManager lets a person who has just proved who they are in, and returns

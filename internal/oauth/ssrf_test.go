@@ -2,7 +2,9 @@ package oauth_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
@@ -109,6 +111,8 @@ func TestNoPlaceFetchesFromInside(t *testing.T) {
 			ask("discovered", address, assertion(site.URL, "x")...)
 		},
 	}
+	maps.Copy(places, w.brokeredPlaces(agent, site, &asked))
+	maps.Copy(places, w.signInPlaces(site, &asked))
 	n := 0
 	for _, raw := range deputytest.PrivateURLs {
 		address := strings.ReplaceAll(raw, "PORT", port)
@@ -131,6 +135,115 @@ func TestNoPlaceFetchesFromInside(t *testing.T) {
 	delete(dials, at)
 	if len(dials) != 0 || accepted.Load() != 0 {
 		t.Errorf("connections were made to %v, %d accepted", dials, accepted.Load())
+	}
+}
+
+// brokeredPlaces are those where a resource's provider says where tokens come
+// from and are revoked.
+func (w *world) brokeredPlaces(agent *app, site *publisher, asked *int) map[string]func(int, string) {
+	p := w.newProvider(&deputytest.Upstream{Server: site.Server}, func(x *deputy.Provider) { x.Identifier = "https://guards.test" })
+	described := &deputy.ProviderOAuth2{Issuer: &site.URL}
+	r := w.newGuarded("urn:guarded", p)
+	w.depend(agent, r)
+	person := w.newPerson("guarded@example.test")
+	grant := w.newGrant(person.User, r)
+	describe := func(member, address string) {
+		document := map[string]any{"issuer": site.URL, "authorization_endpoint": site.URL + "/authorize", "token_endpoint": site.URL + "/token"}
+		document[member] = address
+		site.put("/.well-known/openid-configuration", document)
+		w.clock.advance(2 * time.Hour)
+	}
+	ask := func(place, address string) {
+		w.Helper()
+		*asked++
+		if a := w.credentialsFor(agent, r.Identifier); a.status != 503 && a.status != 400 {
+			w.Errorf("%s at %.60q: %s", place, address, a)
+		}
+	}
+	return map[string]func(int, string){
+		"issuer of a resource's provider": func(_ int, address string) {
+			w.changeProvider(p, func(x *deputy.Provider) { x.OAuth2 = &deputy.ProviderOAuth2{Issuer: &address} })
+			ask("issuer of a provider", address)
+		},
+		"token endpoint of a provider": func(_ int, address string) {
+			authorize := site.URL + "/authorize"
+			w.changeProvider(p, func(x *deputy.Provider) {
+				x.OAuth2 = &deputy.ProviderOAuth2{AuthorizationEndpoint: &authorize, TokenEndpoint: &address}
+			})
+			ask("token endpoint", address)
+		},
+		"token endpoint that a provider names": func(_ int, address string) {
+			w.changeProvider(p, func(x *deputy.Provider) { x.OAuth2 = described })
+			describe("token_endpoint", address)
+			ask("named token endpoint", address)
+		},
+		"revocation endpoint that a provider names": func(_ int, address string) {
+			w.changeProvider(p, func(x *deputy.Provider) { x.OAuth2 = described })
+			describe("revocation_endpoint", address)
+			data, err := json.Marshal(deputy.GrantRevocation{
+				OrganizationID: w.organization.ID, GrantID: grant.ID, UserID: person.User.ID, ProviderID: p.ID, Sealed: grant.Sealed,
+			})
+			if err != nil {
+				w.Fatal(err)
+			}
+			*asked++
+			if err := w.server.Withdraw(context.Background(), deputy.Task{Kind: deputy.TaskRevokeGrant, ZoneID: w.zone.ID, Data: data}); err == nil && address != "" {
+				w.Errorf("tokens were revoked at %.60q", address)
+			}
+		},
+	}
+}
+
+// signInPlaces are those where an identity provider says who people are.
+func (w *world) signInPlaces(site *publisher, asked *int) map[string]func(int, string) {
+	id, client, now := deputy.ProviderID(w.id()), "client", w.clock.Now()
+	p := &deputy.Provider{
+		ID: id, OrganizationID: w.organization.ID, ZoneID: w.zone.ID, Owner: deputy.Customer, Slug: "signs-in", Identifier: "https://idp.test",
+		Name: "Everybody", Type: deputy.ExternalProvider, ClientID: &client, CreatedAt: now, UpdatedAt: now,
+	}
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		if err := tx.Providers().Insert(ctx, p); err != nil {
+			return err
+		}
+		_, err := tx.Zones().Update(ctx, deputy.Scope{Organization: w.organization.ID}, deputy.ID(w.zone.ID), func(z *deputy.Zone) error {
+			z.UserIdentityProviderID = &p.ID
+			return nil
+		})
+		return err
+	})
+	web := w.newWebApp("signs in", deputy.ImplicitConsent)
+	leave := func() (*browser, *page) {
+		*asked++
+		b := w.newBrowser()
+		b.client = web
+		return b, b.follow(b.begin())
+	}
+	refused := func(place, address string, p *page) {
+		w.Helper()
+		if p.location != nil && p.query("code") != "" || p.location == nil && p.status < 400 {
+			w.Errorf("%s at %.60q: the browser is at %d %v", place, address, p.status, p.location)
+		}
+	}
+	return map[string]func(int, string){
+		"discovery of an identity provider": func(_ int, address string) {
+			w.changeProvider(p, func(x *deputy.Provider) { x.OAuth2 = &deputy.ProviderOAuth2{Issuer: &address} })
+			_, shown := leave()
+			refused("discovery at sign-in", address, shown)
+		},
+		"token endpoint of an identity provider": func(_ int, address string) {
+			authorize, keys := site.URL+"/authorize", site.URL+"/keys"
+			w.changeProvider(p, func(x *deputy.Provider) {
+				x.OAuth2 = &deputy.ProviderOAuth2{AuthorizationEndpoint: &authorize, TokenEndpoint: &address, JWKSURI: &keys}
+			})
+			b, sent := leave()
+			if address == "" { // not set, so it is discovered
+				return
+			}
+			if sent.location == nil || !strings.HasPrefix(sent.location.String(), authorize) {
+				w.Fatalf("the browser is at %d %v", sent.status, sent.location)
+			}
+			refused("token endpoint at sign-in", address, b.get("/oauth/2/redirect?code=x&state="+sent.query("state")))
+		},
 	}
 }
 

@@ -29,6 +29,7 @@ type Config struct {
 	MetricsListen  string
 	// EvaluationRetention is a duration as text.
 	EvaluationRetention string
+	AWSKMS              bool
 	// Where events are streamed to: see sink.go.
 	EventsFolder, EventsS3, EventsSyslog, EventsWebhook string
 	EventsWebhookSecret                                 string
@@ -89,6 +90,8 @@ var Settings = []Setting{
 		Text: func(c *Config) *string { return &c.MetricsListen }},
 	{Flag: "evaluation-retention", Env: "DEPUTY_EVALUATION_RETENTION", Default: "720h", Help: "how long decisions of policy can be listed and replayed, at least 1h; the log keeps that they were made",
 		Text: func(c *Config) *string { return &c.EvaluationRetention }},
+	{Flag: "aws-kms", Env: "DEPUTY_AWS_KMS", Help: "let zones have an encryption_key of AWS KMS, which is used with the credentials of AWS's environment variables, a container's or an instance's",
+		Switch: func(c *Config) *bool { return &c.AWSKMS }},
 	{Flag: "events-folder", Env: "DEPUTY_EVENTS_FOLDER", Help: "folder that the log is streamed to, as files of OCSF events (default: off)",
 		Text: func(c *Config) *string { return &c.EventsFolder }},
 	{Flag: "events-s3", Env: "DEPUTY_EVENTS_S3", Help: "s3://BUCKET/PREFIX?region=REGION&endpoint=URL that the log is streamed to, as objects; without an endpoint it is Amazon's (default: off)",

@@ -14,7 +14,9 @@ import (
 
 	"deputy/internal/deputy"
 	"deputy/internal/keys"
+	"deputy/internal/kms"
 	"deputy/internal/store"
+	"deputy/internal/upstream"
 	"deputy/internal/vault"
 )
 
@@ -22,7 +24,9 @@ import (
 type data struct {
 	store   *store.Store
 	vault   *vault.Vault
+	ring    *ring
 	sealing *sealing
+	now     func() time.Time
 }
 
 // openData reads or makes the root key, opens the database, brings its schema
@@ -44,26 +48,27 @@ func openData(ctx context.Context, cfg Config, log *slog.Logger, committed func(
 	if err := privateFile(sqliteFile(cfg)); err != nil {
 		return nil, fmt.Errorf("cannot make the database: %w", err)
 	}
-	d := &data{sealing: &sealing{}}
+	d := &data{ring: newRing(cfg, root), sealing: &sealing{}, now: cfg.now}
 	d.store, err = store.Open(ctx, store.Config{
 		Path: sqliteFile(cfg), URL: cfg.DatabaseURL, CursorKey: root.Derive("list cursors"),
-		Now: cfg.now, Sealing: d.sealing, Migrate: cfg.Migrate == "auto", Logger: log, Committed: committed,
+		Now: cfg.now, Sealing: d.sealing, Destroyed: func(key deputy.ID) { d.vault.Forget(key) }, Migrate: cfg.Migrate == "auto", Logger: log, Committed: committed,
 	})
 	if err != nil {
 		return nil, err
 	}
-	d.vault = vault.New(root, d.store)
+	d.ring.meta = d.store.Meta
+	if cfg.AWSKMS {
+		d.ring.outside = kms.New(upstream.OperatorClient(), cfg.now, os.LookupEnv).KEK
+	}
+	d.vault = vault.New(d.ring, d.store)
+	d.vault.Now = cfg.now
 	d.sealing.vault = d.vault
 	if cfg.Migrate == "off" {
 		if err := d.store.Ready(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("%w: run deputy migrate, or leave --migrate at auto", err), d.store.Close())
 		}
 	}
-	known, err := d.store.Remember(ctx, store.MetaRootKey, root.Fingerprint())
-	if err == nil && known != root.Fingerprint() {
-		err = fmt.Errorf("the database was made with another root key than %s: give every node the same file", cfg.rootKeyFile())
-	}
-	if err != nil {
+	if err := d.belongs(ctx, cfg, root); err != nil {
 		return nil, errors.Join(err, d.store.Close())
 	}
 	return d, nil

@@ -8,6 +8,7 @@ import (
 	"deputy/internal/deputy"
 	"deputy/internal/mail"
 	"deputy/internal/policy"
+	"deputy/internal/vault"
 )
 
 // ClientAddress is clientAddress behind the text of its setting.
@@ -79,6 +80,21 @@ func (s *Server) Mails(ctx context.Context, o deputy.OrganizationID) (waiting in
 		}
 	}
 	return len(page.Items), outcomes, nil
+}
+
+// RewrapStep sets how many keys one step of a rotation wraps anew.
+func RewrapStep(n int) { rewrapStep = n }
+
+// DataKeys returns the keys that a root key wraps, by its fingerprint, and for
+// each how it opens.
+func (s *Server) DataKeys(ctx context.Context, root *vault.Root) (all []deputy.DataKey, opened int, err error) {
+	all, err = s.store.DataKeysUnder(ctx, root.Fingerprint(), 1000)
+	for _, row := range all {
+		if _, err := vault.New(root, s.store).Rewrap(ctx, row, ""); err == nil {
+			opened++
+		}
+	}
+	return all, opened, err
 }
 
 // Limiter returns the wait of a rate limit.

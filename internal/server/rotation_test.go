@@ -28,6 +28,7 @@ type rotating struct {
 	manage *client.Client
 	zone   string
 	agent  struct{ id, secret string }
+	env    map[string]string
 }
 
 func newRotating(t *testing.T) *rotating {
@@ -43,6 +44,7 @@ func newNodes(t *testing.T, nodes int, env map[string]string) *rotating {
 	if env["DEPUTY_DATA_DIR"] == "" {
 		env["DEPUTY_DATA_DIR"] = t.TempDir()
 	}
+	w.env = env
 	var bootstrap string
 	for range nodes {
 		s, c := openAt(t, w.clock.Now, env, io.Discard)
@@ -74,7 +76,10 @@ func newNodes(t *testing.T, nodes int, env map[string]string) *rotating {
 
 // made is what the tests read of an entity.
 type made struct {
-	ID         string `json:"id"`
+	ID  string `json:"id"`
+	Key *struct {
+		ARN string `json:"arn"`
+	} `json:"encryption_key"`
 	Identifier string `json:"identifier"`
 	Password   string `json:"password"`
 }

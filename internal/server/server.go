@@ -119,7 +119,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 		ClientAddress: address, Limit: limits.wait, Now: s.cfg.now, Logger: log, Observer: s.meters.observer(),
 	})
 	management, err := api.New(api.Config{
-		Store: s.store, Vault: s.vault, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
+		Store: s.store, Vault: s.vault, CustomerKeys: cfg.AWSKMS, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
 		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, Limit: limits.wait, ClientIP: address,
 		EvaluationRetention: s.cfg.retention(), Version: cfg.Version, Now: s.cfg.now, Log: log, Wake: s.wakeUp,
 	})

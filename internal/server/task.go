@@ -100,7 +100,7 @@ func (s *Server) rotateKeys(ctx context.Context, t deputy.Task) (again time.Time
 	if err := json.Unmarshal(t.Data, &to); err != nil {
 		return again, err
 	}
-	owner, now := deputy.PlatformID, s.cfg.now()
+	owner, now := deputy.PlatformID, s.now()
 	var zone *deputy.Zone
 	if t.ZoneID != "" {
 		zone, err = s.store.Zones().Get(ctx, deputy.Scope{Organization: to.OrganizationID}, deputy.ID(t.ZoneID))
@@ -116,14 +116,16 @@ func (s *Server) rotateKeys(ctx context.Context, t deputy.Task) (again time.Time
 	if err != nil {
 		return again, err
 	}
-	made, err := s.turnKeys(ctx, keys.Next(rows, now, keys.DefaultMaxAge), owner, to, now)
+	made, err := s.turnKeys(ctx, s.pool, keys.Next(rows, now, keys.DefaultMaxAge), owner, to, now)
 	if err != nil {
 		return again, err
 	}
-	again = now.Add(deputy.KeyCheck)
+	if !to.Once {
+		again = now.Add(deputy.KeyCheck)
+	}
 	for _, row := range append(rows, made...) {
 		known := row.CreatedAt.Add(keys.PublishedAhead)
-		if row.State == deputy.KeyNext && known.After(now) && known.Before(again) {
+		if row.State == deputy.KeyNext && known.After(now) && (again.IsZero() || known.Before(again)) {
 			again = known
 		}
 	}
@@ -171,14 +173,15 @@ func (s *Server) attest(ctx context.Context, t deputy.Task) (again time.Time, er
 	return again, s.reattest(ctx, zone)
 }
 
-// turnKeys does what a turn asks for, and returns the keys it made.
-func (s *Server) turnKeys(ctx context.Context, turn keys.Turn, owner deputy.ID, to deputy.KeyRotation, now time.Time) (made []deputy.SigningKey, err error) {
+// turnKeys does what a turn asks for, and returns the keys it made. It enqueues
+// what else is to be done.
+func (d *data) turnKeys(ctx context.Context, pool *keys.Pool, turn keys.Turn, owner deputy.ID, to deputy.KeyRotation, now time.Time, also ...deputy.Task) (made []deputy.SigningKey, err error) {
 	if len(turn.Make)+len(turn.Update)+len(turn.Remove) == 0 {
 		return nil, nil
 	}
 	for _, algorithm := range turn.Make {
-		_, row, err := keys.Generate(ctx, s.vault, s.pool, keys.Spec{
-			Owner: owner, DataKey: to.KeyID, Algorithm: algorithm, State: deputy.KeyNext, Now: now,
+		_, row, err := keys.Generate(ctx, d.vault, pool, keys.Spec{
+			Owner: owner, DataKey: to.KeyID, Algorithm: algorithm, State: turn.State(), Now: now,
 		})
 		if err != nil {
 			return nil, err
@@ -192,7 +195,7 @@ func (s *Server) turnKeys(ctx context.Context, turn keys.Turn, owner deputy.ID, 
 	if owner != deputy.PlatformID {
 		event.ZoneID, event.Target.Type = deputy.ZoneID(owner), "zone"
 	}
-	return made, s.store.Write(ctx, event, func(tx deputy.Tx) error {
+	return made, d.store.Write(ctx, event, func(tx deputy.Tx) error {
 		for _, row := range made {
 			if err := tx.InsertSigningKey(ctx, row); err != nil {
 				return err
@@ -202,6 +205,13 @@ func (s *Server) turnKeys(ctx context.Context, turn keys.Turn, owner deputy.ID, 
 			if err := tx.UpdateSigningKey(ctx, row); err != nil {
 				return err
 			}
+		}
+		for _, task := range also {
+			if err := tx.Enqueue(ctx, task); err != nil {
+				return err
+			}
+		}
+		for _, row := range slices.Concat(made, turn.Update) {
 			if event.ZoneID == "" || row.State != deputy.KeyActive || row.Algorithm != deputy.RS256 {
 				continue
 			}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"sync/atomic"
+	"time"
+
+	"deputy/internal/deputy"
 )
 
 // checkpoints moves what SQLite wrote to its log into the database file, so
@@ -17,6 +20,7 @@ type checkpoints struct {
 	s       *Store
 	pending atomic.Int64 // bytes written since the last one, roughly
 	rest    atomic.Bool  // the writer's part is due
+	shred   atomic.Bool  // the log has to be emptied, because of what is in it
 	due     chan struct{}
 	stop    chan struct{}
 	gone    chan struct{}
@@ -58,6 +62,13 @@ func (c *checkpoints) run() {
 		case <-c.stop:
 			return
 		case <-c.due:
+		case <-c.again():
+		}
+		if c.shred.CompareAndSwap(true, false) {
+			if empty, err := c.s.emptied(context.Background()); err != nil || !empty {
+				c.shred.Store(true)
+			}
+			continue
 		}
 		err := c.s.writing.with(context.Background(), func(q querier) error {
 			for range 2 { // the second moves what came during the first
@@ -72,6 +83,54 @@ func (c *checkpoints) run() {
 		}
 		c.rest.Store(true)
 	}
+}
+
+// again is when to try once more to empty the log, if it has to be.
+func (c *checkpoints) again() <-chan time.Time {
+	if !c.shred.Load() {
+		return nil
+	}
+	return time.After(time.Second)
+}
+
+// empty has the log emptied soon.
+func (c *checkpoints) empty() {
+	if c == nil {
+		return
+	}
+	c.shred.Store(true)
+	select {
+	case c.due <- struct{}{}:
+	default:
+	}
+}
+
+// emptied moves all that is in SQLite's log into the database file and cuts the
+// log, unless somebody reads what is only there. Others write again when it is
+// done, which is at once.
+func (s *Store) emptied(ctx context.Context) (empty bool, err error) {
+	err = s.writing.with(ctx, func(q querier) error {
+		if _, err := q.exec(ctx, "PRAGMA busy_timeout = 20"); err != nil {
+			return err
+		}
+		defer q.exec(ctx, "PRAGMA busy_timeout = 5000")
+		var busy, pages, moved int64
+		err := row(ctx, q, "PRAGMA wal_checkpoint(TRUNCATE)", nil, &busy, &pages, &moved)
+		empty = busy == 0
+		return err
+	})
+	return empty, err
+}
+
+// forget tells of data keys that were destroyed, and has what is left of them
+// overwritten.
+func (s *Store) forget(keys []deputy.ID) {
+	if s.destroyed != nil {
+		for _, k := range keys {
+			s.destroyed(k)
+		}
+	}
+	s.checkpoints.empty()
 }
 
 // finish does the writer's part, if it is due.

@@ -300,6 +300,9 @@ func (w *writer) transact(group []*member) (err error) {
 	for zone, revision := range x.revisions {
 		w.s.hints.note(zone, revision)
 	}
+	if len(x.destroyed) > 0 {
+		w.s.forget(x.destroyed)
+	}
 	return nil
 }
 

@@ -24,8 +24,9 @@ type dialect struct {
 	// contains is the function that is positive when its first text holds its
 	// second.
 	contains string
-	// forUpdate and skipLocked end a SELECT whose rows are about to be changed.
-	forUpdate, skipLocked string
+	// forUpdate and skipLocked end a SELECT whose rows are about to be changed,
+	// forShare one whose rows nobody may change meanwhile.
+	forUpdate, skipLocked, forShare string
 	// told says that lists name the index to go by: without statistics, which
 	// SQLite keeps only when asked to, it reads a zone by its primary key.
 	told bool
@@ -85,6 +86,7 @@ var postgresDialect = &dialect{
 	contains:   "strpos",
 	forUpdate:  " FOR UPDATE",
 	skipLocked: " FOR UPDATE SKIP LOCKED",
+	forShare:   " FOR SHARE",
 	shared:     "SELECT pg_advisory_xact_lock_shared($1)",
 	exclusive:  "SELECT pg_advisory_xact_lock($1)",
 	classify: func(err error) failure {

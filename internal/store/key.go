@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"time"
 
 	"deputy/internal/deputy"
@@ -14,6 +16,7 @@ var dataKeys = declare(table[deputy.DataKey]{
 			{"id", &k.ID},
 			{"owner_id", &k.OwnerID},
 			{"parent_id", &k.ParentID},
+			{"kek", &k.KEK},
 			{"wrapped", &k.Wrapped},
 			{"created_at", micros{&k.CreatedAt}},
 		}
@@ -59,12 +62,50 @@ func (x *tx) changedKeys(owner deputy.ID) error {
 }
 
 func (x *tx) InsertDataKey(_ context.Context, k deputy.DataKey) error {
+	if k.Rooted() {
+		if err := x.rootInForce(k.KEK); err != nil {
+			return err
+		}
+	}
 	return dataKeys.insert(x.ctx, x, &k)
+}
+
+// rootInForce checks that a root key is the one in force, until the end of the
+// transaction: what the one before wraps would be lost with it.
+func (x *tx) rootInForce(kek string) error {
+	var known string
+	err := row(x.ctx, x, "SELECT value FROM meta WHERE name = $1"+x.store.d.forShare, []any{MetaRootKey}, &known)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // a store by itself knows no root key
+	}
+	if err == nil && known != kek {
+		err = deputy.Errorf(deputy.Unavailable, "the root key has been replaced meanwhile, try again")
+	}
+	return err
+}
+
+func (x *tx) RewrapDataKey(_ context.Context, was, now deputy.DataKey) error {
+	if now.Rooted() {
+		if err := x.rootInForce(now.KEK); err != nil {
+			return err
+		}
+	}
+	n, err := x.exec(x.ctx, "UPDATE data_keys SET wrapped = $1, kek = $2 WHERE id = $3 AND wrapped = $4", now.Wrapped, now.KEK, string(was.ID), was.Wrapped)
+	if err != nil || n > 0 {
+		return err
+	}
+	if _, err := dataKeys.one(x.ctx, x, "id = $1", string(was.ID)); err != nil {
+		return err
+	}
+	return deputy.Errorf(deputy.Conflict, "the key was wrapped anew meanwhile, try again")
 }
 
 // destroyKey forgets all that was sealed under the key of somebody who is gone.
 func (x *tx) destroyKey(ctx context.Context, id, owner deputy.ID) error {
-	_, err := x.exec(ctx, "DELETE FROM data_keys WHERE id = $1 AND owner_id = $2", string(id), string(owner))
+	n, err := x.exec(ctx, "DELETE FROM data_keys WHERE id = $1 AND owner_id = $2", string(id), string(owner))
+	if n > 0 {
+		x.destroyed = append(x.destroyed, id)
+	}
 	return err
 }
 

@@ -59,6 +59,9 @@ type Config struct {
 	Now func() time.Time
 	// Sealing seals the personal fields of events.
 	Sealing deputy.Sealing
+	// Destroyed is told of each data key that was destroyed here, once that is
+	// committed. It must not wait for anything. Nil: nobody wants to know.
+	Destroyed func(deputy.ID)
 	// Migrate brings the schema up to date first. Without it, Ready tells
 	// whether it is.
 	Migrate bool
@@ -78,6 +81,7 @@ type Store struct {
 	clock     func() time.Time
 	sealing   deputy.Sealing
 	cursorKey []byte
+	destroyed func(deputy.ID)
 	log       *slog.Logger
 
 	readers     *links
@@ -100,7 +104,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if len(c.CursorKey) < 32 {
 		return nil, errors.New("the key of the cursors must have at least 32 bytes")
 	}
-	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, log: c.Logger, kept: keptChanges, looks: maxLooked, ticketBound: ticketBound, committed: c.Committed}
+	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, destroyed: c.Destroyed, log: c.Logger, kept: keptChanges, looks: maxLooked, ticketBound: ticketBound, committed: c.Committed}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -154,8 +158,9 @@ func (s *Store) connect(c Config) error {
 		return err
 	}
 	// Checkpoints are made beside the writer; if they ever fall behind, SQLite
-	// makes one itself after this many pages.
-	writing, err := sql.Open(s.d.driver, dataSource(c.Path, "immediate", "wal_autocheckpoint(32000)", "cache_size(-2000)"))
+	// makes one itself after this many pages. What is deleted is overwritten: a
+	// key that was destroyed must not be found in a free page.
+	writing, err := sql.Open(s.d.driver, dataSource(c.Path, "immediate", "wal_autocheckpoint(32000)", "cache_size(-2000)", "secure_delete(1)"))
 	if err != nil {
 		return err
 	}

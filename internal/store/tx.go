@@ -28,6 +28,7 @@ type tx struct {
 	revisions map[deputy.ZoneID]int64
 	locked    map[deputy.ZoneID]bool
 	touches   touches
+	destroyed []deputy.ID // data keys
 	// statements counts what was run on behalf of members.
 	statements int
 	spans      map[span][]noted // what changed, as far as it was asked
@@ -39,6 +40,7 @@ type tx struct {
 	born   map[deputy.ZoneID]bool
 	named  int     // applications noted as changed
 	mark   touches // the touches before the turn
+	kept   int     // data keys destroyed before the turn
 }
 
 // Now is the time of the transaction.
@@ -80,7 +82,7 @@ func (x *tx) begin() {
 	x.marked, x.named = false, 0
 	clear(x.bumped)
 	clear(x.born)
-	x.mark = x.touches
+	x.mark, x.kept = x.touches, len(x.destroyed)
 }
 
 // keep ends a turn that went well.
@@ -98,7 +100,7 @@ func (x *tx) keep() error {
 
 // undo ends a turn that failed.
 func (x *tx) undo() error {
-	x.touches = x.mark
+	x.touches, x.destroyed = x.mark, x.destroyed[:x.kept]
 	if !x.marked {
 		return nil
 	}

@@ -57,6 +57,9 @@ var zones = declare(table[deputy.Zone]{
 		if err := x.changed(ctx, change{z.ID, deputy.ChangedZone, string(z.ID)}); err != nil {
 			return err
 		}
+		if err := x.destroyKey(ctx, z.KeyID, deputy.ID(z.ID)); err != nil {
+			return err
+		}
 		if _, err := x.exec(ctx, "UPDATE zones SET deleted_at = $1 WHERE id = $2", x.now.UnixMicro(), string(z.ID)); err != nil {
 			return err
 		}

@@ -93,7 +93,7 @@ func New(c Config) *Fetcher {
 	f := &Fetcher{
 		now:      c.Now,
 		rules:    newRules(c.Allow, c.Dev),
-		operator: newOperator(),
+		operator: OperatorClient(),
 		ended:    c.Ended,
 		circuits: otter.Must(&otter.Options[circuitKey, *circuit]{MaximumSize: maxCircuits, Executor: atOnce}),
 		documents: otter.Must(&otter.Options[string, entry]{

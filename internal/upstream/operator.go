@@ -14,7 +14,9 @@ import (
 // follows no redirect.
 func (f *Fetcher) Operator() *http.Client { return f.operator }
 
-func newOperator() *http.Client {
+// OperatorClient returns such a client for who has no fetcher: a command that does
+// not serve.
+func OperatorClient() *http.Client {
 	dialer := &net.Dialer{Timeout: connectTimeout}
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -2,7 +2,7 @@
 // which are sealed under one another and in the end under a root key that no
 // database holds.
 //
-//	root key file
+//	root key file, or a customer's key
 //	  └─ platform, organization, zone     deputy.DataKey, ParentID empty
 //	       └─ user                        deputy.DataKey, ParentID = the zone's
 //	            └─ value                  bytes in a column
@@ -19,7 +19,10 @@
 //   - Every encryption draws a random 96-bit nonce, so one key may encrypt 2^32
 //     values; an owner gets a new data key before, and old values keep opening,
 //     as each names its key.
-//   - Deleting a data key's row makes all that hangs on it unreadable, everywhere
-//     at once after Forget: to open it answers deputy.NotFound.
+//   - Deleting a data key's row makes all that hangs on it unreadable: at once
+//     where Forget is called, a minute later on other nodes (Believed). To open it
+//     answers deputy.NotFound.
+//   - Rows name the key-encryption key that wraps them, so that they can be wrapped
+//     by another one, one by one, while everything is in use (Rewrap).
 //   - No key and no plain text is in an error, a log line or a printed value.
 package vault

@@ -29,6 +29,15 @@ type KEK interface {
 	Unwrap(ctx context.Context, wrapped, associated []byte) (plain []byte, err error)
 }
 
+// Keyring has the key-encryption keys, by their names (deputy.DataKey.KEK).
+type Keyring interface {
+	// Current returns the name of the root key that wraps what is made now.
+	Current(ctx context.Context) (name string, err error)
+	// KEK returns the key that has the name. The empty name is that of what was
+	// wrapped before names were kept.
+	KEK(ctx context.Context, name string) (KEK, error)
+}
+
 // Root is the root key, the KEK of everything by default. It prints as
 // "[redacted]".
 type Root struct {
@@ -61,6 +70,17 @@ func (r *Root) Derive(purpose string) []byte {
 // nothing about it. A database records the one it belongs to, so that a node
 // with another key refuses to start.
 func (r *Root) Fingerprint() string { return r.fingerprint }
+
+// Current returns the name of the only root key, which makes Root a Keyring.
+func (r *Root) Current(context.Context) (string, error) { return r.fingerprint, nil }
+
+// KEK returns the only root key, by its name.
+func (r *Root) KEK(_ context.Context, name string) (KEK, error) {
+	if name != "" && name != r.fingerprint {
+		return nil, fmt.Errorf("root key %s: %w", name, ErrRefused)
+	}
+	return r, nil
+}
 
 // Wrap encrypts plain under the root key.
 func (r *Root) Wrap(_ context.Context, plain, associated []byte) ([]byte, error) {

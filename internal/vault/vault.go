@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"deputy/internal/deputy"
@@ -30,15 +31,19 @@ const maxDepth = 8
 
 // Vault seals and opens. It is safe for concurrent use.
 type Vault struct {
-	root  KEK
+	// Now is the clock by which keys in memory are looked after: see Believed.
+	// Without one, a key is believed until it is forgotten.
+	Now func() time.Time
+
+	ring  Keyring
 	keys  deputy.DataKeys
 	cache cache
 }
 
 // New returns a vault over the data keys that keys finds, those without a
-// parent being wrapped by root.
-func New(root KEK, keys deputy.DataKeys) *Vault {
-	return &Vault{root: root, keys: keys}
+// parent being wrapped by a key of the ring.
+func New(ring Keyring, keys deputy.DataKeys) *Vault {
+	return &Vault{ring: ring, keys: keys}
 }
 
 // New makes a data key for owner, wrapped by the data key parent, or by the
@@ -46,7 +51,32 @@ func New(root KEK, keys deputy.DataKeys) *Vault {
 // transaction; the vault can already seal under the key, so that one
 // transaction may hold a key and what is sealed under it.
 func (v *Vault) New(ctx context.Context, owner, parent deputy.ID, now time.Time) (deputy.DataKey, error) {
-	row := deputy.DataKey{ID: deputy.NewID(now), OwnerID: owner, ParentID: parent, CreatedAt: now}
+	return v.make(ctx, deputy.DataKey{ID: deputy.NewID(now), OwnerID: owner, ParentID: parent, CreatedAt: now})
+}
+
+// NewUnder is New for a key that the key-encryption key kek wraps; the empty
+// name is the root key.
+func (v *Vault) NewUnder(ctx context.Context, owner deputy.ID, kek string, now time.Time) (deputy.DataKey, error) {
+	return v.make(ctx, deputy.DataKey{ID: deputy.NewID(now), OwnerID: owner, KEK: kek, CreatedAt: now})
+}
+
+// Rewrap returns the row of a data key as the key-encryption key kek wraps it,
+// the empty name being the root key. The data key is the same: what it seals
+// needs no change.
+func (v *Vault) Rewrap(ctx context.Context, row deputy.DataKey, kek string) (deputy.DataKey, error) {
+	key, err := v.unwrapRooted(ctx, row)
+	if err == nil {
+		row.KEK = kek
+		_, err = v.wrap(ctx, &row, key)
+	}
+	clear(key)
+	if err != nil {
+		return deputy.DataKey{}, fmt.Errorf("vault: wrap the key %s again: %w", row.ID, err)
+	}
+	return row, nil
+}
+
+func (v *Vault) make(ctx context.Context, row deputy.DataKey) (deputy.DataKey, error) {
 	key := make([]byte, keySize)
 	defer clear(key)
 	if _, err := rand.Read(key); err != nil {
@@ -56,9 +86,9 @@ func (v *Vault) New(ctx context.Context, owner, parent deputy.ID, now time.Time)
 		epoch := v.cache.now()
 		above, err := v.wrap(ctx, &row, key)
 		if err != nil {
-			return deputy.DataKey{}, fmt.Errorf("vault: wrap a key of %s: %w", owner, err)
+			return deputy.DataKey{}, fmt.Errorf("vault: wrap a key of %s: %w", row.OwnerID, err)
 		}
-		if v.cache.put(newDataKey(row, above, key), epoch) {
+		if v.cache.put(v.newDataKey(row, above, key), epoch) {
 			return row, nil
 		}
 		// A key was dropped meanwhile, perhaps the parent: look again.
@@ -66,10 +96,19 @@ func (v *Vault) New(ctx context.Context, owner, parent deputy.ID, now time.Time)
 }
 
 // wrap sets row.Wrapped to key, and returns the data key that wraps it, which
-// is nil below the root key.
+// is nil below a key-encryption key.
 func (v *Vault) wrap(ctx context.Context, row *deputy.DataKey, key []byte) (above *dataKey, err error) {
 	if row.ParentID == "" {
-		row.Wrapped, err = v.root.Wrap(ctx, key, ofKey(*row))
+		if row.KEK == "" {
+			if row.KEK, err = v.ring.Current(ctx); err != nil {
+				return nil, err
+			}
+		}
+		kek, err := v.ring.KEK(ctx, row.KEK)
+		if err != nil {
+			return nil, err
+		}
+		row.Wrapped, err = kek.Wrap(ctx, key, ofKey(*row))
 		return nil, err
 	}
 	above, err = v.find(ctx, row.ParentID, 1)
@@ -91,6 +130,15 @@ func (v *Vault) Seal(ctx context.Context, key deputy.ID, place Place, plain []by
 	sealed[0] = version
 	copy(sealed[1:], key)
 	return k.aead.Seal(sealed, nil, plain, ofValue(key, place)), nil
+}
+
+// SealedUnder returns which data key a value was sealed under; none for what is
+// no sealed value.
+func SealedUnder(sealed []byte) deputy.ID {
+	if len(sealed) < headerSize || sealed[0] != version {
+		return ""
+	}
+	return deputy.ID(sealed[1:headerSize])
 }
 
 // Open returns what was sealed for place. Anything else answers ErrRefused, a
@@ -129,7 +177,7 @@ func (v *Vault) Forget(id deputy.ID) { v.cache.drop(id) }
 // the keys above it. depth counts the keys found beneath it in this call.
 func (v *Vault) find(ctx context.Context, id deputy.ID, depth int) (*dataKey, error) {
 	if k := v.cache.get(id); k != nil {
-		return k, nil
+		return k, v.confirm(ctx, k)
 	}
 	if depth == maxDepth || !id.Valid() {
 		return nil, ErrRefused
@@ -137,7 +185,7 @@ func (v *Vault) find(ctx context.Context, id deputy.ID, depth int) (*dataKey, er
 	epoch := v.cache.now()
 	row, err := v.keys.DataKey(ctx, id)
 	if errors.Is(err, deputy.NotFound) {
-		return nil, deputy.Error{Kind: deputy.NotFound, Message: "erased"}.Because(err)
+		return nil, erased(err)
 	}
 	if err != nil {
 		return nil, err
@@ -159,8 +207,8 @@ func (v *Vault) unwrap(ctx context.Context, row deputy.DataKey, depth int) (*dat
 	var key []byte
 	var err error
 	if row.ParentID == "" {
-		if key, err = v.root.Unwrap(ctx, row.Wrapped, ofKey(row)); err != nil {
-			return nil, fmt.Errorf("data key %s: %w", row.ID, err)
+		if key, err = v.unwrapRooted(ctx, row); err != nil {
+			return nil, err
 		}
 	} else {
 		if above, err = v.find(ctx, row.ParentID, depth+1); err != nil {
@@ -174,18 +222,40 @@ func (v *Vault) unwrap(ctx context.Context, row deputy.DataKey, depth int) (*dat
 	if len(key) != keySize {
 		return nil, ErrRefused
 	}
-	return newDataKey(row, above, key), nil
+	return v.newDataKey(row, above, key), nil
+}
+
+// unwrapRooted returns the bytes of a data key without a parent.
+func (v *Vault) unwrapRooted(ctx context.Context, row deputy.DataKey) ([]byte, error) {
+	kek, err := v.ring.KEK(ctx, row.KEK)
+	if err != nil {
+		return nil, fmt.Errorf("data key %s: %w", row.ID, err)
+	}
+	key, err := kek.Unwrap(ctx, row.Wrapped, ofKey(row))
+	if err != nil {
+		return nil, fmt.Errorf("data key %s: %w", row.ID, err)
+	}
+	return key, nil
 }
 
 // dataKey is an unwrapped data key.
 type dataKey struct {
 	id    deputy.ID
-	above *dataKey // its parent, nil below the root key
+	above *dataKey // its parent, nil below a key-encryption key
 	aead  cipher.AEAD
+	// looked is when the row was last looked at, granted when a customer's key
+	// last unwrapped it: microseconds.
+	looked, granted atomic.Int64
 }
 
-func newDataKey(row deputy.DataKey, above *dataKey, key []byte) *dataKey {
-	return &dataKey{id: row.ID, above: above, aead: newAEAD(key)}
+func (v *Vault) newDataKey(row deputy.DataKey, above *dataKey, key []byte) *dataKey {
+	k := &dataKey{id: row.ID, above: above, aead: newAEAD(key)}
+	if v.Now != nil {
+		now := v.Now().UnixMicro()
+		k.looked.Store(now)
+		k.granted.Store(now)
+	}
+	return k
 }
 
 // hangsOn reports whether k is the key id or beneath it.

@@ -316,6 +316,8 @@ type interrupting struct {
 	during func()
 }
 
+func (i *interrupting) KEK(context.Context, string) (vault.KEK, error) { return i, nil }
+
 func (i *interrupting) Wrap(ctx context.Context, plain, associated []byte) ([]byte, error) {
 	if i.during != nil {
 		i.during()

@@ -34,6 +34,10 @@ type Store interface {
 	SinkLag(ctx context.Context, sink string) (events int64, since time.Time, err error)
 	Meta(ctx context.Context, name string) (string, error)
 	Remember(ctx context.Context, name, value string) (string, error)
+	ReplaceRootKey(ctx context.Context, former, next string) error
+	RetireRootKey(ctx context.Context, event *deputy.Event, former string) error
+	DataKeysUnder(ctx context.Context, root string, limit int) ([]deputy.DataKey, error)
+	Rewrap(ctx context.Context, was, now []deputy.DataKey) error
 }
 
 // Settings are what a store under test is opened with.
@@ -48,7 +52,7 @@ type Fresh func(t testing.TB, s Settings) (node func() Store)
 
 // Run runs the suite.
 func Run(t *testing.T, fresh Fresh) {
-	for _, group := range []map[string]func(*world){collections, texts, deletions, organizations, people, grants, signIns, lists, commits, tickets, zones, log, trees, background, nodes, catalogs, workloads} {
+	for _, group := range []map[string]func(*world){collections, texts, deletions, organizations, people, grants, signIns, lists, commits, tickets, zones, log, trees, background, nodes, catalogs, workloads, rootKeys} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
