@@ -46,6 +46,7 @@ func (w *world) again(e *deputy.Event) (policy.Request, error) {
 }
 
 func TestDecisionsAreKept(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
@@ -87,6 +88,7 @@ func TestDecisionsAreKept(t *testing.T) {
 // Entities are kept once, also for another node's decisions where they tell of
 // nobody, and for as long as they are in use.
 func TestEntitiesAreKeptOnce(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
@@ -123,6 +125,7 @@ func TestEntitiesAreKeptOnce(t *testing.T) {
 
 // One request's answer, stored decision and event name one policy version.
 func TestDenialNamesOneVersion(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent, r := w.newApp("agent"), w.newResource("https://api.test", nil)
 	w.depend(agent, r)
