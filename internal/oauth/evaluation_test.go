@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"deputy/internal/deputy"
 	"deputy/internal/policy"
 	"deputy/internal/vault"
@@ -130,15 +132,29 @@ func TestDenialNamesOneVersion(t *testing.T) {
 	agent, r := w.newApp("agent"), w.newResource("https://api.test", nil)
 	w.depend(agent, r)
 	set := w.activate(w.zone, "Strict", []string{"no"}, map[string]string{"no": `@id("no") forbid (principal, action, resource);`})
+	w.clock.tick = time.Millisecond
 	a := w.must(w.credentialsFor(agent, r.Identifier, "scope", "read"), 400, "access_denied")
+	w.clock.tick = 0
 	e := w.lastEvent()
-	want := fmt.Sprintf(`Access to %q is denied by Policy "Strict/no" in version %d of Policy Set "Strict".`, r.Name, e.Policy.Version)
-	if a.text("error_description") != want || e.ErrorDetail != want {
+	says := fmt.Sprintf(`Access to %q is denied by Policy "Strict/no" in version %d of Policy Set "Strict".`, r.Name, e.Policy.Version)
+	if a.text("error_description") != says || e.ErrorDetail != says {
 		t.Errorf("the answer says %s, the event %s", a, e.ErrorDetail)
 	}
-	if e.Policy.SetID != set.ID || !slices.Equal(e.Policy.Determining, []string{string(set.ID) + "::no"}) ||
-		e.Evaluation.Refusal != string(policy.Forbidden) || e.Evaluation.Legs[0].Allowed {
-		t.Errorf("the event names %+v for %+v", e.Policy, e.Evaluation)
+	if e.Evaluation.Refusal != string(policy.Forbidden) || e.Evaluation.Legs[0].Allowed {
+		t.Errorf("the event tells of %+v", e.Evaluation)
+	}
+	v, err := w.store.PolicySetVersions().Get(t.Context(), deputy.Scope{Zone: w.zone.ID, Parent: set.ID}, e.Policy.SetVersionID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &deputy.EventPolicy{
+		SetID: set.ID, SetVersionID: v.ID, Version: v.Version, SchemaVersion: v.SchemaVersion, ManifestSHA: v.ManifestSHA,
+		Determining: []string{string(set.ID) + "::no"},
+		Policies:    []deputy.EventPolicyVersion{{PolicyID: v.Manifest[0].PolicyID, VersionID: v.Manifest[0].PolicyVersionID}},
+		Latency:     1000, // one tick, in microseconds
+	}
+	if diff := cmp.Diff(want, e.Policy); diff != "" {
+		t.Error("what decided:", diff)
 	}
 	if _, err := w.again(e); err != nil {
 		t.Error(err)

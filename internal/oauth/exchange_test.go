@@ -470,6 +470,13 @@ func TestConsent(t *testing.T) {
 	w.must(w.exchange(w.server, token, w.api.Identifier, "scope", "read"), 200, "")
 	w.must(w.exchange(w.server, token, w.api.Identifier), 200, "")
 	w.must(w.exchange(w.server, token, w.api.Identifier, "scope", "read write"), 400, "insufficient_authorization")
+	// What was taken back for the client is so also where it need not ask.
+	w.change(w.server, func(a *deputy.Application) { a.Consent = deputy.ImplicitConsent })
+	w.must(w.exchange(w.server, token, w.api.Identifier, "scope", "read write"), 200, "")
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		return tx.WithdrawConsents(ctx, w.zone.ID, p.User.ID, deputy.ID(w.server.ID))
+	})
+	w.must(w.exchange(w.server, token, w.api.Identifier), 400, "insufficient_authorization")
 	// Policy comes first: who may not is not asked to consent.
 	w.activate(w.zone, "none", []string{"none"}, map[string]string{"none": "forbid (principal, action, resource);"})
 	w.must(w.exchange(w.server, token, w.api.Identifier, "scope", "read write"), 400, "access_denied")

@@ -27,10 +27,12 @@ import (
 
 const publicURL = "http://deputy.test"
 
-// clock stands still until a test moves it, or is the machine's.
+// clock stands still until a test moves it, moves by a tick whenever somebody
+// looks at it, or is the machine's.
 type clock struct {
 	mu   sync.Mutex
 	now  time.Time
+	tick time.Duration
 	real bool
 }
 
@@ -40,6 +42,7 @@ func (c *clock) Now() time.Time {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.now = c.now.Add(c.tick)
 	return c.now
 }
 
