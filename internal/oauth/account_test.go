@@ -11,6 +11,7 @@ import (
 )
 
 func TestAccountShowsAndEndsSessions(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -46,6 +47,7 @@ func TestAccountShowsAndEndsSessions(t *testing.T) {
 }
 
 func TestSignOut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -57,6 +59,7 @@ func TestSignOut(t *testing.T) {
 }
 
 func TestTheAccountAsksToSignInAndComesBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -72,6 +75,7 @@ func TestTheAccountAsksToSignInAndComesBack(t *testing.T) {
 }
 
 func TestChangePassword(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -95,6 +99,7 @@ func TestChangePassword(t *testing.T) {
 }
 
 func TestConsentShowsWhatIsAskedAndWhatIsNew(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.client = w.newWebApp("Inbox Agent", deputy.RequiredConsent)
@@ -139,6 +144,7 @@ func TestConsentShowsWhatIsAskedAndWhatIsNew(t *testing.T) {
 // TestAuthorizeWithoutAClientWaiting is the way of a person whom error_uri has
 // sent here.
 func TestAuthorizeWithoutAClientWaiting(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []deputy.Consent{deputy.RequiredConsent, deputy.ImplicitConsent} {
 		w := newWorld(t)
 		b := w.newBrowser()
@@ -176,6 +182,7 @@ func (w *world) grantsOf(u *deputy.User) []*deputy.Grant {
 // before anything reaches it for them again, whichever client it is and whoever
 // provides the credential.
 func TestARevokedGrantStopsEverybody(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []deputy.Consent{deputy.RequiredConsent, deputy.ImplicitConsent} {
 		t.Run(string(mode), func(t *testing.T) {
 			w := newWorld(t)

@@ -81,6 +81,7 @@ func (s *stage) future() *answer {
 // after the decision was made, and then it is made again; nothing else can
 // void it.
 func TestWhatHappensBetweenDecisionAndCommit(t *testing.T) {
+	t.Parallel()
 	deep := func(s *stage) *answer { return s.credentialsFor(s.server, "https://deep.test/a/b") }
 	for name, c := range map[string]struct {
 		request func(*stage) *answer
@@ -190,6 +191,7 @@ func TestWhatHappensBetweenDecisionAndCommit(t *testing.T) {
 
 // TestWhatIsNoGround: what a decision does not rest on does not void it.
 func TestWhatIsNoGround(t *testing.T) {
+	t.Parallel()
 	for name, between := range map[string]func(*stage){
 		"an application registered": func(s *stage) { s.newApp("new") },
 		"a resource registered":     func(s *stage) { s.newResource("urn:new", nil) },
@@ -212,6 +214,7 @@ func TestWhatIsNoGround(t *testing.T) {
 // TestClientReadBeforeAChange: a client that was read before a change is not
 // cached once the snapshot has gone past the change.
 func TestClientReadBeforeAChange(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	store := s.interpose()
 	s.must(s.asItself(), 200, "")
@@ -232,6 +235,7 @@ func TestClientReadBeforeAChange(t *testing.T) {
 // TestSubjectReadWhileItChanges: the application behind a chain is read in two
 // steps, and a change between them is noticed.
 func TestSubjectReadWhileItChanges(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	second := s.newApp("second")
 	s.setResource(s.api, func(r *deputy.Resource) { r.ApplicationID = &second.ID })
@@ -256,6 +260,7 @@ func TestSubjectReadWhileItChanges(t *testing.T) {
 
 // TestKeyGone: a token that was verified before is not when its key is gone.
 func TestKeyGone(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t, both...)
 	token := w.sign(deputy.ES256, "at+jwt", w.payload(w.token))
 	w.must(w.exchange(w.server, token, w.api.Identifier), 200, "")

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -40,7 +39,7 @@ type duo struct {
 var duos = map[string]func(testing.TB) *duo{
 	"SQLite": func(t testing.TB) *duo {
 		here := newBareWorld(t)
-		here.open(store.Config{Path: filepath.Join(t.TempDir(), "deputy.db")})
+		here.open(store.Config{Path: deputytest.SQLite(t)})
 		return &duo{"SQLite", here, here}
 	},
 	"PostgreSQL": func(t testing.TB) *duo {
@@ -405,7 +404,7 @@ func TestOffMeansOff(t *testing.T) {
 			at := open(t)
 			queue := make(chan *cell)
 			var workers sync.WaitGroup
-			for range 6 {
+			for range 12 {
 				workers.Go(func() {
 					for c := range queue {
 						t.Run(c.path.name+"/"+strings.TrimSpace(c.part+" "+c.state), func(t *testing.T) { c.run(t, at) })

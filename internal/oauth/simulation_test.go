@@ -458,6 +458,7 @@ func (s *simulation) restartNode() {
 // TestSimulation compares every decision of a long random run with the model's.
 // DEPUTY_SEED repeats a run, DEPUTY_STEPS makes it longer.
 func TestSimulation(t *testing.T) {
+	t.Parallel()
 	seed, steps := uint64(2), 1500
 	if testing.Short() {
 		steps = 300
