@@ -118,6 +118,8 @@ func TestWhatHappensBetweenDecisionAndCommit(t *testing.T) {
 		"credential deleted":      {(*stage).asItself, ways[deputy.PartCredential]["deleted"].turn, 401, "invalid_client", nil},
 		"subject deleted":         {(*stage).asAgent, ways[deputy.PartSubject]["deleted"].turn, 400, "invalid_grant", nil},
 		"subject's credential":    {(*stage).asAgent, ways[deputy.PartSubject]["credential deleted"].turn, 400, "invalid_grant", nil},
+		"token's client deleted":  {(*stage).asPerson, ways[deputy.PartTokenClient]["deleted"].turn, 400, "invalid_grant", nil},
+		"token's credential":      {(*stage).asPerson, ways[deputy.PartTokenClient]["credential deleted"].turn, 400, "invalid_grant", nil},
 		"resource deleted":        {(*stage).asItself, ways[deputy.PartResource]["deleted"].turn, 400, "invalid_target", nil},
 		"key retired":             {(*stage).asItself, ways[deputy.PartKey]["retired"].turn, 503, "temporarily_unavailable", nil},
 		"zone deleted":            {(*stage).asItself, ways[deputy.PartZone]["deleted"].turn, 404, "not_found", nil},

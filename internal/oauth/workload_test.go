@@ -367,7 +367,7 @@ func TestPoliciesSeeAWorkload(t *testing.T) {
 	w.must(p.as(p.key.token(p.claims("repo:acme/a", "environment", "test"))), 400, "access_denied")
 	w.must(p.as(p.key.token(p.claims("repo:acme/a", "environment", "production"))), 200, "")
 	zoe := w.newPerson("zoe")
-	subject := w.userToken(zoe, "x", api.Identifier)
+	subject := w.userToken(zoe, string(credential.ID), api.Identifier)
 	ask := func(environment string) *answer {
 		f := form("grant_type", exchangeGrantType, "subject_token", subject, "subject_token_type", accessTokenType, "resource", api.Identifier,
 			"client_assertion_type", jwtBearer, "client_assertion", p.key.token(p.claims("repo:acme/a", "environment", environment)))
