@@ -162,6 +162,7 @@ func drawInputs(t *rapid.T) string {
 // A creation that fails leaves a zone as it was, and so do a creation and a
 // removal, whatever was there before and whoever shares it.
 func TestInstallsLeaveNoTrace(t *testing.T) {
+	t.Parallel()
 	for _, part := range []string{"first", "second"} { // twice as often as properties are checked by default
 		t.Run(part, func(t *testing.T) {
 			t.Parallel()

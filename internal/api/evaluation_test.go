@@ -132,6 +132,7 @@ func forUser(by *policy.Application, email string, scopes ...string) policy.Requ
 }
 
 func TestPolicyEvaluations(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("none", "forbid (principal, action, resource);")

@@ -82,6 +82,7 @@ func (s *server) push(target string, b *bundle.Bundle, tag string) (out api.Poli
 }
 
 func TestBundlesOfTheZone(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	const zone = "zone/{zone}"
@@ -166,6 +167,7 @@ func TestBundlesOfTheZone(t *testing.T) {
 
 // What is refused changes nothing.
 func TestBundlesRefused(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("p", "permit (principal, action, resource);")
@@ -245,6 +247,7 @@ func TestBundlesRefused(t *testing.T) {
 }
 
 func TestBundlesOfPeople(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	const ada = "user/ada@example.com"

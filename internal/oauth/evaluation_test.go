@@ -48,6 +48,7 @@ func (w *world) again(e *deputy.Event) (policy.Request, error) {
 }
 
 func TestDecisionsAreKept(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
@@ -89,6 +90,7 @@ func TestDecisionsAreKept(t *testing.T) {
 // Entities are kept once, also for another node's decisions where they tell of
 // nobody, and for as long as they are in use.
 func TestEntitiesAreKeptOnce(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
@@ -125,6 +127,7 @@ func TestEntitiesAreKeptOnce(t *testing.T) {
 
 // One request's answer, stored decision and event name one policy version.
 func TestDenialNamesOneVersion(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent, r := w.newApp("agent"), w.newResource("https://api.test", nil)
 	w.depend(agent, r)

@@ -178,18 +178,19 @@ func agreeExchange(s *Server, ctx context.Context, i *issuance) error {
 // transaction.
 type consents interface {
 	Consent(context.Context, deputy.ZoneID, deputy.UserID, deputy.ID, deputy.ResourceID) (*deputy.ConsentRecord, error)
-	Withdrawn(context.Context, deputy.ZoneID, deputy.UserID, deputy.ResourceID) (bool, error)
+	Withdrawn(context.Context, deputy.ZoneID, deputy.UserID, deputy.ID, deputy.ResourceID) (bool, error)
 }
 
 // checkConsent refuses unless the person has agreed, or need not. A grant that
 // was revoked says no for every client until they authorize the resource again,
-// whoever provides its credential.
+// whoever provides its credential, and a consent that was withdrawn for every
+// resource until they agree to something for the client again.
 func (i *issuance) checkConsent(ctx context.Context, in consents) error {
 	user := i.standing.User
 	if user == nil {
 		return nil
 	}
-	revoked, err := in.Withdrawn(ctx, i.zone.id, user.ID, i.target.ID)
+	revoked, err := in.Withdrawn(ctx, i.zone.id, user.ID, i.client.consenter(), i.target.ID)
 	if err != nil {
 		return err
 	}

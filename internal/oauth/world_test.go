@@ -10,13 +10,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
 	"deputy/internal/keys"
 	"deputy/internal/oauth"
 	"deputy/internal/policy"
@@ -107,7 +107,7 @@ func newWorldAt(t testing.TB, now time.Time, algs ...deputy.SigningAlgorithm) *w
 	}
 	w := &world{TB: t, clock: &clock{now: now}, platform: deputy.NewID(now), algs: algs}
 	rand.Read(w.root[:])
-	w.path = filepath.Join(t.TempDir(), "deputy.db")
+	w.path = deputytest.SQLite(t)
 	w.open(store.Config{Path: w.path})
 	w.fill()
 	return w

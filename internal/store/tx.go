@@ -202,8 +202,8 @@ func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, 
 	return consent(x.ctx, x, zone, user, client, resource)
 }
 
-func (x *tx) Withdrawn(_ context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (bool, error) {
-	return withdrawn(x.ctx, x, zone, user, resource)
+func (x *tx) Withdrawn(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (bool, error) {
+	return withdrawn(x.ctx, x, zone, user, client, resource)
 }
 
 func (x *tx) Secret(_ context.Context, zone deputy.ZoneID, entity deputy.ID) (*deputy.VaultSecret, error) {
@@ -315,8 +315,17 @@ func (x *tx) PutConsent(_ context.Context, c *deputy.ConsentRecord) error {
 	return consents.insert(x.ctx, x, c)
 }
 
-func (x *tx) DeleteConsents(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID) error {
+func (x *tx) WithdrawConsents(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID) error {
 	_, err := x.exec(x.ctx, "DELETE FROM consents WHERE zone_id = $1 AND user_id = $2 AND client_id = $3", string(zone), string(user), string(client))
+	if err != nil {
+		return err
+	}
+	return consents.insert(x.ctx, x, &deputy.ConsentRecord{ZoneID: zone, UserID: user, ClientID: client, CreatedAt: x.now})
+}
+
+func (x *tx) Reconcile(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID) error {
+	_, err := x.exec(x.ctx, "DELETE FROM consents WHERE zone_id = $1 AND user_id = $2 AND client_id = $3 AND resource_id = ''",
+		string(zone), string(user), string(client))
 	return err
 }
 
