@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"deputy/internal/deputy"
-	"deputy/internal/oauth"
 )
 
 // Attacks on the sign-in of people that are about more than one page. Those on a
@@ -188,16 +187,16 @@ func TestWhoeverIsNamedCostsOneHash(t *testing.T) {
 			p := x.follow(x.begin())
 			x.fill(p, "/login", "identifier", adaMail)
 			p = x.get("/login/password")
-			before := oauth.Hashes(w.server)
+			before := w.server.PasswordHashes()
 			x.says(x.fill(p, "/login/password", "username", email, "password", "wrong and long enough"), 400, "did not work")
-			if made := oauth.Hashes(w.server) - before; made != 1 {
+			if made := w.server.PasswordHashes() - before; made != 1 {
 				t.Errorf("%s: %d hashes", email, made)
 			}
-			before = oauth.Hashes(w.server)
+			before = w.server.PasswordHashes()
 			q := x.get("/login/forgot-password")
 			x.fill(q, "/login/forgot-password", "username", email)
 			w.server.Settle()
-			if made := oauth.Hashes(w.server) - before; made != 0 {
+			if made := w.server.PasswordHashes() - before; made != 0 {
 				t.Errorf("%s: to ask for a code costs %d hashes", email, made)
 			}
 		}
