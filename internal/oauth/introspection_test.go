@@ -167,9 +167,6 @@ func TestPushedRequest(t *testing.T) {
 	f.browser.shown(f.browser.open(form("client_id", f.client.credential.Identifier, "request_uri", uri)), "invalid_request_uri")
 	f.browser.shown(f.browser.open(form("client_id", f.client.credential.Identifier, "request_uri", "https://client.test/request")), "invalid_request_uri")
 	f.must(push(nil, asking(f.client.credential.Identifier)), 401, "invalid_client")
-	f.must(push(f.client, asking(f.client.credential.Identifier, "redirect_uri", "https://evil.test/")), 400, "invalid_request")
-	f.must(push(f.client, asking(f.client.credential.Identifier, "code_challenge", "")), 400, "invalid_request")
-	f.must(push(f.client, asking(f.client.credential.Identifier, "resource", "urn:nothing")), 400, "invalid_target")
 }
 
 // TestPushedRequestIsForOne: of browsers that open the address of a request at
