@@ -10,7 +10,13 @@ import (
 )
 
 var grants = declare(table[deputy.Grant]{
-	name: "grants", noun: "delegated grant", scope: zoned,
+	relation: relation{
+		name: "grants", noun: "delegated grant", scope: zoned,
+		lapses: &runsOut{unless: "refresh_token_set", index: "grants_due"},
+		indexes: []served{
+			{deputy.Equals, "user_id", "grants_user"}, {deputy.Equals, "resource_id", "grants_resource"}, {deputy.InState, "status", "grants_status"},
+		},
+	},
 	fields: func(g *deputy.Grant) []field {
 		return []field{
 			{"zone_id", &g.ZoneID},
@@ -32,10 +38,6 @@ var grants = declare(table[deputy.Grant]{
 			{"updated_at", micros{&g.UpdatedAt}},
 			{"revision", &g.Revision},
 		}
-	},
-	lapses: &runsOut{unless: "refresh_token_set", index: "grants_due"},
-	indexes: []served{
-		{deputy.Equals, "user_id", "grants_user"}, {deputy.Equals, "resource_id", "grants_resource"}, {deputy.InState, "status", "grants_status"},
 	},
 	stamp: func(g *deputy.Grant) (*int64, *time.Time) { return &g.Revision, &g.UpdatedAt },
 	follow: func(ctx context.Context, x *tx, g *deputy.Grant) error {

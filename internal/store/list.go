@@ -12,8 +12,8 @@ import (
 
 // listing is one list in the making: which rows, in which order, and where the
 // page lies in it.
-type listing[T any] struct {
-	t      *table[T]
+type listing struct {
+	t      *relation
 	s      *Store
 	r      querier
 	in     deputy.Scope
@@ -26,6 +26,14 @@ type listing[T any] struct {
 	stretches []condition
 	// bind is what a cursor of this list is bound to.
 	bind []any
+	// entity returns a new entity and where its columns are scanned into.
+	entity func() (entity any, places []any)
+}
+
+// listed is an entity of a list, and where in the list it is.
+type listed struct {
+	entity any
+	at     cursor
 }
 
 // list reads one page.
@@ -41,7 +49,10 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	if err != nil {
 		return nil, err
 	}
-	l := &listing[T]{t: t, s: s, r: r, in: in, from: t.from(s.d, q.Where, q.Sort), orders: orders, bind: []any{t.name, in, q.Where, q.Sort}}
+	l := &listing{t: &t.relation, s: s, r: r, in: in, from: t.from(s.d, q.Where, q.Sort), orders: orders, bind: []any{t.name, in, q.Where, q.Sort}, entity: func() (any, []any) {
+		e := new(T)
+		return e, t.places(e)
+	}}
 	t.within(&l.where, in)
 	if err := l.filter(q.Where); err != nil {
 		return nil, err
@@ -50,9 +61,16 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	if err != nil {
 		return nil, err
 	}
-	p, err := l.page(ctx, at, q.Before != "", limit)
+	items, ahead, behind, err := l.page(ctx, at, q.Before != "", limit)
 	if err != nil {
 		return nil, err
+	}
+	p := &deputy.Page[T]{Items: make([]*T, len(items)), HasNext: ahead, HasPrevious: behind}
+	for i, item := range items {
+		p.Items[i] = item.entity.(*T)
+	}
+	if n := len(items); n > 0 {
+		p.First, p.Last = s.encodeCursor(items[0].at, l.bind...), s.encodeCursor(items[n-1].at, l.bind...)
 	}
 	if q.Count {
 		p.Total = new(int)
@@ -63,7 +81,7 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 
 // filter writes the conditions of filters: those that are several stretches
 // of an index beside the others.
-func (l *listing[T]) filter(filters []deputy.Filter) error {
+func (l *listing) filter(filters []deputy.Filter) error {
 	l.stretches = []condition{{}}
 	for _, f := range filters {
 		ways := l.t.ways(l.s, l.in, f)
@@ -85,7 +103,7 @@ func (l *listing[T]) filter(filters []deputy.Filter) error {
 }
 
 // count adds up the rows of the whole list.
-func (l *listing[T]) count(ctx context.Context, total *int) error {
+func (l *listing) count(ctx context.Context, total *int) error {
 	for _, stretch := range l.stretches {
 		b := l.selecting("COUNT(*)", stretch)
 		n := 0
@@ -98,7 +116,7 @@ func (l *listing[T]) count(ctx context.Context, total *int) error {
 }
 
 // selecting begins a SELECT of the rows of one stretch.
-func (l *listing[T]) selecting(what string, stretch condition) *statement {
+func (l *listing) selecting(what string, stretch condition) *statement {
 	b := &statement{args: slices.Clone(l.where.args)}
 	from := l.from
 	if stretch.named {
@@ -114,7 +132,7 @@ func (l *listing[T]) selecting(what string, stretch condition) *statement {
 
 // tally counts, for each of the values of a field, the rows that have it and
 // match the filters.
-func (t *table[T]) tally(ctx context.Context, s *Store, r querier, in deputy.Scope, field string, values []string, where []deputy.Filter) (map[string]int, error) {
+func (t *relation) tally(ctx context.Context, s *Store, r querier, in deputy.Scope, field string, values []string, where []deputy.Filter) (map[string]int, error) {
 	counts := map[string]int{}
 	b := &statement{}
 	where = append([]deputy.Filter{{Fields: []string{field}, Values: values}}, where...)
@@ -138,7 +156,7 @@ func (t *table[T]) tally(ctx context.Context, s *Store, r querier, in deputy.Sco
 
 // start returns the cursor that the page begins after or ends before; nil for
 // the first page.
-func (l *listing[T]) start(ctx context.Context, q deputy.Query) (*cursor, error) {
+func (l *listing) start(ctx context.Context, q deputy.Query) (*cursor, error) {
 	parameter, text, err := cursorOf(q.After, q.Before)
 	if text == "" || err != nil {
 		return nil, err
@@ -169,7 +187,7 @@ func cursorOf(after, before string) (parameter, text string, err error) {
 
 // lengthen replaces shortened sort keys by the whole ones. When the item is
 // gone, the page begins where its shortened key would: nothing is left out.
-func (l *listing[T]) lengthen(ctx context.Context, c *cursor) error {
+func (l *listing) lengthen(ctx context.Context, c *cursor) error {
 	b := &statement{}
 	b.WriteString("SELECT ")
 	dest := make([]any, len(c.keys))
@@ -187,83 +205,74 @@ func (l *listing[T]) lengthen(ctx context.Context, c *cursor) error {
 	return err
 }
 
-// page reads the items after the cursor, or before it; limit 0 means all.
-func (l *listing[T]) page(ctx context.Context, at *cursor, backward bool, limit int) (*deputy.Page[T], error) {
+// page reads the items after the cursor, or before it, and whether more lie
+// after and before them; limit 0 means all.
+func (l *listing) page(ctx context.Context, at *cursor, backward bool, limit int) (items []listed, next, previous bool, err error) {
 	take := 0
 	if limit > 0 {
 		take = limit + 1
 	}
-	items, keys, err := l.fetch(ctx, at, backward, take)
-	if err != nil {
-		return nil, err
+	if items, err = l.fetch(ctx, at, backward, take); err != nil {
+		return nil, false, false, err
 	}
-	p := &deputy.Page[T]{Items: items}
-	ahead, behind := &p.HasNext, &p.HasPrevious
-	if backward {
-		ahead, behind = behind, ahead
-	}
+	ahead, behind := false, false
 	if limit > 0 && len(items) > limit {
-		p.Items, keys, *ahead = items[:limit], keys[:limit], true
+		items, ahead = items[:limit], true
 	}
 	if at != nil {
 		// The item that the cursor named may be gone, so look: what lies on the
 		// other side of the page, or of an empty page anything at all.
 		var from *cursor
-		if len(keys) > 0 {
-			from = &keys[0]
+		if len(items) > 0 {
+			from = &items[0].at
 		}
-		beside, _, err := l.fetch(ctx, from, !backward, 1)
+		beside, err := l.fetch(ctx, from, !backward, 1)
+		if err != nil {
+			return nil, false, false, err
+		}
+		behind = len(beside) > 0
+	}
+	if backward {
+		slices.Reverse(items)
+		return items, behind, ahead, nil
+	}
+	return items, ahead, behind, nil
+}
+
+// fetch reads up to take items (0: all) in the direction of travel: from each
+// stretch as many, of which the first ones count.
+func (l *listing) fetch(ctx context.Context, at *cursor, backward bool, take int) (items []listed, err error) {
+	for _, stretch := range l.stretches {
+		more, err := l.fetchStretch(ctx, stretch, at, backward, take)
 		if err != nil {
 			return nil, err
 		}
-		*behind = len(beside) > 0
-	}
-	if backward {
-		slices.Reverse(p.Items)
-		slices.Reverse(keys)
-	}
-	if n := len(keys); n > 0 {
-		p.First, p.Last = l.s.encodeCursor(keys[0], l.bind...), l.s.encodeCursor(keys[n-1], l.bind...)
-	}
-	return p, nil
-}
-
-// fetch reads up to take items (0: all) in the direction of travel, with what
-// they are sorted by: from each stretch as many, of which the first ones count.
-func (l *listing[T]) fetch(ctx context.Context, at *cursor, backward bool, take int) ([]*T, []cursor, error) {
-	var items []*T
-	var keys []cursor
-	for _, stretch := range l.stretches {
-		more, theirs, err := l.fetchStretch(ctx, stretch, at, backward, take)
-		if err != nil {
-			return nil, nil, err
-		}
-		items, keys = merge(items, more, keys, theirs, func(a, b cursor) int { return a.compare(b, l.orders, backward) })
+		items = merge(items, more, func(a, b listed) int { return a.at.compare(b.at, l.orders, backward) })
 	}
 	if take > 0 && len(items) > take {
-		items, keys = items[:take], keys[:take]
+		items = items[:take]
 	}
-	return items, keys, nil
+	return items, nil
 }
 
-// merge returns two sorted lists as one, with what they are sorted by.
-func merge[T any](a, b []T, keysOfA, keysOfB []cursor, compare func(a, b cursor) int) ([]T, []cursor) {
+// merge returns two sorted lists as one.
+func merge(a, b []listed, compare func(a, b listed) int) []listed {
 	if len(a) == 0 {
-		return b, keysOfB
+		return b
 	}
-	items, keys := make([]T, 0, len(a)+len(b)), make([]cursor, 0, len(a)+len(b))
+	out := make([]listed, 0, len(a)+len(b))
 	for len(a) > 0 && len(b) > 0 {
-		if compare(keysOfA[0], keysOfB[0]) <= 0 {
-			items, keys, a, keysOfA = append(items, a[0]), append(keys, keysOfA[0]), a[1:], keysOfA[1:]
+		if compare(a[0], b[0]) <= 0 {
+			out, a = append(out, a[0]), a[1:]
 		} else {
-			items, keys, b, keysOfB = append(items, b[0]), append(keys, keysOfB[0]), b[1:], keysOfB[1:]
+			out, b = append(out, b[0]), b[1:]
 		}
 	}
-	return append(append(items, a...), b...), append(append(keys, keysOfA...), keysOfB...)
+	return append(append(out, a...), b...)
 }
 
 // fetchStretch is fetch for one stretch.
-func (l *listing[T]) fetchStretch(ctx context.Context, stretch condition, at *cursor, backward bool, take int) ([]*T, []cursor, error) {
+func (l *listing) fetchStretch(ctx context.Context, stretch condition, at *cursor, backward bool, take int) (items []listed, err error) {
 	what := l.t.selected
 	for _, o := range l.orders {
 		what += ", " + o.expression
@@ -276,19 +285,15 @@ func (l *listing[T]) fetchStretch(ctx context.Context, stretch condition, at *cu
 	if take > 0 {
 		b.WriteString(" LIMIT " + strconv.Itoa(take))
 	}
-	var items []*T
-	var keys []cursor
-	err := rows(ctx, l.r, b.String(), b.args, func(scan func(...any) error) error {
-		item := new(T)
-		c := cursor{keys: make([]any, len(l.orders)-1)}
-		dest := l.t.places(item)
-		for i := range c.keys {
-			dest = append(dest, &c.keys[i])
+	err = rows(ctx, l.r, b.String(), b.args, func(scan func(...any) error) error {
+		entity, dest := l.entity()
+		item := listed{entity, cursor{keys: make([]any, len(l.orders)-1)}}
+		for i := range item.at.keys {
+			dest = append(dest, &item.at.keys[i])
 		}
+		err := scan(append(dest, &item.at.id)...)
 		items = append(items, item)
-		err := scan(append(dest, &c.id)...)
-		keys = append(keys, c)
 		return err
 	})
-	return items, keys, err
+	return items, err
 }

@@ -7,7 +7,7 @@ import (
 )
 
 var refreshFamilies = declare(table[deputy.RefreshFamily]{
-	name: "refresh_families", noun: "refresh token", scope: zoned, id: "session_id",
+	relation: relation{name: "refresh_families", noun: "refresh token", scope: zoned, id: "session_id"},
 	fields: func(f *deputy.RefreshFamily) []field {
 		return []field{
 			{"zone_id", &f.ZoneID},

@@ -8,7 +8,7 @@ import (
 )
 
 var secrets = declare(table[deputy.VaultSecret]{
-	name: "secrets", noun: "secret", scope: zoned,
+	relation: relation{name: "secrets", noun: "secret", scope: zoned},
 	fields: func(s *deputy.VaultSecret) []field {
 		return []field{
 			{"zone_id", &s.ZoneID},

@@ -11,7 +11,14 @@ import (
 )
 
 var sessions = declare(table[deputy.Session]{
-	name: "sessions", noun: "session", scope: zoned,
+	relation: relation{
+		name: "sessions", noun: "session", scope: zoned,
+		stretches: []string{"view"},
+		lapses:    &runsOut{index: "sessions_due"},
+		indexes: []served{
+			{deputy.Equals, "user_id", "sessions_user"}, {deputy.InState, "status", "sessions_status"}, {deputy.Equals, "view", "sessions_view"},
+		},
+	},
 	fields: func(s *deputy.Session) []field {
 		return []field{
 			{"zone_id", &s.ZoneID},
@@ -37,11 +44,7 @@ var sessions = declare(table[deputy.Session]{
 			{"revision", &s.Revision},
 		}
 	},
-	search:    func(s *deputy.Session) []field { return []field{{"view", text(s.View())}} },
-	stretches: []string{"view"}, lapses: &runsOut{index: "sessions_due"},
-	indexes: []served{
-		{deputy.Equals, "user_id", "sessions_user"}, {deputy.InState, "status", "sessions_status"}, {deputy.Equals, "view", "sessions_view"},
-	},
+	search: func(s *deputy.Session) []field { return []field{{"view", text(s.View())}} },
 	stamp:  func(s *deputy.Session) (*int64, *time.Time) { return &s.Revision, &s.UpdatedAt },
 	before: measureDepth,
 	follow: func(ctx context.Context, x *tx, s *deputy.Session) error {

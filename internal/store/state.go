@@ -29,7 +29,7 @@ func (r runsOut) before(b *statement, now int64) {
 
 // state writes the conditions that a row is in a state; each is a stretch of
 // an index.
-func (t *table[T]) state(d *dialect, in deputy.Scope, state deputy.Status, now int64) []condition {
+func (t *relation) state(d *dialect, in deputy.Scope, state deputy.Status, now int64) []condition {
 	is := func(status deputy.Status) condition {
 		return condition{write: func(b *statement) { b.WriteString("status = " + b.arg(string(status))) }}
 	}
