@@ -57,6 +57,9 @@ type Store interface {
 	// which is NotFound when it is gone. No event tells of it. Of a bounded kind
 	// the heaviest source's oldest tickets go when there are too many.
 	PutTicket(ctx context.Context, t *Ticket, was SecretHash) error
+	// TakeTicket removes a ticket that is not over and returns it, to one of all
+	// who ask; to the others it is NotFound. No event tells of it.
+	TakeTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) (*Ticket, error)
 	// DropTicket removes a ticket, if there is one. No event tells of it.
 	DropTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) error
 	// SpendTicket is Tx.SpendTicket without anything else. No event tells of it.
@@ -328,7 +331,8 @@ type Tx interface {
 	Reattest(ctx context.Context, v *PolicySetVersion) error
 	PutConsent(ctx context.Context, c *ConsentRecord) error
 	// WithdrawConsents removes what a person agreed to for a client, and keeps
-	// that they have taken it back: Withdrawn says so until Reconcile.
+	// that they have taken it back: Withdrawn says so until Reconcile. Where they
+	// agreed to nothing it does nothing.
 	WithdrawConsents(ctx context.Context, zone ZoneID, user UserID, client ID) error
 	// Reconcile forgets that a person has taken back what they agreed to for a
 	// client, because they have agreed to something anew.

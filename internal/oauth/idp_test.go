@@ -2,10 +2,12 @@ package oauth_test
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -142,6 +144,7 @@ func TestTheProviderIsNotBelieved(t *testing.T) {
 	for name, c := range map[string]struct {
 		claims map[string]any
 		answer url.Values
+		iss    string // in place of that of a good answer
 	}{
 		"another issuer":             {claims: map[string]any{"iss": "https://evil.test"}},
 		"another audience":           {claims: map[string]any{"aud": "somebody"}},
@@ -160,6 +163,7 @@ func TestTheProviderIsNotBelieved(t *testing.T) {
 		"an unknown code":            {answer: url.Values{"code": {"x"}, "iss": {"ISSUER"}}},
 		"an answer of another":       {answer: url.Values{"code": {"x"}, "iss": {"https://evil.test"}}},
 		"an answer that says no iss": {answer: url.Values{"code": {"x"}}},
+		"a good answer of another":   {iss: "https://evil.test"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -172,7 +176,13 @@ func TestTheProviderIsNotBelieved(t *testing.T) {
 			}
 			outside.Says(c.claims)
 			b := w.newBrowser()
-			p := b.says(b.get(b.depart(outside, "max_age", "60")), 400, "The sign-in did not work")
+			back := b.depart(outside, "max_age", "60")
+			if path, query, _ := strings.Cut(back, "?"); c.iss != "" {
+				q, _ := url.ParseQuery(query)
+				q.Set("iss", c.iss)
+				back = path + "?" + q.Encode()
+			}
+			p := b.says(b.get(back), 400, "The sign-in did not work")
 			if strings.Contains(p.body, "evil.test") {
 				t.Error("the page shows what a stranger wrote")
 			}
@@ -214,6 +224,33 @@ func TestTheStateIsGoodOnce(t *testing.T) {
 	late.says(late.get(back), 400, "Please start again")
 	if n := outside.Redeemed(); n != 1 {
 		t.Errorf("%d codes were redeemed", n)
+	}
+}
+
+// TestTheStateIsGoodForOne: of requests that bring it at the same time, one goes on.
+func TestTheStateIsGoodForOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	outside := w.federate(nil)
+	b := w.newBrowser()
+	back := b.depart(outside)
+	pages := make([]*page, 4)
+	w.gather(deputy.LoginTicket, len(pages))
+	var wait sync.WaitGroup
+	for i := range pages {
+		same := w.newBrowser()
+		same.cookies = maps.Clone(b.cookies)
+		wait.Go(func() { pages[i] = same.get(back) })
+	}
+	wait.Wait()
+	codes := 0
+	for _, p := range pages {
+		if p.query("code") != "" {
+			codes++
+		}
+	}
+	if n := outside.Redeemed(); codes != 1 || n != 1 {
+		t.Errorf("%d codes for the client, %d of the provider were redeemed", codes, n)
 	}
 }
 
