@@ -290,10 +290,11 @@ func covers(had, wanted []string) bool {
 // compare finds out which agreements the person still has to give.
 func (s *Server) compare(ctx context.Context, l *login, a *assessment) error {
 	for _, w := range a.wishes {
-		revoked, err := s.store.Withdrawn(ctx, l.zone.id, a.user.ID, w.ID)
-		if err != nil {
+		said, err := s.store.Grant(ctx, l.zone.id, a.user.ID, w.ID)
+		if unlessAbsent(err) != nil {
 			return err
 		}
+		revoked := err == nil && said.Status == deputy.Revoked
 		again := !l.Consented && (revoked || l.Request.prompts(promptConsent))
 		w.isNew = true
 		for i := range w.pacts {

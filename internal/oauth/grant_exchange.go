@@ -171,14 +171,14 @@ func (s *Server) presentActor(ctx context.Context, i *issuance) error {
 // agreeExchange checks that the person has agreed, where the application asks
 // for it, to what policy has permitted.
 func agreeExchange(s *Server, ctx context.Context, i *issuance) error {
-	return i.checkConsent(ctx, s.store)
+	return i.checkConsent(ctx, recalling{s, i})
 }
 
-// consents is where agreements are read: the store, or the committing
+// consents is where agreements are read: what is remembered, or the committing
 // transaction.
 type consents interface {
 	Consent(context.Context, deputy.ZoneID, deputy.UserID, deputy.ID, deputy.ResourceID) (*deputy.ConsentRecord, error)
-	Withdrawn(context.Context, deputy.ZoneID, deputy.UserID, deputy.ResourceID) (bool, error)
+	Grant(context.Context, deputy.ZoneID, deputy.UserID, deputy.ResourceID) (*deputy.Grant, error)
 }
 
 // checkConsent refuses unless the person has agreed, or need not. A grant that
@@ -189,11 +189,11 @@ func (i *issuance) checkConsent(ctx context.Context, in consents) error {
 	if user == nil {
 		return nil
 	}
-	revoked, err := in.Withdrawn(ctx, i.zone.id, user.ID, i.target.ID)
-	if err != nil {
+	said, err := in.Grant(ctx, i.zone.id, user.ID, i.target.ID)
+	if unlessAbsent(err) != nil {
 		return err
 	}
-	if revoked {
+	if said != nil && said.Status == deputy.Revoked {
 		return i.askConsent()
 	}
 	if i.client.consent == deputy.ImplicitConsent {

@@ -88,14 +88,6 @@ var users = declare(table[deputy.User]{
 	},
 })
 
-// withdrawn reports whether the newest that a person said about a resource is
-// that nobody may reach it for them any more.
-func withdrawn(ctx context.Context, q querier, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (bool, error) {
-	newest, err := column[string](ctx, q, "SELECT status FROM grants WHERE zone_id = $1 AND user_id = $2 AND resource_id = $3"+
-		" ORDER BY CASE status WHEN 'active' THEN 0 ELSE 1 END, id DESC LIMIT 1", string(zone), string(user), string(resource))
-	return len(newest) > 0 && newest[0] == string(deputy.Revoked), err
-}
-
 // consents have no id of their own; their table is read and written whole.
 var consents = declare(table[deputy.ConsentRecord]{
 	name: "consents", noun: "consent", scope: zoned, id: "resource_id",

@@ -237,7 +237,7 @@ func (s *Store) Client(ctx context.Context, zone deputy.ZoneID, clientID string)
 
 func (s *Store) SessionChain(ctx context.Context, zone deputy.ZoneID, id deputy.SessionID) (chain []*deputy.Session, u *deputy.User, err error) {
 	err = s.readers.consistent(ctx, func(q querier) (err error) {
-		chain, u, err = sessionChain(ctx, q, zone, id)
+		chain, u, err = sessionChain(ctx, q, &foreseen{}, zone, id)
 		return err
 	})
 	return chain, u, s.fault(err)
@@ -249,14 +249,6 @@ func (s *Store) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.Use
 		return err
 	})
 	return c, s.fault(err)
-}
-
-func (s *Store) Withdrawn(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (yes bool, err error) {
-	err = s.readers.with(ctx, func(q querier) (err error) {
-		yes, err = withdrawn(ctx, q, zone, user, resource)
-		return err
-	})
-	return yes, s.fault(err)
 }
 
 func (s *Store) Secret(ctx context.Context, zone deputy.ZoneID, entity deputy.ID) (found *deputy.VaultSecret, err error) {
