@@ -3,6 +3,7 @@ package api_test
 import "testing"
 
 func TestApplications(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.run(
@@ -35,6 +36,7 @@ func TestApplications(t *testing.T) {
 }
 
 func TestPatchApplication(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.run(
@@ -77,6 +79,7 @@ func TestPatchApplication(t *testing.T) {
 }
 
 func TestDependencies(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.run(

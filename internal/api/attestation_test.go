@@ -11,6 +11,7 @@ import (
 )
 
 func TestAttestation(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("p", "permit (principal, action, resource);")

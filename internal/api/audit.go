@@ -64,10 +64,35 @@ type AuditResource struct {
 
 // AuditPolicy is what decided.
 type AuditPolicy struct {
-	SetID        string   `json:"set_id"`
-	SetVersionID string   `json:"set_version_id"`
-	Version      int      `json:"version"`
-	Determining  []string `json:"determining,omitempty" doc:"Ids of the policy versions that made the decision."`
+	SetID         string               `json:"set_id"`
+	SetVersionID  string               `json:"set_version_id"`
+	Version       int                  `json:"version"`
+	SchemaVersion string               `json:"schema_version,omitzero"`
+	ManifestSHA   string               `json:"manifest_sha,omitzero"`
+	Determining   []string             `json:"determining,omitempty" doc:"Labels of the policies that made the decision, those of the first leg first."`
+	Policies      []AuditPolicyVersion `json:"policies,omitempty" doc:"The versions behind the labels, in the same order."`
+	Latency       int64                `json:"latency_us,omitzero" doc:"How long the decision took, in microseconds."`
+}
+
+// AuditPolicyVersion is a policy version that made a decision.
+type AuditPolicyVersion struct {
+	PolicyID        string `json:"policy_id"`
+	PolicyVersionID string `json:"policy_version_id"`
+}
+
+// viewDecider shows what decided; nil when nothing was there to.
+func viewDecider(p *deputy.EventPolicy) *AuditPolicy {
+	if p == nil {
+		return nil
+	}
+	v := &AuditPolicy{
+		SetID: string(p.SetID), SetVersionID: string(p.SetVersionID), Version: p.Version, SchemaVersion: p.SchemaVersion, ManifestSHA: p.ManifestSHA,
+		Determining: p.Determining, Latency: p.Latency,
+	}
+	for _, of := range p.Policies {
+		v.Policies = append(v.Policies, AuditPolicyVersion{string(of.PolicyID), string(of.VersionID)})
+	}
+	return v
 }
 
 // AuditPackage is the package that a change is about, or part of.
@@ -210,9 +235,7 @@ func (a *API) viewEvent(ctx context.Context, r *deputy.Record) (AuditEvent, erro
 	if r := e.Resource; r != nil {
 		v.Resource = &AuditResource{string(r.ID), r.Identifier}
 	}
-	if p := e.Policy; p != nil {
-		v.Policy = &AuditPolicy{string(p.SetID), string(p.SetVersionID), p.Version, p.Determining}
-	}
+	v.Policy = viewDecider(e.Policy)
 	if p := e.Package; p != nil {
 		v.Package = &AuditPackage{string(p.ID), p.Slug, p.Version, string(p.InstallID), string(p.TaskID), p.Entities}
 	}

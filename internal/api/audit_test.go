@@ -14,6 +14,7 @@ import (
 )
 
 func TestAuditEvents(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	agent := map[string]string{"X-Client-Request-ID": requestID, "User-Agent": "tester/1"}
@@ -41,6 +42,7 @@ func TestAuditEvents(t *testing.T) {
 }
 
 func TestAuditPages(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.run(
@@ -85,6 +87,7 @@ func TestAuditPages(t *testing.T) {
 
 // What the API says of the log proves itself to somebody who does not trust it.
 func TestAuditProofs(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.run(

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,8 +117,9 @@ func doTask(ctx context.Context, s deputy.Store, a *api.API) (any bool, err erro
 // A node may be killed behind any commit of a task: the others end it, once,
 // and nothing is there twice or left over.
 func TestKilledAtEveryStepOfAnInstall(t *testing.T) {
+	t.Parallel()
 	engines := map[string]func(testing.TB) string{
-		"SQLite":     func(t testing.TB) string { return filepath.Join(t.TempDir(), "deputy.db") },
+		"SQLite":     func(t testing.TB) string { return deputytest.SQLite(t) },
 		"PostgreSQL": deputytest.Postgres,
 	}
 	for name, where := range engines {
@@ -220,6 +220,7 @@ func (s *server) recover() {
 
 // Two nodes that both believe that a task is theirs do it once.
 func TestTwoNodesDoOneInstall(t *testing.T) {
+	t.Parallel()
 	s := newCatalogServer(t)
 	s.releaseCalendar()
 	for range 20 {

@@ -70,67 +70,99 @@ func (s *server) contents() []string {
 	for _, path := range []string{"providers", "applications", "resources", "application-credentials"} {
 		add(path)
 	}
-	return out
+	return append(out, s.request(step{do: "GET /zones/{zone}/secrets"}).Body.String())
 }
 
-// graph draws a kind with entities of a small world, so that some exist, some
-// are shared, and some cannot be made.
+// drawGraph draws a kind with entities of a small world, so that some exist,
+// some are shared, some are not wanted, and some cannot be made: what they are
+// is said by constants and by inputs, of which drawInputs draws the values.
 func drawGraph(t *rapid.T, kind string) *catalog.Kind {
-	var entities []string
-	made := map[string][]string{}
+	entities := []string{`{"name": "vault", "type": "provider", "mode": "reference", "key": "type", "identity": "\"keycard-vault\""}`}
+	made := map[string][]string{"provider": {"vault"}}
 	name := func(i int) string { return fmt.Sprintf("e%d", i) }
 	earlier := func(of string) string {
 		if len(made[of]) == 0 || !rapid.Bool().Draw(t, "refer") {
 			return ""
 		}
-		return rapid.SampledFrom(made[of]).Draw(t, of)
+		return "entities." + rapid.SampledFrom(made[of]).Draw(t, of) + ".outputs.id"
 	}
 	for i := range rapid.IntRange(1, 6).Draw(t, "entities") {
-		of := rapid.SampledFrom([]string{"provider", "application", "resource", "application-credential", "application-dependency"}).Draw(t, "type")
-		identifier := fmt.Sprintf("%q", fmt.Sprintf("https://%s%d.example", of, rapid.IntRange(0, 3).Draw(t, "which")))
-		if rapid.IntRange(0, 9).Draw(t, "broken") == 0 {
-			identifier = `"broken\u0001"`
-		}
+		of := rapid.SampledFrom([]string{"provider", "application", "resource", "application-credential", "application-dependency", "secret"}).Draw(t, "type")
+		which := rapid.SampledFrom([]string{`"0"`, `"1"`, `"2"`, `"3"`, "entities.inputs.a", "entities.inputs.b", "entities.item"}).Draw(t, "which")
+		identifier := fmt.Sprintf(`"https://%s" + %s + ".example"`, of, which)
 		bindings := map[string]string{"identifier": identifier, "name": `"N"`}
-		identity := identifier
-		switch of {
+		entity := map[string]any{"name": name(i), "type": of, "mode": "managed", "identity": identifier, "bindings": bindings}
+		many := which == "entities.item"
+		switch a, r := earlier("application"), earlier("resource"); of {
 		case "resource":
 			if p := earlier("provider"); p != "" {
-				bindings["credential_provider_id"] = "entities." + p + ".outputs.id"
+				bindings["credential_provider_id"] = p
 			}
-			if a := earlier("application"); a != "" {
-				bindings["application_id"] = "entities." + a + ".outputs.id"
+			if a != "" {
+				bindings["application_id"] = a
 			}
-		case "application-credential", "application-dependency":
-			a, r := earlier("application"), earlier("resource")
-			if a == "" || of == "application-dependency" && r == "" {
+		case "application-credential":
+			if a == "" {
 				continue
 			}
-			if of == "application-dependency" {
-				identity = "entities." + a + ".outputs.id + \" \" + entities." + r + ".outputs.id"
-				bindings = map[string]string{"application_id": "entities." + a + ".outputs.id", "resource_id": "entities." + r + ".outputs.id"}
-				break
+			entity["identity"] = a + ` + " public"`
+			entity["bindings"] = map[string]string{"application_id": a, "type": `"public"`, "identifier": identifier}
+		case "application-dependency":
+			if a == "" || r == "" {
+				continue
 			}
-			identity = "entities." + a + ".outputs.id + \" public\""
-			bindings = map[string]string{"application_id": "entities." + a + ".outputs.id", "type": `"public"`, "identifier": identifier}
+			many = false
+			entity["identity"] = a + ` + " " + ` + r
+			entity["bindings"] = map[string]string{"application_id": a, "resource_id": r}
+		case "secret":
+			if r == "" {
+				continue
+			}
+			many = false
+			entity["identity"] = r + ` + " token"`
+			entity["bindings"] = map[string]string{"entity_id": r, "name": `"N"`, "data": `{"type": "token", "token": entities.inputs.secret}`}
 		}
-		raw, err := json.Marshal(map[string]any{"name": name(i), "type": of, "mode": "managed", "identity": identity, "bindings": bindings})
+		if many {
+			entity["each"] = "entities.inputs.many"
+		} else {
+			made[of] = append(made[of], name(i))
+		}
+		if rapid.IntRange(0, 7).Draw(t, "conditional") == 0 {
+			entity["when"] = "entities.inputs.on == true"
+		}
+		raw, err := json.Marshal(entity)
 		if err != nil {
 			t.Fatal(err)
 		}
 		entities = append(entities, string(raw))
-		made[of] = append(made[of], name(i))
 	}
-	k, err := catalog.ParseKind(kind, []byte(`{"title": "T", "description": "D", "input_schema": {"type": "object"}, "entities": [`+strings.Join(entities, ",")+`]}`))
+	k, err := catalog.ParseKind(kind, []byte(`{"title": "T", "description": "D", "input_schema": {"type": "object", "required": ["a", "b", "many", "secret"], "properties": {
+		"a": {"type": "string"}, "b": {"type": "string"}, "many": {"type": "array"}, "on": {"type": "boolean"}, "secret": {"type": "string", "writeOnly": true}}},
+		"entities": [`+strings.Join(entities, ",")+`]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
 
+// drawInputs draws what an installer gives. One of the names has a control
+// character in it, which nothing may be called.
+func drawInputs(t *rapid.T) string {
+	which := rapid.SampledFrom([]string{"0", "1", "2", "3", "0", "1", "2", "\x01"})
+	raw, err := json.Marshal(map[string]any{
+		"a": which.Draw(t, "a"), "b": which.Draw(t, "b"), "many": rapid.SliceOfN(which, 0, 3).Draw(t, "many"),
+		"on": rapid.Bool().Draw(t, "on"), "secret": "hunter2",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
 // A creation that fails leaves a zone as it was, and so do a creation and a
 // removal, whatever was there before and whoever shares it.
 func TestInstallsLeaveNoTrace(t *testing.T) {
+	t.Parallel()
 	for _, part := range []string{"first", "second"} { // twice as often as properties are checked by default
 		t.Run(part, func(t *testing.T) {
 			t.Parallel()
@@ -146,13 +178,17 @@ func TestInstallsLeaveNoTrace(t *testing.T) {
 				s.object(http.StatusCreated, "POST /zones/{zone}/packages/"+p+"/versions", "")
 				before := s.contents()
 				var installs []string
-				for range rapid.IntRange(1, 2).Draw(t, "installs") {
-					task := s.object(http.StatusAccepted, "POST /zones/{zone}/installs", `{"package_id": "`+p+`"}`)
+				earlier := before
+				for i := range rapid.IntRange(1, 2).Draw(t, "installs") {
+					if i > 0 {
+						earlier = s.contents()
+					}
+					task := s.object(http.StatusAccepted, "POST /zones/{zone}/installs", `{"package_id": "`+p+`", "inputs": `+drawInputs(t)+`}`)
 					s.work()
 					install := task["install_id"].(string)
 					installs = append(installs, install)
-					if s.object(http.StatusOK, "GET /zones/{zone}/installs/"+install, "")["status"] == "failed" && len(installs) == 1 {
-						if d := cmp.Diff(before, s.contents()); d != "" {
+					if s.object(http.StatusOK, "GET /zones/{zone}/installs/"+install, "")["status"] == "failed" {
+						if d := cmp.Diff(earlier, s.contents()); d != "" {
 							t.Fatalf("a failed creation left a trace:\n%s\n%s", d, s.object(http.StatusOK, "GET /zones/{zone}/catalog_tasks/"+task["id"].(string), ""))
 						}
 					}

@@ -13,6 +13,7 @@ import (
 
 	"deputy/internal/api"
 	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
 	"deputy/internal/store"
 )
 
@@ -62,6 +63,7 @@ func (s *server) releaseCalendar() {
 }
 
 func TestPackageLifecycle(t *testing.T) {
+	t.Parallel()
 	s := newCatalogServer(t)
 	s.run(
 		step{do: "POST /zones/{zone}/packages", body: `{"kind": "toaster", "name": "x"}`, status: 400, want: `{"code": "validation_error", "details": [{"field": "kind"}]}`},
@@ -119,6 +121,7 @@ func TestPackageLifecycle(t *testing.T) {
 }
 
 func TestDraftsCanBeDropped(t *testing.T) {
+	t.Parallel()
 	s := newCatalogServer(t)
 	s.run(
 		step{do: "POST /zones/{zone}/packages", body: calendar, status: 201, keep: []string{"package=id"}, events: []string{"packages:create"}},
@@ -135,6 +138,7 @@ func TestDraftsCanBeDropped(t *testing.T) {
 }
 
 func TestCatalogsAreInherited(t *testing.T) {
+	t.Parallel()
 	s := newCatalogServer(t)
 	s.run(
 		step{do: "POST /organizations/{org}/packages", body: calendar, status: 201, want: `{"source": {"scope": "org"}}`, keep: []string{"package=id"}, events: []string{"packages:create"}},
@@ -160,6 +164,7 @@ func TestCatalogsAreInherited(t *testing.T) {
 }
 
 func TestViewersSeeWhatIsPublished(t *testing.T) {
+	t.Parallel()
 	s := newCatalogServer(t)
 	s.person("org", "vera", deputy.OrganizationMember)
 	const vera, p = "vera@example.com", "/zones/{zone}/packages/{package}"
@@ -180,6 +185,7 @@ func TestViewersSeeWhatIsPublished(t *testing.T) {
 }
 
 func TestKindsOfPackages(t *testing.T) {
+	t.Parallel()
 	s := newCatalogServer(t)
 	s.run(
 		step{do: "GET /zones/{zone}/package-kinds", status: 200, want: `{"items": [{"kind": "api-key"}, {"kind": "application"}, {"kind": "mcp-gateway-server"}, {"kind": "mcp-server"}, {"kind": "oauth-api"}]}`},
@@ -190,6 +196,7 @@ func TestKindsOfPackages(t *testing.T) {
 }
 
 func TestInstallAndRemove(t *testing.T) {
+	t.Parallel()
 	s := newCatalogServer(t)
 	s.releaseCalendar()
 	s.run(
@@ -256,6 +263,7 @@ func (s *server) removeInstall(name, warnings string) {
 }
 
 func TestWhatExistedIsAdoptedAndKept(t *testing.T) {
+	t.Parallel()
 	s := newCatalogServer(t)
 	s.releaseCalendar()
 	s.run(step{do: "POST /zones/{zone}/providers", body: `{"identifier": "https://id.example", "name": "Mine", "client_id": "c9"}`, status: 200,
@@ -279,6 +287,7 @@ func TestWhatExistedIsAdoptedAndKept(t *testing.T) {
 }
 
 func TestInstallsShareWhatOneOfThemCreated(t *testing.T) {
+	t.Parallel()
 	s := newCatalogServer(t)
 	s.releaseCalendar()
 	s.installCalendar("one")
@@ -295,6 +304,7 @@ func TestInstallsShareWhatOneOfThemCreated(t *testing.T) {
 }
 
 func TestWhatOthersNeedIsKept(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		need  step
 		kept  string
@@ -343,6 +353,7 @@ const impossible = `{"kind": "oauth-api", "name": "Failing",
 	"bindings": "{\"name\": \"Failing\", \"issuer\": \"https://id.example\", \"client_id\": pkg.inputs.id, \"client_secret\": pkg.inputs.secret, \"resource_identifier\": \"a\\u0001b\"}"}}`
 
 func TestAFailedInstallLeavesNothing(t *testing.T) {
+	t.Parallel()
 	s := newCatalogServer(t)
 	s.run(
 		step{do: "POST /zones/{zone}/packages", body: impossible, status: 201, keep: []string{"package=id"}, events: []string{"packages:create"}},
@@ -364,8 +375,9 @@ func TestAFailedInstallLeavesNothing(t *testing.T) {
 // A write-only input appears nowhere once it was used, whether the install
 // succeeds, fails, or is removed.
 func TestSecretInputsLeaveNoTrace(t *testing.T) {
+	t.Parallel()
 	const canary = "canary-7f3a"
-	at := filepath.Join(t.TempDir(), "deputy.db")
+	at := deputytest.SQLite(t)
 	s := newServerOn(t, store.Config{Path: at})
 	s.run(step{do: "POST /zones", body: `{"name": "Prod"}`, status: 200, keep: []string{"zone=id"}, events: []string{"zones:create"}})
 	var answers strings.Builder
@@ -417,6 +429,7 @@ func TestSecretInputsLeaveNoTrace(t *testing.T) {
 }
 
 func TestAKeyGoesToTheVault(t *testing.T) {
+	t.Parallel()
 	s := newCatalogServer(t)
 	s.run(
 		step{do: "POST /zones/{zone}/packages", status: 201, keep: []string{"package=id"}, events: []string{"packages:create"},
@@ -440,6 +453,7 @@ func TestAKeyGoesToTheVault(t *testing.T) {
 
 // Many installs at once, with two nodes at work, all come to a good end.
 func TestManyInstallsAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newCatalogServer(t)
 	s.releaseCalendar()
 	const many = 100

@@ -54,15 +54,14 @@ var beside = []string{"/openapi.json", "/docs"}
 // the answer is an error all the same.
 func conforms(t testing.TB, r *http.Request, w *httptest.ResponseRecorder) {
 	t.Helper()
-	doc, err := document()
-	if err != nil {
+	if _, err := document(); err != nil {
 		t.Fatal(err)
 	}
 	if slices.Contains(beside, r.URL.Path) {
 		return
 	}
 	name := r.Method + " " + r.URL.Path
-	op, found := operationAt(doc, r.Method, r.URL.EscapedPath())
+	op, found := operationAt(r.Method, r.URL.EscapedPath())
 	if !found {
 		if w.Code != http.StatusNotFound && w.Code != http.StatusMethodNotAllowed {
 			t.Errorf("%s: status %d where no operation is", name, w.Code)
@@ -78,14 +77,20 @@ func conforms(t testing.TB, r *http.Request, w *httptest.ResponseRecorder) {
 	op.checkAnswer(t, name, r.Method == http.MethodHead, w)
 }
 
+// served are the operations of the document.
+var served = sync.OnceValue(func() map[string]described {
+	doc, _ := document()
+	return operationsOf(doc)
+})
+
 // operationAt returns the operation that takes a method and path. HEAD is
 // answered as GET is.
-func operationAt(doc map[string]any, method, path string) (described, bool) {
+func operationAt(method, path string) (described, bool) {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
 	path = slashes.ReplaceAllString(path, "/")
-	for _, op := range operationsOf(doc) {
+	for _, op := range served() {
 		if op.method == method && op.pattern().MatchString(path) {
 			return op, true
 		}

@@ -51,6 +51,7 @@ const ofItsVariant = "always there in those of the type that has it, as a read o
 // TestContract compares the served document with what existing clients rely
 // on: nothing of it may be missing, stricter to send, or looser to read.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	doc, err := document()
 	if err != nil {
 		t.Fatal(err)

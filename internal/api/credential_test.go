@@ -9,6 +9,7 @@ import (
 )
 
 func TestCredentials(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	create := func(body string, status int, want string, keep ...string) step {
@@ -74,6 +75,7 @@ func TestCredentials(t *testing.T) {
 
 // TestPasswordIsHashed looks for the secret where it must not be.
 func TestPasswordIsHashed(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.run(

@@ -42,6 +42,7 @@ func golden(t *testing.T, name, got string) {
 // TestRoutes keeps the API on one page: method, path, operation, action, who may
 // call it, event.
 func TestRoutes(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	var b strings.Builder
 	for _, r := range s.api.Routes() {
@@ -63,6 +64,7 @@ func orDash(s string) string {
 
 // TestDocument keeps the OpenAPI document under review.
 func TestDocument(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	w := httptest.NewRecorder()
 	s.api.ServeHTTP(w, httptest.NewRequest("GET", "/openapi.json", nil))
@@ -80,6 +82,7 @@ func TestDocument(t *testing.T) {
 // TestDocs reads the page without a network: it holds every operation, no
 // script, and only the style that its policy names.
 func TestDocs(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	w := httptest.NewRecorder()
 	s.api.ServeHTTP(w, httptest.NewRequest("GET", "/docs", nil))
@@ -119,6 +122,7 @@ var lookAtDocs string
 // scrolled aside. It takes pictures: in DEPUTY_TEST_SCREENS, a folder, where it
 // is set.
 func TestDocsInABrowser(t *testing.T) {
+	t.Parallel()
 	s := httptest.NewServer(newServer(t).api)
 	defer s.Close()
 	screens := os.Getenv("DEPUTY_TEST_SCREENS")
@@ -140,6 +144,7 @@ func TestDocsInABrowser(t *testing.T) {
 
 // TestConfig refuses to start half set.
 func TestConfig(t *testing.T) {
+	t.Parallel()
 	if _, err := api.New(api.Config{}); err == nil {
 		t.Error("an API without a store was made")
 	}

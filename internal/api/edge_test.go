@@ -18,6 +18,7 @@ import (
 const requestID = "6f1c2f0e-8f0e-4c52-9b58-0d6d2f6c1a11"
 
 func TestAuthentication(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	unauthorized := errorBody(401, "unauthorized")
 	s.run(
@@ -32,6 +33,7 @@ func TestAuthentication(t *testing.T) {
 }
 
 func TestErrorBody(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.run(
@@ -61,6 +63,7 @@ func TestErrorBody(t *testing.T) {
 }
 
 func TestMalformedBodies(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	for name, body := range map[string]string{
@@ -93,6 +96,7 @@ func TestMalformedBodies(t *testing.T) {
 }
 
 func TestBodies(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	plain := map[string]string{"Content-Type": "text/plain"}
@@ -116,6 +120,7 @@ func TestBodies(t *testing.T) {
 }
 
 func TestPaths(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.run(
@@ -141,6 +146,7 @@ func TestPaths(t *testing.T) {
 }
 
 func TestLists(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
@@ -204,6 +210,7 @@ func many(name string, n int) string {
 // TestGoneMeanwhile changes with a credential that is deleted after its bearer
 // was let in.
 func TestGoneMeanwhile(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.run(
@@ -218,6 +225,7 @@ func TestGoneMeanwhile(t *testing.T) {
 // TestPlatformApplication gives a platform's application no credential and no
 // dependency.
 func TestPlatformApplication(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	now := s.now()
@@ -251,6 +259,7 @@ func (failingZones) List(context.Context, deputy.Scope, deputy.Query) (*deputy.P
 
 // TestFailures answers what goes wrong here without saying what.
 func TestFailures(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	broken := func(store deputy.Store) *httptest.ResponseRecorder {
@@ -287,6 +296,7 @@ func TestFailures(t *testing.T) {
 // TestLater tells callers to wait, and for how long, when they ask too much or
 // nothing can be answered now.
 func TestLater(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	for kind, want := range map[deputy.Kind]struct {
 		status int

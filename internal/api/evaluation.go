@@ -12,28 +12,32 @@ import (
 
 // PolicyEvaluation is one decision of policy, as clients see it.
 type PolicyEvaluation struct {
-	ID                 string            `json:"id" doc:"Of the event that records it; of an allowed one at the token endpoint, also the jti of the credential."`
-	Time               Time              `json:"time"`
-	RequestID          string            `json:"request_id,omitzero"`
-	Mode               string            `json:"mode" enum:"active,shadow" doc:"Only an active one was enforced."`
-	Decision           string            `json:"decision" enum:"allow,deny"`
-	Refusal            string            `json:"refusal,omitzero" enum:"no_active_set,forbidden,not_permitted,not_narrowable,evaluation_failed" doc:"Why it was denied."`
-	PolicySetID        string            `json:"policy_set_id,omitzero"`
-	PolicySetVersionID string            `json:"policy_set_version_id,omitzero"`
-	PolicySetVersion   int               `json:"policy_set_version,omitzero"`
-	Determining        []string          `json:"determining,omitempty" doc:"Labels of the policies that made the decision, those of the first leg first."`
-	Errors             []string          `json:"errors,omitempty" doc:"Labels of policies that could not be evaluated."`
-	Legs               []EvaluatedLeg    `json:"legs"`
-	Replayable         bool              `json:"replayable" doc:"What it was made of is still kept, so it can be made again."`
-	GrantType          string            `json:"grant_type,omitzero" doc:"Absent where a person was asked, at the authorization endpoint."`
-	ClientID           string            `json:"client_id,omitzero"`
-	UserID             string            `json:"user_id,omitzero"`
-	ResourceID         string            `json:"resource_id,omitzero"`
-	Impersonate        bool              `json:"impersonate"`
-	ScopesRequested    []string          `json:"scopes_requested,omitempty"`
-	ScopesKept         []string          `json:"scopes_kept,omitempty"`
-	Diverged           *bool             `json:"diverged,omitzero" doc:"Of a shadow: it would have answered otherwise."`
-	Enforced           *EnforcedDecision `json:"enforced,omitzero" doc:"Of a shadow: the decision that was enforced."`
+	ID                 string               `json:"id" doc:"Of the event that records it; of an allowed one at the token endpoint, also the jti of the credential."`
+	Time               Time                 `json:"time"`
+	RequestID          string               `json:"request_id,omitzero"`
+	Mode               string               `json:"mode" enum:"active,shadow" doc:"Only an active one was enforced."`
+	Decision           string               `json:"decision" enum:"allow,deny"`
+	Refusal            string               `json:"refusal,omitzero" enum:"no_active_set,forbidden,not_permitted,not_narrowable,evaluation_failed" doc:"Why it was denied."`
+	PolicySetID        string               `json:"policy_set_id,omitzero"`
+	PolicySetVersionID string               `json:"policy_set_version_id,omitzero"`
+	PolicySetVersion   int                  `json:"policy_set_version,omitzero"`
+	Determining        []string             `json:"determining,omitempty" doc:"Labels of the policies that made the decision, those of the first leg first."`
+	Policies           []AuditPolicyVersion `json:"policies,omitempty" doc:"The versions behind the labels, in the same order."`
+	SchemaVersion      string               `json:"schema_version,omitzero" doc:"The schema that the set version is pinned to."`
+	ManifestSHA        string               `json:"manifest_sha,omitzero" doc:"The hash of what the set version consists of."`
+	Latency            int64                `json:"latency_us,omitzero" doc:"How long the decision took, in microseconds."`
+	Errors             []string             `json:"errors,omitempty" doc:"Labels of policies that could not be evaluated."`
+	Legs               []EvaluatedLeg       `json:"legs"`
+	Replayable         bool                 `json:"replayable" doc:"What it was made of is still kept, so it can be made again."`
+	GrantType          string               `json:"grant_type,omitzero" doc:"Absent where a person was asked, at the authorization endpoint."`
+	ClientID           string               `json:"client_id,omitzero"`
+	UserID             string               `json:"user_id,omitzero"`
+	ResourceID         string               `json:"resource_id,omitzero"`
+	Impersonate        bool                 `json:"impersonate"`
+	ScopesRequested    []string             `json:"scopes_requested,omitempty"`
+	ScopesKept         []string             `json:"scopes_kept,omitempty"`
+	Diverged           *bool                `json:"diverged,omitzero" doc:"Of a shadow: it would have answered otherwise."`
+	Enforced           *EnforcedDecision    `json:"enforced,omitzero" doc:"Of a shadow: the decision that was enforced."`
 }
 
 // EvaluatedLeg is one of the questions that all had to be answered with yes.
@@ -193,8 +197,9 @@ func viewEvaluation(e *deputy.Event, entities *policy.Entities) PolicyEvaluation
 	if e.Resource != nil {
 		v.ResourceID = string(e.Resource.ID)
 	}
-	if p := e.Policy; p != nil {
-		v.PolicySetID, v.PolicySetVersionID, v.PolicySetVersion, v.Determining = string(p.SetID), string(p.SetVersionID), p.Version, p.Determining
+	if p := viewDecider(e.Policy); p != nil {
+		v.PolicySetID, v.PolicySetVersionID, v.PolicySetVersion, v.Determining = p.SetID, p.SetVersionID, p.Version, p.Determining
+		v.Policies, v.SchemaVersion, v.ManifestSHA, v.Latency = p.Policies, p.SchemaVersion, p.ManifestSHA, p.Latency
 	}
 	if s := of.Shadow; s != nil {
 		v.Mode, v.Diverged = "shadow", &s.Diverged

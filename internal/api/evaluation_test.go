@@ -64,10 +64,11 @@ func (a *asker) ask(version string, r policy.Request, of *deputy.Event) *deputy.
 		ZoneID: deputy.ZoneID(a.vars["zone"]), OrganizationID: deputy.OrganizationID(a.vars["org"]), RequestID: "request",
 		Actor: deputy.Actor{Type: "application"}, ClientID: "client", GrantType: "client_credentials",
 		Resource: &deputy.EventResource{ID: r.Resource.ID()}, Evaluation: new(deputy.Evaluation),
-		Policy: &deputy.EventPolicy{SetID: out.Set.SetID, SetVersionID: out.Set.VersionID, Version: out.Set.Number},
+		Policy: &deputy.EventPolicy{SetID: out.Set.SetID, SetVersionID: out.Set.VersionID, Version: out.Set.Number, SchemaVersion: out.Set.SchemaVersion, ManifestSHA: out.Set.ManifestSHA, Latency: 12},
 	}
 	for _, p := range out.Determining() {
 		e.Policy.Determining = append(e.Policy.Determining, p.Label)
+		e.Policy.Policies = append(e.Policy.Policies, deputy.EventPolicyVersion{PolicyID: p.PolicyID, VersionID: p.VersionID})
 	}
 	if r.Subject != nil {
 		e.UserID, e.UserKey = deputy.UserID(r.Subject.PrincipalID()), a.userKey
@@ -131,6 +132,7 @@ func forUser(by *policy.Application, email string, scopes ...string) policy.Requ
 }
 
 func TestPolicyEvaluations(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("none", "forbid (principal, action, resource);")
@@ -144,6 +146,10 @@ func TestPolicyEvaluations(t *testing.T) {
 	s.vars["first"] = string(first.ID)
 	s.run(
 		step{do: "GET /zones/{zone}/policy-sets?query=default", status: 200, keep: []string{"default=items.0.id", "default-version=items.0.active_version_id"}},
+		step{do: "GET /zones/{zone}/policy-sets/{strict}/versions/{strict-version}", status: 200,
+			keep: []string{"sha=manifest_sha", "policy=manifest.entries.0.policy_id", "policy-version=manifest.entries.0.policy_version_id"}},
+		step{do: "GET /zones/{zone}/audit-events?filter[type]=policies:evaluate", status: 200, want: `{"items":[{"policy":{"set_version_id":"{strict-version}",
+			"schema_version":"` + schema + `","manifest_sha":"{sha}","policies":[{"policy_id":"{policy}","policy_version_id":"{policy-version}"}],"latency_us":12}}]}`},
 		step{do: list, status: 200, want: `{"items":[
 			{"mode":"active","decision":"allow","user_id":"user-zoe@example.test","replayable":true,"legs":[
 				{"principal_type":"user","principal_id":"user-zoe@example.test","on_behalf":true,"decision":"allow"},
@@ -151,6 +157,7 @@ func TestPolicyEvaluations(t *testing.T) {
 				"determining":["{default}::default-user-grants","{default}::default-app-delegation"],"scopes_requested":["read"],"scopes_kept":["read"]},
 			{"mode":"active","decision":"deny","refusal":"not_permitted","legs":[{"principal_id":"robot","decision":"deny","on_behalf":false}],"determining":"<absent>"},
 			{"mode":"shadow","decision":"deny","refusal":"forbidden","diverged":true,"policy_set_id":"{strict}","policy_set_version_id":"{strict-version}",
+				"schema_version":"` + schema + `","manifest_sha":"{sha}","policies":[{"policy_id":"{policy}","policy_version_id":"{policy-version}"}],"latency_us":12,
 				"enforced":{"evaluation_id":"{first}","decision":"allow","policy_set_version_id":"{default-version}","policy_set_version":1,"scopes_kept":["read"]}},
 			{"id":"{first}","mode":"active","decision":"allow","policy_set_id":"{default}","policy_set_version_id":"{default-version}","policy_set_version":1,
 				"scopes_requested":["read","other"],"scopes_kept":["read"],"resource_id":"paper","client_id":"client","grant_type":"client_credentials",

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,6 +21,7 @@ import (
 
 	"deputy/internal/api"
 	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
 	"deputy/internal/keys"
 	"deputy/internal/store"
 	"deputy/internal/vault"
@@ -86,7 +86,7 @@ const publicURL = "http://deputy.test:8080"
 
 func newServer(t testing.TB) *server {
 	t.Helper()
-	return newServerOn(t, store.Config{Path: filepath.Join(t.TempDir(), "deputy.db")})
+	return newServerOn(t, store.Config{Path: deputytest.SQLite(t)})
 }
 
 // newServerOn is newServer over another database.

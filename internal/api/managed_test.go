@@ -39,6 +39,7 @@ func (s *server) release(node *api.API, schema string, managed []policy.Managed)
 // version of the platform's set. What decides stays what it is until somebody
 // activates another, also where that is the platform's.
 func TestManagedPoliciesAreReleased(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	shipped, err := policy.Defaults(policy.DefaultSchema)
@@ -98,6 +99,7 @@ func TestManagedPoliciesAreReleased(t *testing.T) {
 
 // Two nodes that release at the same time make one version.
 func TestManagedPoliciesAreReleasedOnce(t *testing.T) {
+	t.Parallel()
 	database := store.Config{Path: t.TempDir() + "/deputy.db"}
 	s := newServerOn(t, database)
 	s.zone()
@@ -114,6 +116,7 @@ func TestManagedPoliciesAreReleasedOnce(t *testing.T) {
 // The event of an activation names the version that decided before, however it
 // came about and whoever else activates at the same time.
 func TestActivationNamesWhatItReplaces(t *testing.T) {
+	t.Parallel()
 	database := store.Config{Path: t.TempDir() + "/deputy.db"}
 	s := newServerOn(t, database)
 	s.zone()

@@ -16,6 +16,7 @@ import (
 )
 
 func TestOrganizations(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	own := `{"id":"{org}","name":"Own","label":"own","sso_enabled":false,"permissions":"<absent>"}`
 	s.run(
@@ -44,6 +45,7 @@ func TestOrganizations(t *testing.T) {
 }
 
 func TestOrganizationsOfAPerson(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.person("org", "ann", deputy.OrganizationAdmin)
 	s.person("org", "bob", deputy.OrganizationMember)
@@ -86,6 +88,7 @@ func TestOrganizationsOfAPerson(t *testing.T) {
 }
 
 func TestOrganizationUsers(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.person("org", "ann", deputy.OrganizationAdmin)
 	s.person("org", "bob", deputy.OrganizationViewer)
@@ -133,6 +136,7 @@ func TestOrganizationUsers(t *testing.T) {
 
 // TestLastAdministrators has the last two go at once: one stays.
 func TestLastAdministrators(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	for round := range 5 {
 		locals := []string{fmt.Sprintf("a%d", round), fmt.Sprintf("b%d", round)}
@@ -196,6 +200,7 @@ func (s *server) mailed() (out []mail.Message) {
 var link = regexp.MustCompile(`(?m)^` + publicURL + `/login/invitations/([A-Za-z0-9]{64})$`)
 
 func TestInvitations(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.person("org", "ann", deputy.OrganizationAdmin)
 	s.person("foreign", "bob", deputy.OrganizationMember)
@@ -251,6 +256,7 @@ func TestInvitations(t *testing.T) {
 // TestVouchedPeopleStay: whom an organization's identity provider signs in is
 // of that organization alone.
 func TestVouchedPeopleStay(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	bob := s.person("foreign", "bob", deputy.OrganizationAdmin)
 	s.write(bob.OrganizationID, func(tx deputy.Tx) error {
@@ -271,6 +277,7 @@ func TestVouchedPeopleStay(t *testing.T) {
 }
 
 func TestInvitationsThatEnd(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.person("foreign", "bob", deputy.OrganizationMember)
 	const bob = "bob@example.com/foreign"
@@ -305,6 +312,7 @@ func TestInvitationsThatEnd(t *testing.T) {
 
 // TestJoining has many accept one invitation at once: one of them joins.
 func TestJoining(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.person("foreign", "bob", deputy.OrganizationMember)
 	s.run(step{do: "POST /organizations/own/invitations", body: `{"email":"bob@example.com","role":"org_member"}`, status: 201, events: []string{"invitations:create"}})
@@ -324,6 +332,7 @@ func TestJoining(t *testing.T) {
 }
 
 func TestIdentities(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	ann := s.person("org", "ann", deputy.OrganizationAdmin)
 	s.person("org", "bob", deputy.OrganizationMember)
@@ -353,6 +362,7 @@ func TestIdentities(t *testing.T) {
 }
 
 func TestOrganizationRoles(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.run(
 		step{do: "GET /organizations/own/roles?expand=permissions", status: 200, want: `{"permissions":{"roles":{"list":true}},"items":[
@@ -364,6 +374,7 @@ func TestOrganizationRoles(t *testing.T) {
 }
 
 func TestServiceAccounts(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	const all = "/organizations/own/service-accounts"
 	s.run(
@@ -409,6 +420,7 @@ func TestServiceAccounts(t *testing.T) {
 }
 
 func TestSSOConnection(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	const at = "/organizations/own/sso-connection"
 	none := errorBody(404, "not_found")
@@ -444,6 +456,7 @@ func TestSSOConnection(t *testing.T) {
 }
 
 func TestKeyPolicy(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	w := s.request(step{do: "GET /organizations/own/aws/key-policy"})
 	var answer struct{ Policy string }
@@ -473,6 +486,7 @@ func TestKeyPolicy(t *testing.T) {
 }
 
 func TestZoneMembers(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.person("org", "ann", deputy.OrganizationAdmin)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,8 +23,9 @@ const writers = 200
 // where the database has several: nothing is lost, what is unique stays so, and
 // nobody sees more of it than a conflict or a stale ETag.
 func TestParallelWriters(t *testing.T) {
+	t.Parallel()
 	for name, database := range map[string]func() store.Config{
-		"SQLite":     func() store.Config { return store.Config{Path: filepath.Join(t.TempDir(), "deputy.db")} },
+		"SQLite":     func() store.Config { return store.Config{Path: deputytest.SQLite(t)} },
 		"PostgreSQL": func() store.Config { return store.Config{URL: deputytest.Postgres(t)} },
 	} {
 		t.Run(name, func(t *testing.T) {

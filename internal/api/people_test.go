@@ -75,6 +75,7 @@ func ids(names ...string) string {
 }
 
 func TestUsers(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	at := s.now()
@@ -143,6 +144,7 @@ func TestUsers(t *testing.T) {
 }
 
 func TestSessions(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	ann, app, agent := s.user("ann"), deputy.ApplicationID("a"), deputy.ID("ua")
@@ -205,6 +207,7 @@ func TestSessions(t *testing.T) {
 }
 
 func TestDelegatedGrants(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	ann, bob := s.user("ann"), s.user("bob")
@@ -240,6 +243,7 @@ func TestDelegatedGrants(t *testing.T) {
 
 // TestZoneInvitations: who may sign up is named, told, and asked for once.
 func TestZoneInvitations(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	const one = `{"id":"{i}","organization_id":"{org}","zone_id":"{zone}","email":"Ada@Example.test","status":"pending","user_id":"<absent>","expires_at":"<any>","created_at":"<any>","updated_at":"<any>"}`
@@ -268,6 +272,7 @@ func TestZoneInvitations(t *testing.T) {
 }
 
 func TestUserAgents(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	now := s.now()
@@ -287,6 +292,7 @@ func TestUserAgents(t *testing.T) {
 }
 
 func TestSecrets(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.run(
@@ -363,6 +369,7 @@ func TestSecrets(t *testing.T) {
 }
 
 func TestRolesAndGroups(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.user("ann")

@@ -13,6 +13,7 @@ import (
 // TestRights keeps the table of who may do what under review, and without an
 // action that no route asks for.
 func TestRights(t *testing.T) {
+	t.Parallel()
 	var asked []string
 	for _, r := range newServer(t).api.Routes() {
 		asked = append(asked, r.Action)
@@ -36,6 +37,7 @@ func TestRights(t *testing.T) {
 // TestRolesInZones walks what each kind of person may do in a zone of their
 // organization.
 func TestRolesInZones(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.vars["own"] = s.vars["zone"]
@@ -87,6 +89,7 @@ func TestRolesInZones(t *testing.T) {
 
 // TestRolesAreLookedAtAgain takes a role away between the check and the change.
 func TestRolesAreLookedAtAgain(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		between func(*server, deputy.Tx) error

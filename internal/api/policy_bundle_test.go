@@ -82,6 +82,7 @@ func (s *server) push(target string, b *bundle.Bundle, tag string) (out api.Poli
 }
 
 func TestBundlesOfTheZone(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	const zone = "zone/{zone}"
@@ -114,6 +115,7 @@ func TestBundlesOfTheZone(t *testing.T) {
 	if diff := cmp.Diff([]string{"policy_bundles:apply"}, s.events("")); diff != "" {
 		t.Error(diff)
 	}
+	s.run(step{do: "GET /zones/{zone}/policy-sets?filter[active]=true", status: 200, keep: []string{"platform=items.0.active_version_id"}})
 	// With a policy of one's own beside the platform's, a set of one's own decides.
 	b.Policies = append(b.Policies, bundle.Policy{
 		NewPolicy: "no-robots", Text: []byte(`forbid(principal, action == Keycard::Action::"access", resource) when { context.impersonate }; // none`),
@@ -125,6 +127,7 @@ func TestBundlesOfTheZone(t *testing.T) {
 	s.vars["set"], s.vars["v"], s.vars["p"], s.vars["pv"] = made.PolicySetID, made.PolicySetVersionID, made.Minted[0].PolicyID, made.Minted[0].PolicyVersionID
 	s.events("")
 	s.run(
+		step{do: "GET /zones/{zone}/audit-events?limit=1", status: 200, want: `{"items":[{"type":"policy_bundles:apply","target":{"id":"{v}","previous_id":"{platform}"}}]}`},
 		step{do: "GET /zones/{zone}/policy-sets?filter[active]=true", status: 200, want: `{"items":[{"id":"{set}","owner_type":"customer","name":"policy-bundle","active_version_id":"{v}","target_id":"{zone}"}]}`},
 		step{do: "GET /zones/{zone}/policies/{p}", status: 200, want: `{"name":"no-robots","owner_type":"customer","latest_version_id":"{pv}"}`},
 		step{do: "GET /zones/{zone}/policy-sets/{set}/versions/{v}", status: 200, want: `{"active":true,"manifest":{"entries":["<any>","<any>","<any>","<any>"]},"attestation":{"manifest_sha":"<any>"}}`},
@@ -164,6 +167,7 @@ func TestBundlesOfTheZone(t *testing.T) {
 
 // What is refused changes nothing.
 func TestBundlesRefused(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("p", "permit (principal, action, resource);")
@@ -243,6 +247,7 @@ func TestBundlesRefused(t *testing.T) {
 }
 
 func TestBundlesOfPeople(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	const ada = "user/ada@example.com"

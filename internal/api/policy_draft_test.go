@@ -9,6 +9,7 @@ import (
 )
 
 func TestPolicyDrafts(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("p", "permit (principal, action, resource);")
@@ -90,6 +91,7 @@ func TestPolicyDrafts(t *testing.T) {
 }
 
 func TestPolicySetDrafts(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("one", "permit (principal, action, resource);")
@@ -184,6 +186,7 @@ func TestPolicySetDrafts(t *testing.T) {
 // TestDraftsPublishedAtOnce publishes one draft many times at once: it becomes
 // one version.
 func TestDraftsPublishedAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("p", "permit (principal, action, resource);")
@@ -221,6 +224,7 @@ func TestDraftsPublishedAtOnce(t *testing.T) {
 }
 
 func TestPolicySchemas(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	const list = "GET /zones/{zone}/policy-schemas"

@@ -12,6 +12,7 @@ import (
 // TestPolicyRefusals is what the policy service refuses, a row each, in the
 // order of its contract, and that a refusal changes nothing.
 func TestPolicyRefusals(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("bound", "permit (principal, action, resource);")

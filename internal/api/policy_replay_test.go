@@ -6,6 +6,7 @@ import (
 
 // TestPolicyTrial asks versions, bound or not, what they would decide.
 func TestPolicyTrial(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("claims", `permit (principal, action, resource) when { context has subject_claims && context.subject_claims.hasTag("team") && context.subject_claims.getTag("team") == "red" };`)
@@ -48,6 +49,7 @@ func TestPolicyTrial(t *testing.T) {
 // TestPolicyReplay makes stored decisions again by a version and by a draft,
 // and refuses to let one decide that widens access.
 func TestPolicyReplay(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("reads", `permit (principal, action, resource) when { if context has scopes then ["read"].containsAll(context.scopes) else principal is Keycard::User };`)

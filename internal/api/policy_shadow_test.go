@@ -17,6 +17,7 @@ func (s *server) setWithVersion(name, policy string) {
 }
 
 func TestShadow(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("all", "permit (principal, action, resource);")

@@ -14,6 +14,7 @@ func version(cedar string) string {
 }
 
 func TestPolicies(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	created := []string{"policies:create"}
@@ -59,6 +60,7 @@ func TestPolicies(t *testing.T) {
 }
 
 func TestPolicyVersions(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	const forbid = `@id("no")
@@ -122,6 +124,7 @@ func (s *server) policyWithVersion(name, cedar string) {
 }
 
 func TestPolicySets(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	created := []string{"policy_sets:create"}
@@ -166,6 +169,7 @@ func TestPolicySets(t *testing.T) {
 }
 
 func TestArchiveVersions(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("one", "permit (principal, action, resource);")
@@ -214,6 +218,7 @@ func TestArchiveVersions(t *testing.T) {
 }
 
 func TestPolicySetVersions(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("one", "permit (principal, action, resource);")
@@ -295,6 +300,7 @@ func TestPolicySetVersions(t *testing.T) {
 // TestConcurrentVersions makes versions of one set and one policy at the same
 // time: every number is given once, and attested.
 func TestConcurrentVersions(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.policyWithVersion("p", "permit (principal, action, resource);")

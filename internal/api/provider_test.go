@@ -9,6 +9,7 @@ import (
 )
 
 func TestProviders(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.run(

@@ -3,6 +3,7 @@ package api_test
 import "testing"
 
 func TestResources(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.run(
@@ -50,6 +51,7 @@ func TestResources(t *testing.T) {
 
 // TestIdentifierQuery asks which resource an identifier belongs to.
 func TestIdentifierQuery(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	for name, body := range map[string]string{

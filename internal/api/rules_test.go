@@ -20,6 +20,7 @@ const bundles = "/zones/{zone_id}/policy-bundles/{target_type}/{target_id}"
 // TestStatuses compares the status of every operation that clients know with
 // the one they expect: some accept no other.
 func TestStatuses(t *testing.T) {
+	t.Parallel()
 	doc, err := document()
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +81,7 @@ var shapes = []struct{ name, value *regexp.Regexp }{
 // TestShapes looks at every value of every answer: ids, slugs, times, cursors
 // and hashes look like one, secrets and deprecated objects are not there.
 func TestShapes(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	own := newEstate(s, "admin", s.vars["org"], "Own")
 	hidden := regexp.MustCompile(`^(password|client_secret|application|provider|credential_provider|user|user_agent)$`)
@@ -131,6 +133,7 @@ func eachMember(v any, do func(name string, value any)) {
 
 // TestListRules asks every list what every list must take and refuse.
 func TestListRules(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	own := newEstate(s, "admin", s.vars["org"], "Own")
 	sibling := newEstate(s, "admin", s.vars["org"], "Sibling")
@@ -210,6 +213,7 @@ func tampered(cursor string) string {
 // TestParameterRules asks every operation with parameters: values outside an
 // enumeration, more than one where one is meant, and lists in one value.
 func TestParameterRules(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	own := newEstate(s, "admin", s.vars["org"], "Own")
 	for _, op := range operationsOf(s.document()) {
@@ -266,6 +270,7 @@ func withoutData(w *httptest.ResponseRecorder) string {
 // TestPatchRules changes nothing by every change that names nothing, and gives
 // every member null.
 func TestPatchRules(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	own := newEstate(s, "admin", s.vars["org"], "Own")
 	for _, op := range operationsOf(s.document()) {
@@ -301,6 +306,7 @@ func isAct(op described) bool { return op.op["x-deputy-action"] == "policy_set_v
 // TestTextRules gives names, descriptions and identifiers at their bounds and
 // beyond, markup and control characters.
 func TestTextRules(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	own := newEstate(s, "admin", s.vars["org"], "Own")
 	for _, template := range []string{
@@ -336,6 +342,7 @@ func TestTextRules(t *testing.T) {
 
 // TestPlatformOwned changes and deletes everything that the platform owns.
 func TestPlatformOwned(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	own := newEstate(s, "admin", s.vars["org"], "Own")
 	tried := 0
@@ -366,6 +373,7 @@ func TestPlatformOwned(t *testing.T) {
 
 // TestHeaderRules sends what clients send along, and looks at what comes back.
 func TestHeaderRules(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	own := newEstate(s, "admin", s.vars["org"], "Own")
 	for _, op := range operationsOf(s.document()) {

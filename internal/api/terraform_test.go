@@ -10,6 +10,7 @@ import (
 // followed by the read that it compares its plan with: what was not configured
 // must not show, what was comes back as it was sent.
 func TestTerraform(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	keep := func(do, body, want, name, event string) step {
 		return step{do: do, body: body, status: 200, want: want, keep: []string{name + "=id"}, events: []string{event}}

@@ -19,6 +19,7 @@ const unknown = "0123456789abcdefghjkmnpqrs"
 // of another zone of one's own, wherever an id may stand: they are refused in
 // the words that an unknown one is, and nothing happens to what they name.
 func TestForeign(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	own := newEstate(s, "admin", s.vars["org"], "Own")
 	foreign := newEstate(s, "stranger", s.vars["foreign"], "Theirs")
@@ -132,7 +133,7 @@ func (e *estate) bodyFor(method, template string) string {
 			return e.body(b.body)
 		}
 	}
-	op, found := operationAt(e.document(), method, strings.NewReplacer("{", "", "}", "").Replace(template))
+	op, found := operationAt(method, strings.NewReplacer("{", "", "}", "").Replace(template))
 	if !found {
 		e.t.Fatalf("the document does not know %s %s", method, template)
 	}
@@ -322,6 +323,7 @@ func with(v any, path []string, value any) any {
 // TestUnauthenticated walks every route without a bearer, and with one that
 // nobody issued: 401 comes before anything else is looked at.
 func TestUnauthenticated(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	own := newEstate(s, "admin", s.vars["org"], "Own")
 	for _, op := range operationsOf(s.document()) {

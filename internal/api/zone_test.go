@@ -11,6 +11,7 @@ import (
 )
 
 func TestZones(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	s.run(
@@ -53,6 +54,7 @@ func TestZones(t *testing.T) {
 }
 
 func TestPatchZone(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	patch := func(body, want string) step {
@@ -91,6 +93,7 @@ func TestPatchZone(t *testing.T) {
 
 // TestBirth looks at what a zone has when the call that made it answers.
 func TestBirth(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.run(
 		step{do: "POST /zones", body: `{"name":"Z","default_mcp_gateway_application":true}`, status: 200, events: []string{"zones:create"},

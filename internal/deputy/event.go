@@ -31,10 +31,23 @@ type EventResource struct {
 
 // EventPolicy names what decided.
 type EventPolicy struct {
-	SetID        ID       `json:"set_id"`
-	SetVersionID ID       `json:"set_version_id"`
-	Version      int      `json:"version"`
-	Determining  []string `json:"determining,omitempty"`
+	SetID         ID       `json:"set_id"`
+	SetVersionID  ID       `json:"set_version_id"`
+	Version       int      `json:"version"`
+	SchemaVersion string   `json:"schema_version,omitzero"`
+	ManifestSHA   string   `json:"manifest_sha,omitzero"`
+	Determining   []string `json:"determining,omitempty"` // labels of the policies that made the decision
+	// Policies are the versions behind the labels, in the same order.
+	Policies []EventPolicyVersion `json:"policies,omitempty"`
+	// Latency is how long the decision took, in microseconds, rounded up; 0
+	// where the clock saw no time pass.
+	Latency int64 `json:"latency_us,omitzero"`
+}
+
+// EventPolicyVersion is a policy version that made a decision.
+type EventPolicyVersion struct {
+	PolicyID  ID `json:"policy_id"`
+	VersionID ID `json:"policy_version_id"`
 }
 
 // Event is one entry of an organization's log: what was asked, by whom, how it

@@ -233,7 +233,23 @@ func (w *object) policy(p *EventPolicy) {
 	w.text("set_version_id", string(p.SetVersionID))
 	w.key("version")
 	*w = strconv.AppendInt(*w, int64(p.Version), 10)
+	w.text("schema_version", p.SchemaVersion)
+	w.text("manifest_sha", p.ManifestSHA)
 	w.texts("determining", p.Determining)
+	if len(p.Policies) > 0 {
+		w.key("policies")
+		for i, v := range p.Policies {
+			*w = append(*w, "[,"[min(i, 1)], '{')
+			w.text("policy_id", string(v.PolicyID))
+			w.text("policy_version_id", string(v.VersionID))
+			*w = append(*w, '}')
+		}
+		*w = append(*w, ']')
+	}
+	if p.Latency != 0 {
+		w.key("latency_us")
+		*w = strconv.AppendInt(*w, p.Latency, 10)
+	}
 	*w = append(*w, '}')
 }
 

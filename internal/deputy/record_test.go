@@ -83,12 +83,15 @@ func anyEvent(t *rapid.T) *deputy.Event {
 		Target:         &deputy.Target{Type: "zone", ID: text.Draw(t, "target")},
 		Resource:       &deputy.EventResource{ID: "r", Identifier: text.Draw(t, "resource") + "x"},
 		GrantType:      text.Draw(t, "grant"),
-		Policy:         &deputy.EventPolicy{SetID: "s", SetVersionID: "v", Version: rapid.Int().Draw(t, "version")},
-		Package:        &deputy.EventPackage{ID: "p", Slug: text.Draw(t, "slug"), Version: rapid.Int().Draw(t, "package version"), InstallID: "i", TaskID: "t"},
-		IP:             text.Draw(t, "ip"),
-		UserAgent:      text.Draw(t, "agent"),
-		Count:          rapid.Int().Draw(t, "count"),
-		Evaluation:     anyEvaluation(t),
+		Policy: &deputy.EventPolicy{
+			SetID: "s", SetVersionID: "v", Version: rapid.Int().Draw(t, "version"), SchemaVersion: text.Draw(t, "schema"), ManifestSHA: text.Draw(t, "sha"),
+			Policies: []deputy.EventPolicyVersion{{PolicyID: "p", VersionID: "pv"}, {PolicyID: "q", VersionID: "qv"}}[:rapid.IntRange(1, 2).Draw(t, "policies")], Latency: rapid.Int64Min(0).Draw(t, "latency"),
+		},
+		Package:    &deputy.EventPackage{ID: "p", Slug: text.Draw(t, "slug"), Version: rapid.Int().Draw(t, "package version"), InstallID: "i", TaskID: "t"},
+		IP:         text.Draw(t, "ip"),
+		UserAgent:  text.Draw(t, "agent"),
+		Count:      rapid.Int().Draw(t, "count"),
+		Evaluation: anyEvaluation(t),
 	}
 	if s := texts.Draw(t, "scopes"); len(s) > 0 {
 		e.ScopesRequested, e.Changes, e.Policy.Determining, e.Package.Entities = s, s, s, s

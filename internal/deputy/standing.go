@@ -23,6 +23,7 @@ const (
 	PartResource          Part = "resource"
 	PartProvider          Part = "provider"
 	PartSubject           Part = "subject application"
+	PartTokenClient       Part = "client of the token"
 	PartUser              Part = "user"
 	PartSession           Part = "session"
 	PartUserAgent         Part = "user agent"
@@ -36,29 +37,30 @@ type Use string
 // The uses. Each names in needs what it rests on; the table test walks every
 // use, every part of it and every state of that part.
 const (
-	UseManagement          Use = "management call"
-	UseServiceToken        Use = "service account token"
-	UseUserManagement      Use = "management call of a person"
-	UseUserToken           Use = "management token of a person"
-	UseInvitation          Use = "acceptance of an invitation"
-	UseClientCredentials   Use = "client credentials"
-	UseExchangeApplication Use = "token exchange for an application"
-	UseExchangeUser        Use = "token exchange for a user"
-	UseSignIn              Use = "sign-in"
-	UseWebSession          Use = "web session"
-	UseAuthorize           Use = "authorization for an application"
-	UseAuthorizeAgent      Use = "authorization for a user agent"
-	UseCode                Use = "authorization code of an application"
-	UseCodeAgent           Use = "authorization code of a user agent"
-	UseRefresh             Use = "refresh by an application"
-	UseRefreshAgent        Use = "refresh by a user agent"
-	UseToken               Use = "token of a user"
-	UseApplicationToken    Use = "token of an application"
-	UseImpersonation       Use = "impersonation of a user"
-	UseImpersonatedToken   Use = "token of an impersonated user"
-	UseSecret              Use = "vaulted secret" // beside what it is asked for with
-	UseSignals             Use = "signals of a zone"
-	UseGrant               Use = "brokered token" // beside what it is asked for with
+	UseManagement           Use = "management call"
+	UseServiceToken         Use = "service account token"
+	UseUserManagement       Use = "management call of a person"
+	UseUserToken            Use = "management token of a person"
+	UseInvitation           Use = "acceptance of an invitation"
+	UseClientCredentials    Use = "client credentials"
+	UseExchangeApplication  Use = "token exchange for an application"
+	UseExchangeUser         Use = "token exchange for a user"
+	UseSignIn               Use = "sign-in"
+	UseWebSession           Use = "web session"
+	UseAuthorize            Use = "authorization for an application"
+	UseAuthorizeAgent       Use = "authorization for a user agent"
+	UseCode                 Use = "authorization code of an application"
+	UseCodeAgent            Use = "authorization code of a user agent"
+	UseRefresh              Use = "refresh by an application"
+	UseRefreshAgent         Use = "refresh by a user agent"
+	UseToken                Use = "token of a user"
+	UseApplicationToken     Use = "token of an application"
+	UseImpersonation        Use = "impersonation of a user"
+	UseExchangeImpersonated Use = "token exchange for an impersonated user"
+	UseImpersonatedToken    Use = "token of an impersonated user"
+	UseSecret               Use = "vaulted secret" // beside what it is asked for with
+	UseSignals              Use = "signals of a zone"
+	UseGrant                Use = "brokered token" // beside what it is asked for with
 )
 
 var (
@@ -69,29 +71,30 @@ var (
 	person  = []Part{PartUser, PartSession}
 	agent   = []Part{PartZone, PartUserAgent}
 	needs   = map[Use][]Part{ // in the order in which they are named
-		UseManagement:          account,
-		UseServiceToken:        slices.Concat(account, []Part{PartKey}),
-		UseUserManagement:      orgUser,
-		UseUserToken:           slices.Concat(orgUser, []Part{PartKey}),
-		UseInvitation:          {PartOrganization, PartInvitation},
-		UseClientCredentials:   slices.Concat(client, target),
-		UseExchangeApplication: slices.Concat(client, []Part{PartSubject}, target),
-		UseExchangeUser:        slices.Concat(client, person, target),
-		UseSignIn:              {PartZone, PartUser},
-		UseWebSession:          slices.Concat([]Part{PartZone}, person),
-		UseAuthorize:           slices.Concat(client, person, []Part{PartResource, PartProvider}),
-		UseAuthorizeAgent:      slices.Concat(agent, person, []Part{PartResource, PartProvider}),
-		UseCode:                slices.Concat(client, person, target),
-		UseCodeAgent:           slices.Concat(agent, person, target),
-		UseRefresh:             slices.Concat(client, person, target),
-		UseRefreshAgent:        slices.Concat(agent, person, target),
-		UseToken:               slices.Concat([]Part{PartZone}, person),
-		UseApplicationToken:    {PartZone, PartSubject},
-		UseImpersonation:       slices.Concat(client, []Part{PartUser}, target),
-		UseImpersonatedToken:   {PartZone, PartUser},
-		UseSignals:             {PartZone, PartApplication, PartKey},
-		UseSecret:              {PartResource, PartProvider, PartSecret},
-		UseGrant:               {PartUser, PartResource, PartProvider, PartGrant},
+		UseManagement:           account,
+		UseServiceToken:         slices.Concat(account, []Part{PartKey}),
+		UseUserManagement:       orgUser,
+		UseUserToken:            slices.Concat(orgUser, []Part{PartKey}),
+		UseInvitation:           {PartOrganization, PartInvitation},
+		UseClientCredentials:    slices.Concat(client, target),
+		UseExchangeApplication:  slices.Concat(client, []Part{PartSubject}, target),
+		UseExchangeUser:         slices.Concat(client, person, []Part{PartTokenClient}, target),
+		UseSignIn:               {PartZone, PartUser},
+		UseWebSession:           slices.Concat([]Part{PartZone}, person),
+		UseAuthorize:            slices.Concat(client, person, []Part{PartResource, PartProvider}),
+		UseAuthorizeAgent:       slices.Concat(agent, person, []Part{PartResource, PartProvider}),
+		UseCode:                 slices.Concat(client, person, target),
+		UseCodeAgent:            slices.Concat(agent, person, target),
+		UseRefresh:              slices.Concat(client, person, target),
+		UseRefreshAgent:         slices.Concat(agent, person, target),
+		UseToken:                slices.Concat([]Part{PartZone}, person, []Part{PartTokenClient}),
+		UseApplicationToken:     {PartZone, PartSubject},
+		UseImpersonation:        slices.Concat(client, []Part{PartUser}, target),
+		UseExchangeImpersonated: slices.Concat(client, []Part{PartUser, PartTokenClient}, target),
+		UseImpersonatedToken:    {PartZone, PartUser, PartTokenClient},
+		UseSignals:              {PartZone, PartApplication, PartKey},
+		UseSecret:               {PartResource, PartProvider, PartSecret},
+		UseGrant:                {PartUser, PartResource, PartProvider, PartGrant},
 	}
 )
 
@@ -114,6 +117,7 @@ type Standing struct {
 	Resource          *Resource
 	Provider          *Provider
 	Subject           ApplicationID
+	TokenClient       string // client_id of whom the token was issued to
 	UserAgent         ID
 	Secret            ID // of the vault
 	Grant             *Grant
@@ -131,7 +135,7 @@ type Off struct {
 
 // OfSubject reports whether the part is one of those whom access is about.
 func (o *Off) OfSubject() bool {
-	return o.Part == PartSubject || o.Part == PartUser || o.Part == PartSession
+	return o.Part == PartSubject || o.Part == PartUser || o.Part == PartSession || o.Part == PartTokenClient
 }
 
 // Error returns a sentence for the operator's log.
@@ -207,6 +211,8 @@ func (s *Standing) state(part Part, now time.Time) string {
 		return exists(s.Provider != nil)
 	case PartSubject:
 		return exists(s.Subject != "")
+	case PartTokenClient:
+		return exists(s.TokenClient != "")
 	case PartUserAgent:
 		return exists(s.UserAgent != "")
 	case PartSecret:

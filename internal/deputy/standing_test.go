@@ -20,7 +20,7 @@ func inForce() *deputy.Standing {
 		OrganizationUser: &deputy.OrganizationUser{Status: deputy.UserActive},
 		Invitation:       &deputy.Invitation{Status: deputy.InvitationPending, ExpiresAt: later},
 		Zone:             &deputy.Zone{}, Key: &deputy.SigningKey{State: deputy.KeyActive}, Application: "application",
-		Credential: "credential", Resource: &deputy.Resource{}, Provider: &deputy.Provider{}, Subject: "subject", UserAgent: "ua",
+		Credential: "credential", Resource: &deputy.Resource{}, Provider: &deputy.Provider{}, Subject: "subject", UserAgent: "ua", TokenClient: "client",
 		Secret: "secret",
 		Grant:  &deputy.Grant{Status: deputy.Active, ExpiresAt: later},
 		User:   &deputy.User{Status: deputy.UserActive},
@@ -63,6 +63,7 @@ var states = map[deputy.Part]map[string]func(*deputy.Standing){
 	deputy.PartResource:    {"deleted": func(s *deputy.Standing) { s.Resource = nil }},
 	deputy.PartProvider:    {"deleted": func(s *deputy.Standing) { s.Provider = nil }},
 	deputy.PartSubject:     {"deleted": func(s *deputy.Standing) { s.Subject = "" }},
+	deputy.PartTokenClient: {"deleted": func(s *deputy.Standing) { s.TokenClient = "" }},
 	deputy.PartUserAgent:   {"deleted": func(s *deputy.Standing) { s.UserAgent = "" }},
 	deputy.PartSecret:      {"deleted": func(s *deputy.Standing) { s.Secret = "" }},
 	deputy.PartGrant: {

@@ -161,6 +161,11 @@ type View interface {
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	// Consent returns the record of a person, client and resource, or NotFound.
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	// Withdrawn reports whether a person has taken back what they agreed to for a
+	// client, and has not agreed to anything for it since, or their newest grant
+	// for a resource was revoked and none is active. Either may be empty, and
+	// counts for nothing then.
+	Withdrawn(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (bool, error)
 	// Secret returns the newest secret that is kept for an entity, or NotFound.
 	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	// Grant returns what a person last said about a resource: the newest grant
@@ -219,6 +224,7 @@ type Tx interface {
 	Invitation(ctx context.Context, token SecretHash) (*Invitation, *Organization, error)
 	SessionChain(ctx context.Context, zone ZoneID, id SessionID) ([]*Session, *User, error)
 	Consent(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (*ConsentRecord, error)
+	Withdrawn(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (bool, error)
 	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
 	Grant(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (*Grant, error)
 	Affiliations(ctx context.Context, zone ZoneID, user UserID) (*Affiliations, error)
@@ -325,8 +331,12 @@ type Tx interface {
 	// that is ever made again.
 	Reattest(ctx context.Context, v *PolicySetVersion) error
 	PutConsent(ctx context.Context, c *ConsentRecord) error
-	// DeleteConsents removes what a person agreed to for a client.
-	DeleteConsents(ctx context.Context, zone ZoneID, user UserID, client ID) error
+	// WithdrawConsents removes what a person agreed to for a client, and keeps
+	// that they have taken it back: Withdrawn says so until Reconcile.
+	WithdrawConsents(ctx context.Context, zone ZoneID, user UserID, client ID) error
+	// Reconcile forgets that a person has taken back what they agreed to for a
+	// client, because they have agreed to something anew.
+	Reconcile(ctx context.Context, zone ZoneID, user UserID, client ID) error
 	// Touch notes that a credential was used: its application session is written
 	// once for all touches of one transaction.
 	Touch(s *Session)
@@ -551,7 +561,7 @@ type Basis struct {
 type Rows struct {
 	Sessions []*Session
 	User     UserID
-	Client   ID         // with User and Resource: the consent
+	Client   ID         // with User and Resource: the consent, and whether it was withdrawn
 	Resource ResourceID // with User: the grant
 	Entity   ID         // whose secret
 }

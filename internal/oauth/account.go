@@ -198,7 +198,8 @@ func (s *Server) agreedName(ctx context.Context, m *member, id deputy.ID) (strin
 }
 
 // withdrawConsent takes back all that the person agreed to for a client, and
-// ends the sessions that the client has with them.
+// ends the sessions that the client has with them. They are asked before it gets
+// anything again, also where it need not ask.
 func (s *Server) withdrawConsent(v *visitor) {
 	m, ok := s.member(v, false)
 	if !ok {
@@ -218,7 +219,7 @@ func (s *Server) withdrawConsent(v *visitor) {
 				}
 			}
 		}
-		return tx.DeleteConsents(ctx, m.zone.id, m.user.ID, client)
+		return tx.WithdrawConsents(ctx, m.zone.id, m.user.ID, client)
 	})
 	s.done(m, "removed", err)
 }

@@ -11,6 +11,7 @@ import (
 )
 
 func TestAccountShowsAndEndsSessions(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -46,6 +47,7 @@ func TestAccountShowsAndEndsSessions(t *testing.T) {
 }
 
 func TestSignOut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -57,6 +59,7 @@ func TestSignOut(t *testing.T) {
 }
 
 func TestTheAccountAsksToSignInAndComesBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -72,6 +75,7 @@ func TestTheAccountAsksToSignInAndComesBack(t *testing.T) {
 }
 
 func TestChangePassword(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -95,6 +99,7 @@ func TestChangePassword(t *testing.T) {
 }
 
 func TestConsentShowsWhatIsAskedAndWhatIsNew(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.client = w.newWebApp("Inbox Agent", deputy.RequiredConsent)
@@ -139,6 +144,7 @@ func TestConsentShowsWhatIsAskedAndWhatIsNew(t *testing.T) {
 // TestAuthorizeWithoutAClientWaiting is the way of a person whom error_uri has
 // sent here.
 func TestAuthorizeWithoutAClientWaiting(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []deputy.Consent{deputy.RequiredConsent, deputy.ImplicitConsent} {
 		w := newWorld(t)
 		b := w.newBrowser()
@@ -176,6 +182,7 @@ func (w *world) grantsOf(u *deputy.User) []*deputy.Grant {
 // before anything reaches it for them again, whichever client it is and whoever
 // provides the credential.
 func TestARevokedGrantStopsEverybody(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []deputy.Consent{deputy.RequiredConsent, deputy.ImplicitConsent} {
 		t.Run(string(mode), func(t *testing.T) {
 			w := newWorld(t)
@@ -220,15 +227,59 @@ func TestARevokedGrantStopsEverybody(t *testing.T) {
 			}
 			refresh(400, "insufficient_authorization")
 			w.must(w.exchange(b.client, token, front.Identifier), 200, "") // which nobody has revoked
-			// Another visit brings it back, and not without a click where clicks
-			// are asked for.
-			if mode == deputy.RequiredConsent {
-				p := b.open(asking(b.client.credential.Identifier, "resource", front.Identifier, "resource", api.Identifier, "prompt", "none"))
-				b.refused(p, "consent_required")
-			}
-			redeem(authorize(mode == deputy.RequiredConsent))
+			// Another visit brings it back, and not without a click.
+			silent := asking(b.client.credential.Identifier, "resource", front.Identifier, "resource", api.Identifier, "prompt", "none")
+			b.refused(b.open(silent), "consent_required")
+			redeem(authorize(true))
 			w.must(w.exchange(b.client, token, api.Identifier), 200, "")
 			redeem(authorize(false))
+
+			// So it is with what was agreed to for the client: it gets nothing,
+			// of another resource neither, before the person has said so.
+			w.depend(b.client, w.newResource("https://new.test", nil))
+			b.at(b.fill(b.get("/account"), "/account/consents", "client", string(b.client.ID)), "/account?done=removed")
+			b.refused(b.open(silent), "consent_required")
+			b.refused(b.open(asking(b.client.credential.Identifier, "resource", "https://new.test", "prompt", "none")), "consent_required")
+			p := b.fill(b.follow(b.at(b.open(asking(b.client.credential.Identifier)), "/login/consent")), "/login/consent", "action", "deny")
+			b.refused(p, "access_denied")
+			b.refused(b.open(silent), "consent_required")
+			redeem(authorize(true))
+			b.withCode(b.open(silent))
+		})
+	}
+}
+
+// TestWithdrawnMeanwhile: what a person takes back while a request is decided is
+// not brought back by its end, also where clients need not ask.
+func TestWithdrawnMeanwhile(t *testing.T) {
+	for name, withdraw := range map[string]func(*flow, context.Context, deputy.Tx) error{
+		"what was agreed to": func(f *flow, ctx context.Context, tx deputy.Tx) error {
+			return tx.WithdrawConsents(ctx, f.zone.ID, f.user.ID, deputy.ID(f.client.ID))
+		},
+		"the grant": func(f *flow, ctx context.Context, tx deputy.Tx) error {
+			_, err := tx.Grants().Update(ctx, f.in(), f.grantsOf(f.user)[0].ID, func(g *deputy.Grant) error {
+				g.Status = deputy.Revoked
+				return nil
+			})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFlow(t)
+			f.code()
+			store := &interposed{Store: f.store}
+			f.config.Store = store
+			f.restart()
+			store.beforeWrite = func() {
+				f.write(f.zone.ID, func(ctx context.Context, tx deputy.Tx) error { return withdraw(f, ctx, tx) })
+			}
+			f.browser.refused(f.browser.open(asking(f.client.credential.Identifier, "prompt", "none")), "consent_required")
+			f.browser.at(f.browser.open(asking(f.client.credential.Identifier)), "/login/consent")
+			f.browser.answered(f.browser.act("approve", nil))
+			f.browser.answered(f.browser.open(asking(f.client.credential.Identifier, "prompt", "none")))
+			// A client that wants people to be asked has them asked.
+			f.browser.at(f.browser.open(asking(f.client.credential.Identifier, "prompt", "consent")), "/login/consent")
+			f.browser.answered(f.browser.act("approve", nil))
 		})
 	}
 }

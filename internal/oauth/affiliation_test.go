@@ -49,6 +49,7 @@ func (w *world) join(group deputy.ID, p *person) (undo func()) {
 // TestRolesOfPeople: what a person may do by a role or a group counts from the
 // very next request on, and no longer than that.
 func TestRolesOfPeople(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
@@ -104,6 +105,7 @@ func TestRolesOfPeople(t *testing.T) {
 // TestRolesOfApplications: they are part of the application, so a node that has
 // cached it still asks.
 func TestRolesOfApplications(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	deployer := w.role("deployer")
 	w.activate(w.zone, "roles", []string{"deployers"}, map[string]string{

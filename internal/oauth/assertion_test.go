@@ -60,6 +60,7 @@ func (a *asserting) asTo(path, assertion string, pairs ...string) *answer {
 }
 
 func TestPrivateKeyJWT(t *testing.T) {
+	t.Parallel()
 	a := newAsserting(t)
 	for _, alg := range []string{"RS256", "PS256", "ES256", "EdDSA"} {
 		key := newOutsideKey(alg, alg)
@@ -105,6 +106,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 // Whatever may be wrong with an assertion: each is a 401 that does not say why,
 // and no event of the client that it pretends to be from.
 func TestForgedAssertions(t *testing.T) {
+	t.Parallel()
 	a := newAsserting(t)
 	rs, other := newOutsideKey("rs", "RS256"), newOutsideKey("other", "ES256")
 	weak := &outsideKey{kid: "weak", alg: "RS256", private: shortKey()}
@@ -251,6 +253,7 @@ func TestForgedAssertions(t *testing.T) {
 }
 
 func TestAssertionsAreGoodOnce(t *testing.T) {
+	t.Parallel()
 	a := newAsserting(t)
 	first := a.key.token(a.claims("jti", "one"))
 	a.must(a.as(first), 200, "")
@@ -306,6 +309,7 @@ func TestAssertionsAreGoodOnce(t *testing.T) {
 
 // One official SDK addresses its assertions to the client itself.
 func TestAssertionsToTheClientItself(t *testing.T) {
+	t.Parallel()
 	a := newAsserting(t)
 	own := a.key.token(a.claims("aud", a.id))
 	a.must(a.as(own), 200, "")
@@ -317,6 +321,7 @@ func TestAssertionsToTheClientItself(t *testing.T) {
 }
 
 func TestKeysAreFetchedWithMeasure(t *testing.T) {
+	t.Parallel()
 	a := newAsserting(t)
 	const path = "/jwks.json"
 	a.must(a.as(a.key.token(a.claims())), 200, "")
@@ -347,6 +352,7 @@ func TestKeysAreFetchedWithMeasure(t *testing.T) {
 
 // Whoever looks for why a client cannot prove itself finds it in the log.
 func TestWhyAnAssertionFailed(t *testing.T) {
+	t.Parallel()
 	a := newAsserting(t)
 	for want, assertion := range map[string]string{
 		"expired":                a.key.token(a.claims("exp", 1)),
@@ -372,6 +378,7 @@ func TestWhyAnAssertionFailed(t *testing.T) {
 }
 
 func TestAssertionOfWhoIsGone(t *testing.T) {
+	t.Parallel()
 	a := newAsserting(t)
 	a.must(a.as(a.key.token(a.claims())), 200, "")
 	a.write(a.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
@@ -382,6 +389,7 @@ func TestAssertionOfWhoIsGone(t *testing.T) {
 
 // Keys of odd sets are passed over, and do not hide the good ones.
 func TestOddKeySets(t *testing.T) {
+	t.Parallel()
 	a := newAsserting(t)
 	good := string(must(a.key.jwk().MarshalJSON()))
 	private := string(must(jose.JSONWebKey{Key: a.key.private, KeyID: "one", Algorithm: "ES256"}.MarshalJSON()))

@@ -290,12 +290,6 @@ func covers(had, wanted []string) bool {
 // compare finds out which agreements the person still has to give.
 func (s *Server) compare(ctx context.Context, l *login, a *assessment) error {
 	for _, w := range a.wishes {
-		said, err := s.store.Grant(ctx, l.zone.id, a.user.ID, w.ID)
-		if unlessAbsent(err) != nil {
-			return err
-		}
-		revoked := err == nil && said.Status == deputy.Revoked
-		again := !l.Consented && (revoked || l.Request.prompts(promptConsent))
 		w.isNew = true
 		for i := range w.pacts {
 			p := &w.pacts[i]
@@ -309,12 +303,26 @@ func (s *Server) compare(ctx context.Context, l *login, a *assessment) error {
 			if i == 0 && given != nil {
 				w.isNew, w.known = false, given.Scopes
 			}
-			if p.by.consent == deputy.RequiredConsent && (again || !p.given || !covers(p.known, p.scopes)) {
-				w.asked = true
+			withdrawn, err := l.withdrawn(ctx, s.store, a.user.ID, p.by, w.ID)
+			if err != nil {
+				return err
 			}
+			missing := p.by.consent == deputy.RequiredConsent && (!p.given || !covers(p.known, p.scopes))
+			w.asked = w.asked || missing || withdrawn || !l.Consented && l.Request.prompts(promptConsent)
 		}
 	}
 	return nil
+}
+
+// withdrawn reports whether the person has taken back what they agreed to for a
+// client, or authorized for a resource, and must be asked whatever the client's
+// consent is: what is recorded by itself must not undo it. That they have agreed
+// on the way settles the resource here, and the client where it is recorded.
+func (l *login) withdrawn(ctx context.Context, in consents, user deputy.UserID, by *client, resource deputy.ResourceID) (bool, error) {
+	if l.Consented {
+		resource = ""
+	}
+	return in.Withdrawn(ctx, l.zone.id, user, by.consenter(), resource)
 }
 
 // consentOf returns what a person has agreed to for a client, or nil.

@@ -20,6 +20,7 @@ import (
 // TestLoopbackRedirects: the port of a loopback address is free (RFC 8252 §7.3),
 // and nothing else of a redirect address is.
 func TestLoopbackRedirects(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	client := w.newWebApp("program", deputy.ImplicitConsent)
 	w.change(client, func(a *deputy.Application) {
@@ -53,6 +54,7 @@ func TestLoopbackRedirects(t *testing.T) {
 // TestARedirectLeftOut: the only one that is registered is meant, and OpenID
 // Connect wants it said (RFC 6749 §3.1.2.3, OpenID Connect Core 1.0 §3.1.2.1).
 func TestARedirectLeftOut(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t)
 	code := f.code("redirect_uri", "")
 	f.must(f.redeem(code, "redirect_uri", callback+"/x"), 400, "invalid_grant")
@@ -65,6 +67,7 @@ func TestARedirectLeftOut(t *testing.T) {
 // TestWhoNeedsAChallenge: in a zone that does not ask for PKCE, those need it who
 // have nothing else to prove themselves with (OAuth 2.1 §7.6).
 func TestWhoNeedsAChallenge(t *testing.T) {
+	t.Parallel()
 	f := newDocumented(t)
 	f.setZone(func(z *deputy.Zone) { z.PKCERequired = false })
 	public := f.insertCredential(f.client.Application, deputy.PublicCredential, nil)
@@ -85,6 +88,7 @@ func TestWhoNeedsAChallenge(t *testing.T) {
 // one from that of the other, good or bad (RFC 9207), and what one gave is of no
 // use at the other.
 func TestAnswersSayWhoseTheyAre(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t)
 	second := *f.world
 	second.zone, second.sts, second.vaulted = f.newZone(f.organization, deputy.PathIssuer)
@@ -108,6 +112,7 @@ func TestAnswersSayWhoseTheyAre(t *testing.T) {
 // TestNobodyKnowsTheSessionFromBefore: to sign in gives the browser a new secret,
 // and ends the one that it had.
 func TestNobodyKnowsTheSessionFromBefore(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ada := w.newBrowser()
 	ada.withCode(ada.signUp(adaMail, adaPass))
@@ -124,6 +129,7 @@ func TestNobodyKnowsTheSessionFromBefore(t *testing.T) {
 // cookie in another person's browser does not have that person agree for them,
 // nor use the client as them.
 func TestNobodyFinishesForAnother(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ada := w.newBrowser()
 	ada.withCode(ada.signUp(adaMail, adaPass))
@@ -201,6 +207,7 @@ func TestWhoeverIsNamedCostsOneHash(t *testing.T) {
 // TestDisabledAtEachStep disables a person before each step of a sign-in: none
 // leads on.
 func TestDisabledAtEachStep(t *testing.T) {
+	t.Parallel()
 	for _, stage := range []string{"verify", "password", "consent", "code", "tokens", "never"} {
 		t.Run(stage, func(t *testing.T) {
 			w := newWorld(t, both...)
@@ -274,6 +281,7 @@ func TestDisabledAtEachStep(t *testing.T) {
 // TestSecretsInAddressesCountForNothing: what is in an address is in logs and
 // histories (RFC 6750 §2.3, RFC 6749 §2.3.1).
 func TestSecretsInAddressesCountForNothing(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t, both...)
 	a := f.must(f.redeem(f.code("scope", "openid")), 200, "")
 	token := a.text("access_token")
@@ -312,6 +320,7 @@ func TestSecretsInAddressesCountForNothing(t *testing.T) {
 // TestLogoutLeadsNowhereElse: to where a client has registered, and that only for
 // itself (OpenID Connect RP-Initiated Logout 1.0 §3).
 func TestLogoutLeadsNowhereElse(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t, both...)
 	const mine, theirs = "https://client.test/bye", "https://other.test/bye"
 	f.change(f.client, func(a *deputy.Application) { a.LogoutURIs = []string{mine} })
@@ -340,6 +349,7 @@ func TestLogoutLeadsNowhereElse(t *testing.T) {
 
 // TestAnswersAreComplete: how the browser is sent back, and with exactly what.
 func TestAnswersAreComplete(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t)
 	f.code()
 	for method, status := range map[string]int{"GET": 302, "POST": 303} {

@@ -22,6 +22,7 @@ func (w *world) signed(client *app, user *deputy.User, more ...string) *page {
 // What policy says at the authorization endpoint is kept: of the first resource
 // with the authorization, of each further one with an event of its own.
 func TestAuthorizationsAreKept(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	client := w.newWebApp("client", deputy.ImplicitConsent)
 	first := w.newResource("https://first.test", func(r *deputy.Resource) { r.Scopes = []string{"read", "write"} })
@@ -87,6 +88,7 @@ func TestAuthorizationsAreKept(t *testing.T) {
 // The answer of a refused authorization, its stored decision and its event name
 // one policy version.
 func TestRefusedAuthorizationNamesOneVersion(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		text, want string
 		refusal    policy.Refusal
@@ -119,6 +121,7 @@ func TestRefusedAuthorizationNamesOneVersion(t *testing.T) {
 // An activation counts for an authorization that is decided and not committed
 // yet, whatever was decided.
 func TestActivationBetweenAuthorizationAndCommit(t *testing.T) {
+	t.Parallel()
 	for _, permitted := range []bool{true, false} {
 		s := newStage(t)
 		store := s.interpose()
@@ -141,6 +144,7 @@ func TestActivationBetweenAuthorizationAndCommit(t *testing.T) {
 
 // A zone's shadow is asked about authorizations, too.
 func TestShadowsOfAuthorizations(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	client := w.newWebApp("client", deputy.ImplicitConsent)
 	first, further := w.newResource("https://first.test", nil), w.newResource("https://further.test", nil)
@@ -164,6 +168,7 @@ func TestShadowsOfAuthorizations(t *testing.T) {
 // A policy that names a group decides about its members, from the next
 // authorization on, and what it decided can be made again.
 func TestGroupsDecideAboutAuthorizations(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	client, r := w.newWebApp("client", deputy.ImplicitConsent), w.newResource("https://api.test", nil)
 	now := w.clock.Now()

@@ -9,6 +9,7 @@ import (
 )
 
 func TestAuthorizeToCode(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	client := w.newWebApp("client", deputy.RequiredConsent)
@@ -33,6 +34,7 @@ func TestAuthorizeToCode(t *testing.T) {
 }
 
 func TestDeny(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	client := w.newWebApp("client", deputy.RequiredConsent)
@@ -113,6 +115,7 @@ func together(a, b func(url.Values)) func(url.Values) {
 }
 
 func TestAuthorizationRefusals(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	client := w.newWebApp("client", deputy.ImplicitConsent)
 	w.newResource("https://api.test", nil)

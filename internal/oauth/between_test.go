@@ -81,6 +81,7 @@ func (s *stage) future() *answer {
 // after the decision was made, and then it is made again; nothing else can
 // void it.
 func TestWhatHappensBetweenDecisionAndCommit(t *testing.T) {
+	t.Parallel()
 	deep := func(s *stage) *answer { return s.credentialsFor(s.server, "https://deep.test/a/b") }
 	for name, c := range map[string]struct {
 		request func(*stage) *answer
@@ -117,6 +118,8 @@ func TestWhatHappensBetweenDecisionAndCommit(t *testing.T) {
 		"credential deleted":      {(*stage).asItself, ways[deputy.PartCredential]["deleted"].turn, 401, "invalid_client", nil},
 		"subject deleted":         {(*stage).asAgent, ways[deputy.PartSubject]["deleted"].turn, 400, "invalid_grant", nil},
 		"subject's credential":    {(*stage).asAgent, ways[deputy.PartSubject]["credential deleted"].turn, 400, "invalid_grant", nil},
+		"token's client deleted":  {(*stage).asPerson, ways[deputy.PartTokenClient]["deleted"].turn, 400, "invalid_grant", nil},
+		"token's credential":      {(*stage).asPerson, ways[deputy.PartTokenClient]["credential deleted"].turn, 400, "invalid_grant", nil},
 		"resource deleted":        {(*stage).asItself, ways[deputy.PartResource]["deleted"].turn, 400, "invalid_target", nil},
 		"key retired":             {(*stage).asItself, ways[deputy.PartKey]["retired"].turn, 503, "temporarily_unavailable", nil},
 		"zone deleted":            {(*stage).asItself, ways[deputy.PartZone]["deleted"].turn, 404, "not_found", nil},
@@ -188,6 +191,7 @@ func TestWhatHappensBetweenDecisionAndCommit(t *testing.T) {
 
 // TestWhatIsNoGround: what a decision does not rest on does not void it.
 func TestWhatIsNoGround(t *testing.T) {
+	t.Parallel()
 	for name, between := range map[string]func(*stage){
 		"an application registered": func(s *stage) { s.newApp("new") },
 		"a resource registered":     func(s *stage) { s.newResource("urn:new", nil) },
@@ -210,6 +214,7 @@ func TestWhatIsNoGround(t *testing.T) {
 // TestClientReadBeforeAChange: a client that was read before a change is not
 // cached once the snapshot has gone past the change.
 func TestClientReadBeforeAChange(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	store := s.interpose()
 	s.must(s.asItself(), 200, "")
@@ -230,6 +235,7 @@ func TestClientReadBeforeAChange(t *testing.T) {
 // TestSubjectReadWhileItChanges: the application behind a chain is read in two
 // steps, and a change between them is noticed.
 func TestSubjectReadWhileItChanges(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	second := s.newApp("second")
 	s.setResource(s.api, func(r *deputy.Resource) { r.ApplicationID = &second.ID })
@@ -254,6 +260,7 @@ func TestSubjectReadWhileItChanges(t *testing.T) {
 
 // TestKeyGone: a token that was verified before is not when its key is gone.
 func TestKeyGone(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t, both...)
 	token := w.sign(deputy.ES256, "at+jwt", w.payload(w.token))
 	w.must(w.exchange(w.server, token, w.api.Identifier), 200, "")

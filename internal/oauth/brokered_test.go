@@ -191,6 +191,7 @@ func (g *guarded) grant() *deputy.Grant {
 }
 
 func TestBrokeredToken(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	a := g.must(g.exchange(g.server, g.userToken(g.newPerson("ann@example.test"), g.agent.credential.Identifier, g.front.Identifier), g.files.Identifier), 400, "insufficient_authorization")
 	if a.text("error_description") != "User consent is required." || !strings.HasPrefix(a.text("error_uri"), g.issuer()+"/login/authorize?") {
@@ -242,6 +243,7 @@ func TestBrokeredToken(t *testing.T) {
 }
 
 func TestRefreshUpstream(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	g.allow()
 	first := g.must(g.exchangeFiles(), 200, "").text("access_token")
@@ -309,6 +311,7 @@ func TestRefreshUpstream(t *testing.T) {
 }
 
 func TestTokensThatLastBriefly(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	g.upstream.ExpiresIn = 20
 	g.allow()
@@ -323,6 +326,7 @@ func TestTokensThatLastBriefly(t *testing.T) {
 }
 
 func TestTokensWithoutAnEnd(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	g.upstream.ExpiresIn = 0
 	g.upstream.Shape = func(answer map[string]any) any { delete(answer, "refresh_token"); return answer }
@@ -342,6 +346,7 @@ func TestTokensWithoutAnEnd(t *testing.T) {
 
 // TestTokenThatCannotBeRefreshed is good until its very end, and then no more.
 func TestTokenThatCannotBeRefreshed(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	g.upstream.Shape = func(answer map[string]any) any { delete(answer, "refresh_token"); return answer }
 	g.allow()
@@ -363,6 +368,7 @@ func TestTokenThatCannotBeRefreshed(t *testing.T) {
 }
 
 func TestBrokeredForTheApplication(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	a := g.must(g.credentialsFor(g.server, g.files.Identifier, "scope", "files.read"), 200, "")
 	if !strings.HasPrefix(a.text("access_token"), "access-") || a.text("scope") != "files.read" || a.json["expires_in"] != 3600.0 {
@@ -389,6 +395,7 @@ func TestBrokeredForTheApplication(t *testing.T) {
 }
 
 func TestNothingReadableIsKept(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	g.allow()
 	token := g.must(g.exchangeFiles(), 200, "").text("access_token")

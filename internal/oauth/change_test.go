@@ -17,6 +17,7 @@ import (
 // the very next request sees it, at the server that was asked before and at
 // one that shares only the store; while others keep asking.
 func TestChangesAreInForceAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const many = 6
 	var apps []*app
@@ -96,6 +97,7 @@ func TestChangesAreInForceAtOnce(t *testing.T) {
 // TestRevokedWhileAsked revokes a session while its token is being exchanged:
 // once the revocation has committed, nothing is issued.
 func TestRevokedWhileAsked(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	for range 10 {
 		p := w.newPerson(string(w.id()) + "@example.test")
@@ -131,6 +133,7 @@ func (w *relay) revokeWhileAsked(token string, revoke func()) {
 
 // TestManyZones holds no more zones than it may, and serves all of them.
 func TestManyZones(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	oauth.Hold(w.server, 300) // a fresh zone weighs about 90
 	var zones []*deputy.Zone
@@ -168,6 +171,7 @@ func TestManyZones(t *testing.T) {
 
 // TestUnknownZonesAreNotHeld: anybody can ask for zones that do not exist.
 func TestUnknownZonesAreNotHeld(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for range 50 {
 		w.get("GET", "/z/"+string(w.id())+"/openidconnect/jwks")
@@ -185,6 +189,7 @@ func TestUnknownZonesAreNotHeld(t *testing.T) {
 
 // TestNoPolicies: where no set is active, everything is denied.
 func TestNoPolicies(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", nil)
@@ -203,6 +208,7 @@ func TestNoPolicies(t *testing.T) {
 
 // TestBrokenPolicies: a set that is not what its manifest says decides nothing.
 func TestBrokenPolicies(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", nil)
@@ -223,6 +229,7 @@ func TestBrokenPolicies(t *testing.T) {
 // TestRegistrationsDoNotStarveTokens: who registers applications all the time
 // voids no decision that does not rest on them.
 func TestRegistrationsDoNotStarveTokens(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	const requests = 150
 	var stop atomic.Bool
@@ -255,6 +262,7 @@ func TestRegistrationsDoNotStarveTokens(t *testing.T) {
 // TestGroundsOfARefusal: a refusal because something is not there does not
 // stand once it is, nor does a prefix once there is a longer one.
 func TestGroundsOfARefusal(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	other := *w.world // a node that hears of changes only when it commits
 	other.config.Store = deaf{w.store}

@@ -33,6 +33,7 @@ func basic(id, secret string) string {
 }
 
 func TestClientAuthentication(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", nil)
@@ -145,6 +146,7 @@ func TestClientAuthentication(t *testing.T) {
 }
 
 func TestForms(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", nil)

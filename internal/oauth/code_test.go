@@ -68,6 +68,7 @@ func (f *flow) refreshed(token string, more ...string) *answer {
 }
 
 func TestCodeToTokens(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t, both...)
 	code := f.code("scope", "openid email read admin", "resource", f.api.Identifier, "nonce", "n-1")
 	f.clock.advance(time.Second)
@@ -120,6 +121,7 @@ func TestCodeToTokens(t *testing.T) {
 // TestCodeRefusals walks every refusal of a code (RFC 6749 §4.1.3, RFC 7636
 // §4.6).
 func TestCodeRefusals(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		asked  []string
 		redeem []string
@@ -166,6 +168,7 @@ func TestCodeRefusals(t *testing.T) {
 }
 
 func TestCodeOfAnotherClient(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t)
 	code := f.code()
 	other := f.newWebApp("other", deputy.ImplicitConsent)
@@ -175,6 +178,7 @@ func TestCodeOfAnotherClient(t *testing.T) {
 }
 
 func TestCodeTwice(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t)
 	code := f.code()
 	a := f.must(f.redeem(code), 200, "")
@@ -190,6 +194,7 @@ func TestCodeTwice(t *testing.T) {
 // TestPublicClient: a client without a secret names itself, or is named by its
 // code.
 func TestPublicClient(t *testing.T) {
+	t.Parallel()
 	for name, clientID := range map[string]bool{"named": true, "by its code": false} {
 		t.Run(name, func(t *testing.T) {
 			f := newFlow(t)
@@ -211,6 +216,7 @@ func TestPublicClient(t *testing.T) {
 }
 
 func TestRefreshRotation(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t)
 	first := f.must(f.redeem(f.code()), 200, "").text("refresh_token")
 	second := f.must(f.refreshed(first), 200, "").text("refresh_token")
@@ -234,6 +240,7 @@ func TestRefreshRotation(t *testing.T) {
 }
 
 func TestRefreshRefusals(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t)
 	other := f.newWebApp("other", deputy.ImplicitConsent)
 	f.newResource("https://other.test", func(r *deputy.Resource) { r.Scopes = []string{"use"} })
@@ -271,6 +278,7 @@ func TestRefreshRefusals(t *testing.T) {
 // TestRefreshElsewhere: a resource that the person has not agreed to is one to
 // ask them about.
 func TestRefreshElsewhere(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t)
 	f.client = f.newWebApp("asking", deputy.RequiredConsent)
 	f.newResource("https://other.test", nil)
@@ -289,6 +297,7 @@ func TestRefreshElsewhere(t *testing.T) {
 }
 
 func TestRegistration(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t)
 	register := func(body string) *answer {
 		r := httptest.NewRequest("POST", "/z/"+string(f.zone.ID)+"/oauth/2/registration", strings.NewReader(body))
@@ -399,6 +408,7 @@ var full = os.Getenv("DEPUTY_SOAK") != ""
 // session of its own, all get the same successor, none loses the session, and a
 // token from before is noticed when it is presented after its time.
 func TestParallelRefresh(t *testing.T) {
+	t.Parallel()
 	const processes = 64
 	rounds := 10
 	if full {

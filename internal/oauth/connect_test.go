@@ -24,6 +24,7 @@ func (g *guarded) targets(p *page) []any {
 }
 
 func TestSeveralProviders(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	second := deputytest.NewUpstream(t)
 	mail := g.newGuarded("https://mail.test", g.newProvider(second))
@@ -57,6 +58,7 @@ func TestSeveralProviders(t *testing.T) {
 }
 
 func TestProviderThatRefuses(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	g.upstream.Deny = "access_denied"
 	p := g.arrive()
@@ -91,6 +93,7 @@ func TestProviderThatRefuses(t *testing.T) {
 }
 
 func TestWithoutThePersonNobodyIsConnected(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	g.arrive()
 	g.browser.refused(g.browser.open(asking(g.agent.credential.Identifier, "prompt", "none", "resource", g.front.Identifier)), "interaction_required")
@@ -99,6 +102,7 @@ func TestWithoutThePersonNobodyIsConnected(t *testing.T) {
 // TestAnswersOfProviders: only the answer to the browser's own request, while it
 // is waited for, for the one who left, and from the server that was asked.
 func TestAnswersOfProviders(t *testing.T) {
+	t.Parallel()
 	back := func(g *guarded) (address string, q url.Values) {
 		address = g.browser.outside(g.browser.leaves(g.arrive()))
 		u, err := url.Parse(address)
@@ -174,6 +178,7 @@ func TestAnswersOfProviders(t *testing.T) {
 
 // TestAuthorizeOneResource: the way that error_uri shows finishes the job.
 func TestAuthorizeOneResource(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	g.change(g.server, func(a *deputy.Application) { a.Consent = deputy.RequiredConsent })
 	g.depend(g.server, g.newGuarded("https://other.test", g.newProvider(deputytest.NewUpstream(t))))
@@ -214,6 +219,7 @@ func TestAuthorizeOneResource(t *testing.T) {
 }
 
 func TestDeputyRegistersAtAProvider(t *testing.T) {
+	t.Parallel()
 	r := newRelay(t)
 	g := &guarded{relay: r, upstream: deputytest.NewUpstream(t)}
 	g.upstream.Clients = true
@@ -236,6 +242,7 @@ func TestDeputyRegistersAtAProvider(t *testing.T) {
 }
 
 func TestProviderThatCannotBeAsked(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t, func(p *deputy.Provider) { p.ClientID = nil }) // and it takes nobody
 	p := g.browserAt(g.arrive())
 	if p.status != 200 || !strings.Contains(p.body, `value="skip"`) {
@@ -251,6 +258,7 @@ func (g *guarded) browserAt(p *page) *page {
 
 // TestRevokedHereIsRevokedThere: whoever ends a grant ends it at the provider.
 func TestRevokedHereIsRevokedThere(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*guarded, *deputy.Grant){
 		"revoked": func(g *guarded, x *deputy.Grant) {
 			g.write(g.zone.ID, func(ctx context.Context, tx deputy.Tx) error {

@@ -93,6 +93,7 @@ type held struct {
 // before had; and who acted is the same in the token, in its introspection, in
 // the event and in what policy was asked.
 func TestDelegationsNeverWiden(t *testing.T) {
+	t.Parallel()
 	seed := mathrand.Uint64()
 	d := newDelegations(t, mathrand.New(mathrand.NewPCG(seed, 0)))
 	total := chains(t)

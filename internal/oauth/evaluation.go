@@ -46,11 +46,13 @@ type decision struct {
 	resource *resource
 	question policy.Request
 	outcome  policy.Outcome
+	took     time.Duration
 }
 
 // ask asks policy about a resource of an authorization request.
 func (s *Server) ask(l *login, a *assessment, r *resource, question policy.Request) *policy.Outcome {
-	d := &decision{resource: r, question: question, outcome: l.snap.policies.Decide(question)}
+	d := &decision{resource: r, question: question}
+	d.outcome, d.took = s.askPolicy(l.snap.policies, question)
 	s.logErrors(&d.outcome, l.zone.id, l.from)
 	a.decisions = append(a.decisions, d)
 	return &d.outcome
@@ -59,7 +61,7 @@ func (s *Server) ask(l *login, a *assessment, r *resource, question policy.Reque
 // note notes the decision in an event.
 func (d *decision) note(e *deputy.Event) {
 	e.Resource = &deputy.EventResource{ID: d.resource.ID, Identifier: d.resource.identifier}
-	e.Policy, e.Evaluation = eventPolicy(&d.outcome), new(deputy.Evaluation)
+	e.Policy, e.Evaluation = eventPolicy(&d.outcome, d.took), new(deputy.Evaluation)
 	d.outcome.Evaluation(e.Evaluation)
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"deputy/internal/deputy"
 	"deputy/internal/policy"
 	"deputy/internal/vault"
@@ -46,6 +48,7 @@ func (w *world) again(e *deputy.Event) (policy.Request, error) {
 }
 
 func TestDecisionsAreKept(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
@@ -87,6 +90,7 @@ func TestDecisionsAreKept(t *testing.T) {
 // Entities are kept once, also for another node's decisions where they tell of
 // nobody, and for as long as they are in use.
 func TestEntitiesAreKeptOnce(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
@@ -123,19 +127,34 @@ func TestEntitiesAreKeptOnce(t *testing.T) {
 
 // One request's answer, stored decision and event name one policy version.
 func TestDenialNamesOneVersion(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent, r := w.newApp("agent"), w.newResource("https://api.test", nil)
 	w.depend(agent, r)
 	set := w.activate(w.zone, "Strict", []string{"no"}, map[string]string{"no": `@id("no") forbid (principal, action, resource);`})
+	w.clock.tick = time.Millisecond
 	a := w.must(w.credentialsFor(agent, r.Identifier, "scope", "read"), 400, "access_denied")
+	w.clock.tick = 0
 	e := w.lastEvent()
-	want := fmt.Sprintf(`Access to %q is denied by Policy "Strict/no" in version %d of Policy Set "Strict".`, r.Name, e.Policy.Version)
-	if a.text("error_description") != want || e.ErrorDetail != want {
+	says := fmt.Sprintf(`Access to %q is denied by Policy "Strict/no" in version %d of Policy Set "Strict".`, r.Name, e.Policy.Version)
+	if a.text("error_description") != says || e.ErrorDetail != says {
 		t.Errorf("the answer says %s, the event %s", a, e.ErrorDetail)
 	}
-	if e.Policy.SetID != set.ID || !slices.Equal(e.Policy.Determining, []string{string(set.ID) + "::no"}) ||
-		e.Evaluation.Refusal != string(policy.Forbidden) || e.Evaluation.Legs[0].Allowed {
-		t.Errorf("the event names %+v for %+v", e.Policy, e.Evaluation)
+	if e.Evaluation.Refusal != string(policy.Forbidden) || e.Evaluation.Legs[0].Allowed {
+		t.Errorf("the event tells of %+v", e.Evaluation)
+	}
+	v, err := w.store.PolicySetVersions().Get(t.Context(), deputy.Scope{Zone: w.zone.ID, Parent: set.ID}, e.Policy.SetVersionID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &deputy.EventPolicy{
+		SetID: set.ID, SetVersionID: v.ID, Version: v.Version, SchemaVersion: v.SchemaVersion, ManifestSHA: v.ManifestSHA,
+		Determining: []string{string(set.ID) + "::no"},
+		Policies:    []deputy.EventPolicyVersion{{PolicyID: v.Manifest[0].PolicyID, VersionID: v.Manifest[0].PolicyVersionID}},
+		Latency:     1000, // one tick, in microseconds
+	}
+	if diff := cmp.Diff(want, e.Policy); diff != "" {
+		t.Error("what decided:", diff)
 	}
 	if _, err := w.again(e); err != nil {
 		t.Error(err)

@@ -42,6 +42,7 @@ func newRelayIn(w *world) *relay {
 }
 
 func TestExchangeOfApplicationToken(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	before := len(w.events("credentials:issue"))
 	a := w.must(w.exchange(w.server, w.token, w.api.Identifier, "scope", "read admin"), 200, "")
@@ -75,6 +76,7 @@ func TestExchangeOfApplicationToken(t *testing.T) {
 }
 
 func TestExchangeOfUserToken(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
@@ -109,6 +111,7 @@ func TestExchangeOfUserToken(t *testing.T) {
 }
 
 func TestExpiryNeverBeyondTheSession(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
@@ -134,6 +137,7 @@ func (w *world) setSession(s *deputy.Session, change func(*deputy.Session)) {
 }
 
 func TestExchangeRequests(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	front, api := w.front.Identifier, w.api.Identifier
 	full := map[string]string{
@@ -218,6 +222,7 @@ func (w *world) newExternal() *deputy.Provider {
 }
 
 func TestSubjectTokens(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t, both...)
 	good := func() map[string]any {
 		now := w.clock.Now()
@@ -305,6 +310,7 @@ func TestSubjectTokens(t *testing.T) {
 }
 
 func TestOwnership(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	const text = "Client is not allowed to exchange token for this resource"
 	refused := func(a *answer) {
@@ -346,6 +352,7 @@ func TestOwnership(t *testing.T) {
 }
 
 func TestExchangeNeedsTheSubjectsOwnDependency(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	other := w.newResource("urn:other", nil)
 	a := w.must(w.exchange(w.server, w.token, other.Identifier), 400, "access_denied")
@@ -361,6 +368,7 @@ func TestExchangeNeedsTheSubjectsOwnDependency(t *testing.T) {
 }
 
 func TestPolicySeesClaims(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	w.depend(w.server, w.front)
 	actorToken := w.must(w.credentialsFor(w.server, w.front.Identifier), 200, "").text("access_token")
@@ -382,6 +390,7 @@ func TestPolicySeesClaims(t *testing.T) {
 }
 
 func TestChains(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	// Every hop's resource belongs to the next hop's application.
 	var apps []*app
@@ -421,6 +430,7 @@ func TestChains(t *testing.T) {
 }
 
 func TestNarrowingAtTheSameAudience(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	a := w.must(w.exchange(w.server, w.token, w.front.Identifier, "scope", "use admin"), 200, "")
 	if got := a.text("scope"); got != "use" { // the subject token had use only
@@ -432,6 +442,7 @@ func TestNarrowingAtTheSameAudience(t *testing.T) {
 }
 
 func TestConsent(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
@@ -459,6 +470,13 @@ func TestConsent(t *testing.T) {
 	w.must(w.exchange(w.server, token, w.api.Identifier, "scope", "read"), 200, "")
 	w.must(w.exchange(w.server, token, w.api.Identifier), 200, "")
 	w.must(w.exchange(w.server, token, w.api.Identifier, "scope", "read write"), 400, "insufficient_authorization")
+	// What was taken back for the client is so also where it need not ask.
+	w.change(w.server, func(a *deputy.Application) { a.Consent = deputy.ImplicitConsent })
+	w.must(w.exchange(w.server, token, w.api.Identifier, "scope", "read write"), 200, "")
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		return tx.WithdrawConsents(ctx, w.zone.ID, p.User.ID, deputy.ID(w.server.ID))
+	})
+	w.must(w.exchange(w.server, token, w.api.Identifier), 400, "insufficient_authorization")
 	// Policy comes first: who may not is not asked to consent.
 	w.activate(w.zone, "none", []string{"none"}, map[string]string{"none": "forbid (principal, action, resource);"})
 	w.must(w.exchange(w.server, token, w.api.Identifier, "scope", "read write"), 400, "access_denied")
@@ -468,6 +486,7 @@ func TestConsent(t *testing.T) {
 }
 
 func TestPrefixAudienceIsOwned(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	w.setResource(w.front, func(r *deputy.Resource) { r.Prefix = true })
 	token := w.must(w.credentialsFor(w.agent, w.front.Identifier+"/deep"), 200, "").text("access_token")
@@ -475,6 +494,7 @@ func TestPrefixAudienceIsOwned(t *testing.T) {
 }
 
 func TestRenamedSubject(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	rename := func(a *app, identifier string) {
 		w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
@@ -497,6 +517,7 @@ func TestRenamedSubject(t *testing.T) {
 // TestSubjectBeforeTarget: whoever presents a token that is off is told so,
 // whatever they ask for.
 func TestSubjectBeforeTarget(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)
@@ -518,6 +539,7 @@ func TestSubjectBeforeTarget(t *testing.T) {
 
 // TestActorTokenIsTheClientsOwn: it is so by its credential, not by its name.
 func TestActorTokenIsTheClientsOwn(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	tokenOf := func(a *app) string {
 		return w.must(w.credentialsFor(a, ""), 200, "").text("access_token")

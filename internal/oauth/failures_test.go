@@ -28,6 +28,7 @@ func (w *world) fail(clientID, address string) *answer {
 }
 
 func TestFailuresAreCountedNotRecorded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	public := w.insertCredential(agent.Application, deputy.PublicCredential, nil)
@@ -64,6 +65,7 @@ func TestFailuresAreCountedNotRecorded(t *testing.T) {
 }
 
 func TestFailuresAreThrottledSuccessesNever(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", nil)
@@ -95,6 +97,7 @@ func TestFailuresAreThrottledSuccessesNever(t *testing.T) {
 // TestLimitOfWhoCannotProve: whoever names a public client uses up its limit for
 // their own address alone; a client that proves itself has one for all.
 func TestLimitOfWhoCannotProve(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	w.depend(agent, w.newResource("urn:api", nil))
@@ -145,6 +148,7 @@ func TestFailuresAreBounded(t *testing.T) {
 // TestFailuresCannotBeHidden: who names very many clients has not hidden who
 // else fails, and is told to wait.
 func TestFailuresCannotBeHidden(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for n := range oauth.MaxSources + 50 {
 		w.fail(fmt.Sprint(n), "192.0.2.1")
@@ -162,6 +166,7 @@ func TestFailuresCannotBeHidden(t *testing.T) {
 }
 
 func TestFailuresFromManyAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var all sync.WaitGroup
 	for n := range 8 {

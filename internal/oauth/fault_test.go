@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
 	"deputy/internal/store"
 )
 
@@ -52,7 +52,7 @@ func newFailing(t testing.TB) (*duo, *failing) {
 	f := new(failing)
 	f.left.Store(-1)
 	w := newBareWorld(t)
-	w.open(store.Config{Path: filepath.Join(t.TempDir(), "deputy.db"), Around: f.around})
+	w.open(store.Config{Path: deputytest.SQLite(t), Around: f.around})
 	return &duo{"SQLite", w, w}, f
 }
 
@@ -67,6 +67,7 @@ func failureTold(a *answer) bool {
 // the usual one: nothing was half done. Once something is off, no failure makes
 // the refusal a permit.
 func TestStoreThatFails(t *testing.T) {
+	t.Parallel()
 	all, _ := cells()
 	at, database := newFailing(t)
 	statements := 0
@@ -145,7 +146,7 @@ func (c *cell) sending() func(*stage) *answer {
 func TestStoreThatStalls(t *testing.T) {
 	var stalling atomic.Bool
 	w := newBareWorld(t)
-	w.open(store.Config{Path: filepath.Join(t.TempDir(), "deputy.db"), Around: func(_ string, run func() error) error {
+	w.open(store.Config{Path: deputytest.SQLite(t), Around: func(_ string, run func() error) error {
 		if stalling.Load() && rand.IntN(4) == 0 {
 			time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
 		}
@@ -167,6 +168,7 @@ func TestStoreThatStalls(t *testing.T) {
 // an hour, a day. What is off stays off, what is issued has its event, and no
 // event is lost sight of.
 func TestClockSteps(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	gone := w.newPerson("gone")
 	void := w.userToken(gone, w.agent.credential.Identifier, w.front.Identifier)

@@ -42,6 +42,7 @@ const fireLease = 6 * time.Second
 
 // TestBeANode is no test: it is another node, until it is killed.
 func TestBeANode(t *testing.T) {
+	t.Parallel()
 	text := os.Getenv(aNode)
 	if text == "" {
 		return // this process is none

@@ -178,22 +178,23 @@ func agreeExchange(s *Server, ctx context.Context, i *issuance) error {
 // transaction.
 type consents interface {
 	Consent(context.Context, deputy.ZoneID, deputy.UserID, deputy.ID, deputy.ResourceID) (*deputy.ConsentRecord, error)
-	Grant(context.Context, deputy.ZoneID, deputy.UserID, deputy.ResourceID) (*deputy.Grant, error)
+	Withdrawn(context.Context, deputy.ZoneID, deputy.UserID, deputy.ID, deputy.ResourceID) (bool, error)
 }
 
 // checkConsent refuses unless the person has agreed, or need not. A grant that
 // was revoked says no for every client until they authorize the resource again,
-// whoever provides its credential.
+// whoever provides its credential, and a consent that was withdrawn for every
+// resource until they agree to something for the client again.
 func (i *issuance) checkConsent(ctx context.Context, in consents) error {
 	user := i.standing.User
 	if user == nil {
 		return nil
 	}
-	said, err := in.Grant(ctx, i.zone.id, user.ID, i.target.ID)
-	if unlessAbsent(err) != nil {
+	revoked, err := in.Withdrawn(ctx, i.zone.id, user.ID, i.client.consenter(), i.target.ID)
+	if err != nil {
 		return err
 	}
-	if said != nil && said.Status == deputy.Revoked {
+	if revoked {
 		return i.askConsent()
 	}
 	if i.client.consent == deputy.ImplicitConsent {

@@ -20,6 +20,7 @@ func (w *world) elsewhere() *world {
 // TestNobodyIsRefusedFromMemory: a client that another node has changed is
 // not refused because of what this node remembers.
 func TestNobodyIsRefusedFromMemory(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	other := w.elsewhere()
 	agent, heir := w.newApp("agent"), w.newApp("heir")
@@ -104,6 +105,7 @@ func (m *meddling) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.
 // TestPersonWhoChangesMeanwhile: what a decision knew of a person, of their
 // session and of what they agreed to still holds when it is committed.
 func TestPersonWhoChangesMeanwhile(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	token := w.userToken(p, w.agent.credential.Identifier, w.front.Identifier)

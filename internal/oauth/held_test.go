@@ -79,6 +79,7 @@ func (v *vaulted) delete(w *world) {
 const kept = "sk-kept \"\\\u00e9\u2028-for-others"
 
 func TestVaultedToken(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	v := w.newVaulted("urn:vaulted", map[string]string{"type": "token", "token": kept})
 	w.depend(w.agent, v.Resource)
@@ -107,6 +108,7 @@ func TestVaultedToken(t *testing.T) {
 }
 
 func TestVaultedPassword(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	lifetime := 600
 	v := w.newVaulted("urn:vaulted", map[string]string{"type": "password", "username": "", "password": "pass"}, func(r *deputy.Resource) { r.Lifetime = &lifetime })
@@ -132,6 +134,7 @@ func TestVaultedPassword(t *testing.T) {
 // TestVaultStaysShut: whatever is refused is refused before the secret is
 // opened, which its being unreadable shows.
 func TestVaultStaysShut(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	v := w.newVaulted("urn:vaulted", map[string]string{"type": "token", "token": kept})
 	w.depend(w.server, v.Resource)

@@ -67,6 +67,7 @@ func (b *browser) depart(outside *deputytest.Provider, more ...string) (back str
 }
 
 func TestSignInThroughTheProvider(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	claim := "employee"
 	outside := w.federate(func(p *deputy.Provider) {
@@ -112,6 +113,7 @@ func TestSignInThroughTheProvider(t *testing.T) {
 }
 
 func TestAnAddressJoinsNobody(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -135,6 +137,7 @@ func TestAnAddressJoinsNobody(t *testing.T) {
 
 // TestTheProviderIsNotBelieved gives answers that must not sign anybody in.
 func TestTheProviderIsNotBelieved(t *testing.T) {
+	t.Parallel()
 	past := noon.Add(-time.Hour).Unix()
 	for name, c := range map[string]struct {
 		claims map[string]any
@@ -188,6 +191,7 @@ func TestTheProviderIsNotBelieved(t *testing.T) {
 }
 
 func TestTheStateIsGoodOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	outside := w.federate(nil)
 	b := w.newBrowser()
@@ -216,6 +220,7 @@ func TestTheStateIsGoodOnce(t *testing.T) {
 // TestAnAnswerInAForm comes from another site, without a cookie, and is sent
 // around once.
 func TestAnAnswerInAForm(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	outside := w.federate(nil)
 	b := w.newBrowser()
@@ -235,6 +240,7 @@ func TestAnAnswerInAForm(t *testing.T) {
 }
 
 func TestAnIdentifierThatIsTaken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	claim := "name"
 	outside := w.federate(func(p *deputy.Provider) { p.OpenID = &deputy.ProviderOpenID{UserIdentifierClaim: &claim} })

@@ -47,6 +47,7 @@ func (w *world) permit(texts ...string) {
 }
 
 func TestImpersonation(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	w.depend(w.server, w.api)
@@ -88,6 +89,7 @@ func TestImpersonation(t *testing.T) {
 
 // What was got by impersonation goes on as that, and ends when it would have.
 func TestImpersonationGoesOn(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p := w.newPerson("zoe@example.test")
 	w.permit(permitUsers, `permit (principal is Keycard::Application, action, resource) when { context.impersonate && principal.identifier == "urn:app:agent" };`, permitDelegation)
@@ -109,6 +111,7 @@ func TestImpersonationGoesOn(t *testing.T) {
 }
 
 func TestImpersonationRefusals(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	p, disabled := w.newPerson("zoe@example.test"), w.newPerson("off@example.test")
 	w.permit(permitUsers, permitServer)
@@ -185,6 +188,7 @@ func TestImpersonationRefusals(t *testing.T) {
 // used in their name where a policy permits to impersonate them, and nothing
 // that they have not authorized can.
 func TestImpersonationAtAProvider(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	g.allow()
 	someone := g.newPerson("somebody@example.test")

@@ -46,6 +46,7 @@ func (w *world) online(t *testing.T) (_ *world, base string) {
 // TestWithOIDC reads the metadata and verifies tokens with go-oidc, gets them
 // with x/oauth2, by each way of client authentication.
 func TestWithOIDC(t *testing.T) {
+	t.Parallel()
 	w, _ := online(t)
 	ctx := context.Background()
 	agent := w.newApp("agent")
@@ -83,6 +84,7 @@ func TestWithOIDC(t *testing.T) {
 // TestCodeFlowWithOIDC signs a person in as programs in Go do: x/oauth2 asks,
 // redeems and refreshes, go-oidc discovers, verifies and reads who it is.
 func TestCodeFlowWithOIDC(t *testing.T) {
+	t.Parallel()
 	w, _ := online(t)
 	ctx := context.Background()
 	client := w.newWebApp("web", deputy.RequiredConsent)
@@ -133,6 +135,7 @@ func TestCodeFlowWithOIDC(t *testing.T) {
 }
 
 func TestServiceAccountWithOAuth2(t *testing.T) {
+	t.Parallel()
 	w, base := online(t)
 	account := w.newAccount()
 	for _, style := range []oauth2.AuthStyle{oauth2.AuthStyleInHeader, oauth2.AuthStyleInParams} {

@@ -67,7 +67,11 @@ func (s *Server) standingToken(ctx context.Context, z *zone, snap *snapshot, tok
 	if unlessAbsent(err) != nil {
 		return nil, nil, err
 	}
-	standing := deputy.Standing{Zone: snap.zone, User: user, Sessions: chain}
+	client, err := s.tokenClient(ctx, z, v, chain)
+	if err != nil {
+		return nil, nil, err
+	}
+	standing := deputy.Standing{Zone: snap.zone, User: user, Sessions: chain, TokenClient: client}
 	if standing.Live(use, s.now()) != nil || user.Identifier != v.Subject {
 		return nil, nil, nil
 	}

@@ -24,6 +24,7 @@ func (f *flow) userInfo(token string) *answer {
 }
 
 func TestUserInfo(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t, both...)
 	a := f.must(f.redeem(f.code("scope", "openid email")), 200, "")
 	token := a.text("access_token")
@@ -45,6 +46,7 @@ func TestUserInfo(t *testing.T) {
 }
 
 func TestIntrospection(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t)
 	owner, stranger := f.newApp("owner"), f.newApp("stranger")
 	f.setResource(f.api, func(r *deputy.Resource) { r.ApplicationID = &owner.ID })
@@ -69,6 +71,7 @@ func TestIntrospection(t *testing.T) {
 }
 
 func TestRevocation(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t)
 	stranger := f.newApp("stranger")
 	a := f.must(f.redeem(f.code("resource", f.api.Identifier)), 200, "")
@@ -99,6 +102,7 @@ func TestRevocation(t *testing.T) {
 // that and at one which shares only the store: when few are revoked, and when
 // there are too many to list.
 func TestRevokedIsNotExchanged(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	w.depend(w.server, w.front)
 	other := *w.world
@@ -138,6 +142,7 @@ func TestRevokedIsNotExchanged(t *testing.T) {
 // TestTokenRevokedWhileAsked revokes a token while it is being exchanged: once
 // the revocation has committed, nothing is issued for it.
 func TestTokenRevokedWhileAsked(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	for range 10 {
 		token := w.must(w.credentialsFor(w.agent, w.front.Identifier), 200, "").text("access_token")
@@ -146,6 +151,7 @@ func TestTokenRevokedWhileAsked(t *testing.T) {
 }
 
 func TestPushedRequest(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t)
 	push := func(by *app, q url.Values) *answer { return f.postTo("/oauth/2/par", by, q) }
 	a := f.must(push(f.client, asking(f.client.credential.Identifier, "resource", f.api.Identifier)), 201, "")
@@ -168,6 +174,7 @@ func TestPushedRequest(t *testing.T) {
 // TestNewcomersPush: a client can push its first request, which is before
 // anybody has signed in with it.
 func TestNewcomersPush(t *testing.T) {
+	t.Parallel()
 	f := newDocumented(t)
 	key := newOutsideKey("one", "ES256")
 	for name, id := range map[string]string{"registered itself": f.registerAgent(), "with a document": f.id} {
@@ -190,6 +197,7 @@ func TestNewcomersPush(t *testing.T) {
 }
 
 func TestLogout(t *testing.T) {
+	t.Parallel()
 	f := newFlow(t, both...)
 	const after = "https://client.test/bye"
 	f.change(f.client, func(a *deputy.Application) { a.LogoutURIs = []string{after} })

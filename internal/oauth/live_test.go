@@ -111,13 +111,8 @@ func (s *stage) accept() error {
 var uses = map[deputy.Use]func(*stage) *answer{
 	deputy.UseClientCredentials:   func(s *stage) *answer { return s.credentialsFor(s.server, s.api.Identifier) },
 	deputy.UseExchangeApplication: func(s *stage) *answer { return s.exchange(s.server, s.token, s.api.Identifier) },
-	deputy.UseExchangeUser: func(s *stage) *answer {
-		if s.personToken == "" {
-			s.personToken = s.userToken(s.person, s.agent.credential.Identifier, s.front.Identifier)
-		}
-		return s.exchange(s.server, s.personToken, s.api.Identifier)
-	},
-	deputy.UseServiceToken: func(s *stage) *answer { return s.serviceToken(s.account) },
+	deputy.UseExchangeUser:        func(s *stage) *answer { return s.exchange(s.server, s.tokenOfPerson(), s.api.Identifier) },
+	deputy.UseServiceToken:        func(s *stage) *answer { return s.serviceToken(s.account) },
 	deputy.UseManagement: func(s *stage) *answer {
 		if s.bearer == "" {
 			s.bearer = s.serviceToken(s.account).text("access_token")
@@ -141,26 +136,21 @@ var uses = map[deputy.Use]func(*stage) *answer{
 		s.meet(true, 0)
 		return s.ask("prompt", "none").answer()
 	},
-	deputy.UseToken: func(s *stage) *answer {
-		return s.introspect(s.server, s.bearerOfPerson())
-	},
+	deputy.UseToken:            func(s *stage) *answer { return s.introspect(s.server, s.tokenOfPerson()) },
 	deputy.UseApplicationToken: func(s *stage) *answer { return s.introspect(s.server, s.token) },
 	deputy.UseImpersonation: func(s *stage) *answer {
 		s.permitImpersonation()
 		return s.impersonate(s.server, s.person.Identifier, s.api.Identifier)
 	},
 	deputy.UseImpersonatedToken: func(s *stage) *answer {
-		s.permitImpersonation()
-		if s.bearer == "" {
-			s.bearer = s.impersonate(s.server, s.person.Identifier, s.api.Identifier).text("access_token")
-		}
-		return s.introspect(s.server, s.bearer)
+		return s.introspect(s.server, s.impersonated())
 	},
-	deputy.UseCode:         func(s *stage) *answer { s.meet(false, 4); return s.redeem() },
-	deputy.UseCodeAgent:    func(s *stage) *answer { s.meet(true, 4); return s.redeem() },
-	deputy.UseRefresh:      func(s *stage) *answer { s.meet(false, 1); return s.refreshAgain() },
-	deputy.UseRefreshAgent: func(s *stage) *answer { s.meet(true, 1); return s.refreshAgain() },
-	deputy.UseSecret:       func(s *stage) *answer { return s.credentialsFor(s.server, "urn:vaulted") },
+	deputy.UseExchangeImpersonated: func(s *stage) *answer { return s.exchange(s.server, s.impersonated(), s.api.Identifier) },
+	deputy.UseCode:                 func(s *stage) *answer { s.meet(false, 4); return s.redeem() },
+	deputy.UseCodeAgent:            func(s *stage) *answer { s.meet(true, 4); return s.redeem() },
+	deputy.UseRefresh:              func(s *stage) *answer { s.meet(false, 1); return s.refreshAgain() },
+	deputy.UseRefreshAgent:         func(s *stage) *answer { s.meet(true, 1); return s.refreshAgain() },
+	deputy.UseSecret:               func(s *stage) *answer { return s.credentialsFor(s.server, "urn:vaulted") },
 	deputy.UseGrant: func(s *stage) *answer {
 		s.broker()
 		return s.exchange(s.server, s.userToken(s.person, s.agent.credential.Identifier, s.front.Identifier), s.files.Identifier)
@@ -201,12 +191,12 @@ func (s *stage) broker() {
 	}
 }
 
-// bearerOfPerson returns an access token of the person's session at the client.
-func (s *stage) bearerOfPerson() string {
-	s.meet(false, 1)
-	if s.refresh == "" {
-		s.refreshAgain()
-		s.bearer = s.asClient("grant_type", "refresh_token", "refresh_token", s.refresh).text("access_token")
+// impersonated returns a token for the front resource with which the agent acts
+// for the person.
+func (s *stage) impersonated() string {
+	s.permitImpersonation()
+	if s.bearer == "" {
+		s.bearer = s.impersonate(s.agent, s.person.Identifier, s.front.Identifier).text("access_token")
 	}
 	return s.bearer
 }
@@ -359,11 +349,15 @@ var elsewhere = map[deputy.Use]map[deputy.Part]off{
 		deputy.PartResource:    {status: 302, code: "invalid_target"},
 		deputy.PartProvider:    {status: 302, code: "invalid_target"},
 	},
-	deputy.UseImpersonatedToken: {deputy.PartUser: {status: 400, code: "inactive"}},
-	deputy.UseApplicationToken:  {deputy.PartSubject: {status: 400, code: "inactive"}},
+	deputy.UseImpersonatedToken: {
+		deputy.PartUser:        {status: 400, code: "inactive"},
+		deputy.PartTokenClient: {status: 400, code: "inactive"},
+	},
+	deputy.UseApplicationToken: {deputy.PartSubject: {status: 400, code: "inactive"}},
 	deputy.UseToken: {
-		deputy.PartUser:    {status: 400, code: "inactive"},
-		deputy.PartSession: {status: 400, code: "inactive"},
+		deputy.PartUser:        {status: 400, code: "inactive"},
+		deputy.PartSession:     {status: 400, code: "inactive"},
+		deputy.PartTokenClient: {status: 400, code: "inactive"},
 	},
 	deputy.UseAuthorizeAgent: {
 		deputy.PartUserAgent: {status: 400, code: "invalid_client"},
@@ -513,6 +507,10 @@ var ways = map[deputy.Part]map[string]off{
 		"deleted": {remove(deputy.Tx.Providers, func(s *stage) deputy.ID { return deputy.ID(s.sts.ID) }), 400, "invalid_target"},
 	},
 	deputy.PartSubject: {
+		"deleted":            {remove(deputy.Tx.Applications, func(s *stage) deputy.ID { return deputy.ID(s.agent.ID) }), 400, "invalid_grant"},
+		"credential deleted": {remove(deputy.Tx.Credentials, func(s *stage) deputy.ID { return deputy.ID(s.agent.credential.ID) }), 400, "invalid_grant"},
+	},
+	deputy.PartTokenClient: {
 		"deleted":            {remove(deputy.Tx.Applications, func(s *stage) deputy.ID { return deputy.ID(s.agent.ID) }), 400, "invalid_grant"},
 		"credential deleted": {remove(deputy.Tx.Credentials, func(s *stage) deputy.ID { return deputy.ID(s.agent.credential.ID) }), 400, "invalid_grant"},
 	},

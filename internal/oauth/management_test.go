@@ -84,6 +84,7 @@ func (w *world) service(body, authorization string) *answer {
 }
 
 func TestServiceAccountToken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	account := w.newAccount()
 	id, secret := account.credential.ClientID, account.secret
@@ -127,6 +128,7 @@ func TestServiceAccountToken(t *testing.T) {
 }
 
 func TestServiceAccountTokenRefusals(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	account := w.newAccount()
 	id, secret := account.credential.ClientID, account.secret
@@ -166,6 +168,7 @@ func TestServiceAccountTokenRefusals(t *testing.T) {
 }
 
 func TestAuthenticate(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one, two := w.newAccount(), w.newAccount()
 	bearer := w.must(w.serviceToken(one), 200, "").text("access_token")
@@ -252,6 +255,7 @@ func (w *world) bearerOf(u *deputy.OrganizationUser) string {
 }
 
 func TestBearerOfAPerson(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	account := w.newAccount()
 	ann := w.newOrganizationUser(account.organization, "ann@example.test")
@@ -313,6 +317,7 @@ func TestBearerOfAPerson(t *testing.T) {
 }
 
 func TestBadBearersAreThrottledGoodOnesNever(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	account := w.newAccount()
 	good := w.must(w.serviceToken(account), 200, "").text("access_token")

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -40,7 +39,7 @@ type duo struct {
 var duos = map[string]func(testing.TB) *duo{
 	"SQLite": func(t testing.TB) *duo {
 		here := newBareWorld(t)
-		here.open(store.Config{Path: filepath.Join(t.TempDir(), "deputy.db")})
+		here.open(store.Config{Path: deputytest.SQLite(t)})
 		return &duo{"SQLite", here, here}
 	},
 	"PostgreSQL": func(t testing.TB) *duo {
@@ -157,6 +156,9 @@ var (
 			s.broker()
 			return s.exchange(s.server, s.tokenOfPerson(), s.files.Identifier)
 		}},
+		{name: "exchange of an impersonated person's token", use: deputy.UseExchangeImpersonated, more: map[string]off{
+			"access token revoked": {func(s *stage) { s.revoke(s.bearer) }, 400, "invalid_grant"},
+		}},
 		{name: "impersonation", use: deputy.UseImpersonation},
 		{name: "impersonation for a brokered token", use: deputy.UseImpersonation, held: deputy.UseGrant, send: func(s *stage) *answer {
 			s.broker()
@@ -194,13 +196,14 @@ var (
 		{name: "introspection, who asks", parts: caller, send: func(s *stage) *answer { return s.introspect(s.server, s.token) }},
 		{name: "UserInfo", use: deputy.UseToken, send: func(s *stage) *answer {
 			if s.bearer == "" {
-				s.bearer = s.sign(deputy.ES256, "at+jwt", with(s.userClaims(s.person, s.server.credential.Identifier, s.issuer()), "scope", "openid"))
+				s.bearer = s.sign(deputy.ES256, "at+jwt", with(s.userClaims(s.person, s.agent.credential.Identifier, s.issuer()), "scope", "openid"))
 			}
 			r := httptest.NewRequest("GET", "/z/"+string(s.zone.ID)+"/openid/connect/userinfo", nil)
 			r.Header.Set("Authorization", "Bearer "+s.bearer)
 			return s.do(r)
 		}, other: map[deputy.Part]off{
 			deputy.PartUser: {status: 401, code: "invalid_token"}, deputy.PartSession: {status: 401, code: "invalid_token"},
+			deputy.PartTokenClient: {status: 401, code: "invalid_token"},
 		}, more: map[string]off{"access token revoked": {func(s *stage) { s.revoke(s.bearer) }, 401, "invalid_token"}}},
 		{name: "pushed authorization request", parts: caller, ok: 201, send: func(s *stage) *answer {
 			return s.postTo("/oauth/2/par", s.server, asking(s.server.credential.Identifier))
@@ -233,16 +236,15 @@ var (
 )
 
 // presented is the access token that was last asked about.
-func (s *stage) presented() string { return cmp.Or(s.bearer, s.token) }
+func (s *stage) presented() string { return cmp.Or(s.bearer, s.personToken) }
 
-// revoke revokes a token as the client that it was given to.
+// revoke revokes a token as the client that it was given to: of another's it
+// stays as it is.
 func (s *stage) revoke(token string) {
-	by := s.server
-	if token == s.token || token == s.personToken {
-		by = s.agent
-	}
-	if a := s.postTo("/oauth/2/revoke", by, form("token", token)); a.status != 200 {
-		s.Fatal(a)
+	for _, by := range []*app{s.server, s.agent} {
+		if a := s.postTo("/oauth/2/revoke", by, form("token", token)); a.status != 200 {
+			s.Fatal(a)
+		}
 	}
 }
 
@@ -402,7 +404,7 @@ func TestOffMeansOff(t *testing.T) {
 			at := open(t)
 			queue := make(chan *cell)
 			var workers sync.WaitGroup
-			for range 6 {
+			for range 12 {
 				workers.Go(func() {
 					for c := range queue {
 						t.Run(c.path.name+"/"+strings.TrimSpace(c.part+" "+c.state), func(t *testing.T) { c.run(t, at) })

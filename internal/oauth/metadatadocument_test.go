@@ -51,6 +51,7 @@ func (f *documented) say(redirect string, more ...string) {
 }
 
 func TestMetadataDocument(t *testing.T) {
+	t.Parallel()
 	f := newDocumented(t)
 	f.browser.at(f.browser.open(asking(f.id)), "/login")
 	f.browser.at(f.browser.act("sign in", f.user), "/login/consent")
@@ -79,6 +80,7 @@ func TestMetadataDocument(t *testing.T) {
 }
 
 func TestMetadataDocumentRefusals(t *testing.T) {
+	t.Parallel()
 	f := newDocumented(t)
 	for name, turn := range map[string]func(){
 		"another client_id": func() { f.id += "?x"; f.said.Store(f.said.Load()) },
@@ -126,6 +128,7 @@ func (f *documented) asserted(key *outsideKey, id string, more ...string) url.Va
 
 // An administrator registered the address of a document that has keys.
 func TestRegisteredDocumentWithKeys(t *testing.T) {
+	t.Parallel()
 	f := newDocumented(t)
 	key, other := newOutsideKey("one", "ES256"), newOutsideKey("other", "ES256")
 	tool := f.newApp("tool")
@@ -166,6 +169,7 @@ func TestRegisteredDocumentWithKeys(t *testing.T) {
 // A document that nobody registered, with keys: who has signed in with it is
 // bound to the keys of that day.
 func TestMetadataDocumentWithKeys(t *testing.T) {
+	t.Parallel()
 	f := newDocumented(t)
 	key, other := newOutsideKey("one", "ES256"), newOutsideKey("other", "ES256")
 	f.say(callback, f.keyed(key))
@@ -193,6 +197,7 @@ func TestMetadataDocumentWithKeys(t *testing.T) {
 }
 
 func TestRegistrationWithKeys(t *testing.T) {
+	t.Parallel()
 	f := newDocumented(t)
 	key := newOutsideKey("one", "EdDSA")
 	said := `{"client_name":"Desk","redirect_uris":["` + callback + `"]` + f.keyed(key)

@@ -63,6 +63,7 @@ func (w *world) authorize(a *app, callback string) string {
 }
 
 func TestPasskeyInABrowser(t *testing.T) {
+	t.Parallel()
 	w, _ := onlineNow(t)
 	elsewhere := site(t)
 	callback := elsewhere + "/callback"
@@ -86,6 +87,7 @@ func TestPasskeyInABrowser(t *testing.T) {
 }
 
 func TestSignUpByKeyboardWithoutScript(t *testing.T) {
+	t.Parallel()
 	w, base := onlineNow(t)
 	callback := site(t) + "/callback"
 	client := w.newClientAt(callback, deputy.RequiredConsent)

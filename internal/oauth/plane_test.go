@@ -112,6 +112,7 @@ func (w *world) setMember(u *deputy.OrganizationUser, set func(*deputy.Organizat
 }
 
 func TestInvitationToBearer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b, o := w.newManager()
 	b.at(b.accept(w.invite(o, adaMail), adaPass), "/login/joined")
@@ -152,6 +153,7 @@ func TestInvitationToBearer(t *testing.T) {
 }
 
 func TestInvitationsThatAreNoGood(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b, o := w.newManager()
 	b.says(b.get("/login/invitations/nothing"), 404, "There is nothing here")
@@ -207,6 +209,7 @@ func (w *world) eventsOf(o *deputy.Organization, kind string) []*deputy.Event {
 }
 
 func TestABearerIsOfTheOrganizationAskedFor(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b, first := w.newManager()
 	second := w.newOrganization("Second", "second")
@@ -237,6 +240,7 @@ func TestABearerIsOfTheOrganizationAskedFor(t *testing.T) {
 // TestPlaneRequestsThatAreRefused walks what the authorization and the token
 // endpoint of the management plane refuse.
 func TestPlaneRequestsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b, o := w.newManager()
 	for name, c := range map[string]struct {
@@ -309,6 +313,7 @@ func TestPlaneRequestsThatAreRefused(t *testing.T) {
 }
 
 func TestPlaneDocuments(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b, _ := w.newManager()
 	p := b.says(b.get("/.well-known/oauth-authorization-server"), 200, `"issuer":"`+publicURL+`"`)
@@ -327,6 +332,7 @@ func TestPlaneDocuments(t *testing.T) {
 }
 
 func TestForgottenPasswordOfAManager(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b, o := w.newManager()
 	b.accept(w.invite(o, adaMail), adaPass)
@@ -355,6 +361,7 @@ func TestForgottenPasswordOfAManager(t *testing.T) {
 }
 
 func TestSignOutOfThePlane(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b, o := w.newManager()
 	b.accept(w.invite(o, adaMail), adaPass)
@@ -410,6 +417,7 @@ func (b *browser) through(p *page, outside *deputytest.Provider, drop ...string)
 }
 
 func TestSingleSignOn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b, o := w.newManager()
 	outside := w.connect(o, nil)
@@ -458,6 +466,7 @@ func TestSingleSignOn(t *testing.T) {
 // TestAProviderCountsAtHomeOnly: whoever runs an organization can make its
 // provider say anything, in the name of any issuer.
 func TestAProviderCountsAtHomeOnly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b, o := w.newManager()
 	outside := w.connect(o, nil)

@@ -168,7 +168,14 @@ func (s *Server) recordConsent(ctx context.Context, l *login, a *assessment) err
 		if err := tx.PutTicket(ctx, t); err != nil {
 			return err
 		}
-		return a.putConsents(ctx, tx, l.zone.id, deputy.RequiredConsent)
+		for _, wish := range a.wishes {
+			for _, p := range wish.pacts {
+				if err := tx.Reconcile(ctx, l.zone.id, a.user.ID, p.by.consenter()); err != nil {
+					return err
+				}
+			}
+		}
+		return a.putConsents(ctx, tx, l.zone.id)
 	})
 	if err == nil {
 		*l = next
@@ -176,12 +183,11 @@ func (s *Server) recordConsent(ctx context.Context, l *login, a *assessment) err
 	return err
 }
 
-// putConsents records the agreements of those clients that ask for it, or of
-// those that need not ask.
-func (a *assessment) putConsents(ctx context.Context, tx deputy.Tx, zone deputy.ZoneID, mode deputy.Consent) error {
+// putConsents records the agreements that are new.
+func (a *assessment) putConsents(ctx context.Context, tx deputy.Tx, zone deputy.ZoneID) error {
 	for _, wish := range a.wishes {
 		for _, p := range wish.pacts {
-			if p.by.consent != mode || p.given && covers(p.known, p.scopes) {
+			if p.given && covers(p.known, p.scopes) {
 				continue
 			}
 			record := &deputy.ConsentRecord{
@@ -232,7 +238,7 @@ func (s *Server) complete(ctx context.Context, l *login, a *assessment) (url.Val
 		if err := a.reread(ctx, tx, l); err != nil {
 			return err
 		}
-		if err := a.putConsents(ctx, tx, l.zone.id, deputy.ImplicitConsent); err != nil {
+		if err := a.putConsents(ctx, tx, l.zone.id); err != nil {
 			return err
 		}
 		if err := a.putGrants(ctx, tx, l); err != nil {
@@ -310,6 +316,13 @@ func (a *assessment) reread(ctx context.Context, tx deputy.Tx, l *login) error {
 	}
 	for _, wish := range a.wishes {
 		for _, p := range wish.pacts {
+			withdrawn, err := l.withdrawn(ctx, tx, user.ID, p.by, wish.ID)
+			if err != nil {
+				return err
+			}
+			if withdrawn {
+				return errMoved
+			}
 			if p.by.consent != deputy.RequiredConsent {
 				continue
 			}

@@ -26,8 +26,8 @@ const maxRecalled = 4096
 //     on rows that are read (issuance.anew).
 type memory struct {
 	people   *otter.Cache[rowKey, *remembered]
-	said     *otter.Cache[saidKey, *deputy.Grant] // nil: nothing
-	consents *otter.Cache[saidKey, *deputy.ConsentRecord]
+	said     *otter.Cache[saidKey, *deputy.Grant]         // nil: nothing
+	consents *otter.Cache[saidKey, *deputy.ConsentRecord] // nil: none
 	secrets  *otter.Cache[rowKey, *deputy.VaultSecret]
 	families *otter.Cache[rowKey, *deputy.RefreshFamily]
 }
@@ -126,10 +126,22 @@ func (r recalling) Grant(ctx context.Context, zone deputy.ZoneID, user deputy.Us
 	})
 }
 
-// Consent returns the record of a person, client and resource, or NotFound.
+// Withdrawn is as the store has it.
+func (r recalling) Withdrawn(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (bool, error) {
+	g, err := r.Grant(ctx, zone, user, resource)
+	if err != nil || g != nil && g.Status == deputy.Revoked {
+		return err == nil, err
+	}
+	back, err := r.Consent(ctx, zone, user, client, "")
+	return back != nil, err
+}
+
+// Consent returns the record of a person, client and resource, nil if there is
+// none; without a resource that they have taken back what they agreed to.
 func (r recalling) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
 	return recall(r.of, r.memory.consents, saidKey{zone, user, client, resource}, func() (*deputy.ConsentRecord, error) {
-		return r.store.Consent(ctx, zone, user, client, resource)
+		given, err := r.store.Consent(ctx, zone, user, client, resource)
+		return given, unlessAbsent(err)
 	})
 }
 
@@ -156,10 +168,7 @@ func (i *issuance) again() (rows deputy.Rows) {
 		rows.Entity = deputy.ID(i.target.ID)
 	}
 	if user := i.standing.User; user != nil {
-		rows.Sessions, rows.User, rows.Resource = i.standing.Sessions, user.ID, i.target.ID
-		if i.client.consent != deputy.ImplicitConsent {
-			rows.Client = i.client.consenter()
-		}
+		rows.Sessions, rows.User, rows.Client, rows.Resource = i.standing.Sessions, user.ID, i.client.consenter(), i.target.ID
 	}
 	return rows
 }

@@ -128,13 +128,18 @@ func TestWhatIsRememberedIsNoAuthority(t *testing.T) {
 		}, 400, "invalid_grant", nil},
 		"consent taken back": {consented, func(s *stage) {
 			s.write(s.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
-				return tx.DeleteConsents(ctx, s.zone.ID, s.person.User.ID, deputy.ID(s.server.ID))
+				return tx.WithdrawConsents(ctx, s.zone.ID, s.person.User.ID, deputy.ID(s.server.ID))
 			})
 		}, 400, "insufficient_authorization", nil},
 		"withdrawn": {(*stage).asPerson, func(s *stage) {
 			g := s.newGrant(s.person.User, s.api)
 			s.grant = g
 			regrant(func(g *deputy.Grant) { g.Status = deputy.Revoked })(s)
+		}, 400, "insufficient_authorization", nil},
+		"taken back from a client that need not ask": {(*stage).asPerson, func(s *stage) {
+			s.write(s.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+				return tx.WithdrawConsents(ctx, s.zone.ID, s.person.User.ID, deputy.ID(s.server.ID))
+			})
 		}, 400, "insufficient_authorization", nil},
 		"grant revoked": {uses[deputy.UseGrant], ways[deputy.PartGrant]["revoked"].turn, 400, "insufficient_authorization", nil},
 		"grant's tokens replaced": {uses[deputy.UseGrant], func(s *stage) {

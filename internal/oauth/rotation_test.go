@@ -11,6 +11,7 @@ import (
 // TestRotation: a key signs from the moment it is active, on a node that hears
 // of it only when it commits too; what the key before it signed stays good.
 func TestRotation(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	other := w.elsewhere()
 	kid := func(a *answer) string {

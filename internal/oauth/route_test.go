@@ -21,6 +21,7 @@ func (w *world) get(method, url string, headers ...string) *answer {
 }
 
 func TestDiscovery(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	z := string(w.zone.ID)
 	host := "http://" + z + ".zones.test"
@@ -84,6 +85,7 @@ func TestDiscovery(t *testing.T) {
 }
 
 func TestIssuerForms(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	z, _, _ := w.newZone(w.newOrganization("Other", "other"), deputy.HostIssuer)
 	want := "http://" + string(z.ID) + ".zones.test"
@@ -101,6 +103,7 @@ func TestIssuerForms(t *testing.T) {
 }
 
 func TestJWKS(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, both...)
 	a := w.get("GET", w.issuer()+"/openidconnect/jwks")
 	keys, _ := a.json["keys"].([]any)
@@ -126,6 +129,7 @@ func TestJWKS(t *testing.T) {
 }
 
 func TestRoutes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	z := string(w.zone.ID)
 	nobody := string(w.id())
@@ -177,6 +181,7 @@ func TestRoutes(t *testing.T) {
 }
 
 func TestPreflight(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for path, methods := range map[string]string{
 		"/oauth/2/token":                    "POST, OPTIONS",
@@ -197,6 +202,7 @@ func TestPreflight(t *testing.T) {
 }
 
 func TestPublicURLWithPath(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	addresses, err := deputy.NewAddresses("http://deputy.test/base", "")
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 // looks for every secret of that in the server's log, in the audit log and in
 // the database.
 func TestSecretsAreNowhere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, both...)
 	var log bytes.Buffer
 	w.config.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))

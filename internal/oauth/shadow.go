@@ -103,7 +103,7 @@ func (s *shadows) run() {
 // askShadow puts a question to the shadow and records both decisions. It names the
 // entities of the enforced one, which are kept.
 func (s *Server) askShadow(q *shadowed) error {
-	outcome := q.shadow.Decide(q.question)
+	outcome, took := s.askPolicy(q.shadow, q.question)
 	var evaluation deputy.Evaluation
 	outcome.Evaluation(&evaluation)
 	q.enforced.Diverged = evaluation.Allowed() != (q.enforced.Refusal == "") || !slices.Equal(evaluation.Kept, q.enforced.Kept)
@@ -112,7 +112,7 @@ func (s *Server) askShadow(q *shadowed) error {
 	e.Time = deputy.Time(s.now())
 	e.ID = deputy.EventID(deputy.NewID(e.Time))
 	e.Type, e.Outcome, e.Actor = eventEvaluate, deputy.Success, deputy.Actor{Type: "platform"}
-	e.Policy, e.Evaluation = eventPolicy(&outcome), &evaluation
+	e.Policy, e.Evaluation = eventPolicy(&outcome, took), &evaluation
 	ctx, cancel := context.WithTimeout(context.Background(), shadowTimeout)
 	defer cancel()
 	return s.store.Write(ctx, e, nil)

@@ -92,6 +92,7 @@ func (w *world) polled(stream string, ack ...string) (jtis []string, texts []str
 }
 
 func TestStreamIsToldWhatIsOver(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	w.listen(w.server)
 	all := fmt.Sprintf(`{"events_requested":["%s","%s","urn:unknown"]}`, sessionRevoked, credentialChange)
@@ -174,6 +175,7 @@ func TestStreamIsToldWhatIsOver(t *testing.T) {
 }
 
 func TestFeedOfRevocations(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.listen(s.server)
 	other := s.newPerson("bob")
@@ -229,6 +231,7 @@ func TestFeedOfRevocations(t *testing.T) {
 
 // TestWhoMayListen: only an application itself, that policy lets.
 func TestWhoMayListen(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	ask := func(token string) *answer {
 		s.ear = token
@@ -301,6 +304,7 @@ func newEar(t *testing.T) *ear {
 }
 
 func TestSignalsArePushed(t *testing.T) {
+	t.Parallel()
 	w := newRelay(t)
 	w.listen(w.server)
 	to := newEar(t)
@@ -383,6 +387,7 @@ func TestSignalsArePushed(t *testing.T) {
 }
 
 func TestTransmitterDocument(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for _, path := range []string{"/z/" + string(w.zone.ID) + "/.well-known/ssf-configuration", "/.well-known/ssf-configuration/z/" + string(w.zone.ID)} {
 		a := w.must(w.get("GET", path), 200, "")

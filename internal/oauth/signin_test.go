@@ -161,6 +161,7 @@ func (b *browser) withCode(p *page) *page {
 }
 
 func TestSignUpThenSignIn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -192,6 +193,7 @@ func (w *world) onlyUser() *deputy.User {
 }
 
 func TestNoCodeBeforeTheAddressIsVerified(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	p := b.follow(b.begin())
@@ -212,6 +214,7 @@ func TestNoCodeBeforeTheAddressIsVerified(t *testing.T) {
 }
 
 func TestACodeIsTriedFiveTimes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	p := b.follow(b.begin())
@@ -236,6 +239,7 @@ func TestACodeIsTriedFiveTimes(t *testing.T) {
 }
 
 func TestACodeEndsWithItsTime(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	p := b.follow(b.begin())
@@ -250,6 +254,7 @@ func TestACodeEndsWithItsTime(t *testing.T) {
 }
 
 func TestAMailedLinkVerifiesAndSignsNobodyIn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	p := b.follow(b.begin())
@@ -273,6 +278,7 @@ func TestAMailedLinkVerifiesAndSignsNobodyIn(t *testing.T) {
 }
 
 func TestWhoeverComesFirstWithAnAddressDoesNotKeepIt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	thief, ada := w.newBrowser(), w.newBrowser()
 	p := thief.follow(thief.begin())
@@ -297,6 +303,7 @@ func TestWhoeverComesFirstWithAnAddressDoesNotKeepIt(t *testing.T) {
 }
 
 func TestSignUpRefusals(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -321,6 +328,7 @@ func TestSignUpRefusals(t *testing.T) {
 }
 
 func TestSignUpByInvitation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
 		_, err := tx.Zones().Update(ctx, deputy.Scope{Organization: w.organization.ID}, deputy.ID(w.zone.ID), func(z *deputy.Zone) error {
@@ -366,6 +374,7 @@ func TestSignUpByInvitation(t *testing.T) {
 }
 
 func TestAWrongPasswordSaysNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -386,6 +395,7 @@ func TestAWrongPasswordSaysNothing(t *testing.T) {
 }
 
 func TestThrottleNeverLocksThePersonOut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ada := w.newBrowser()
 	ada.withCode(ada.signUp(adaMail, adaPass))
@@ -427,6 +437,7 @@ func (b *browser) signInAgain(email, password string) *page {
 }
 
 func TestForgottenPassword(t *testing.T) {
+	t.Parallel()
 	for _, linked := range []bool{false, true} {
 		w := newWorld(t)
 		b := w.newBrowser()
@@ -479,6 +490,7 @@ func TestForgottenPassword(t *testing.T) {
 }
 
 func TestDisabledPeopleCannotSignIn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -505,6 +517,7 @@ func (w *world) setStatus(u *deputy.User, to deputy.UserStatus) {
 // TestFormsOfOthersAreRefused sends every form of the sign-in without the token
 // of the page, and with that of another browser.
 func TestFormsOfOthersAreRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -531,6 +544,7 @@ func TestFormsOfOthersAreRefused(t *testing.T) {
 
 // TestNoPageCanBeFramed looks at the headers of every page.
 func TestNoPageCanBeFramed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.newBrowser()
 	b.withCode(b.signUp(adaMail, adaPass))
@@ -567,6 +581,7 @@ func request(method, path string) *http.Request {
 // TestASignInIsBoundToItsBrowser has somebody give another person the address
 // of a sign-in that they began: it leads nowhere.
 func TestASignInIsBoundToItsBrowser(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	attacker := w.newBrowser()
 	at := attacker.begin()

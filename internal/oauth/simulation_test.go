@@ -244,19 +244,26 @@ func (s *simulation) signInto() {
 	if len(b.cookies) > 0 {
 		p = b.act("sign in", u.User)
 	}
+	// What the application depends on is authorized along, and what the owner of
+	// the resource does, who will exchange the token.
+	wanted := []*simResource{r}
+	for _, by := range []*simApp{a, r.owner} {
+		for _, also := range s.resources {
+			if also.there && s.edges[pair[*simApp, *simResource]{by, also}] && s.denied(by, also) == "" {
+				wanted = append(wanted, also)
+			}
+		}
+	}
+	asked := slices.ContainsFunc(wanted, func(r *simResource) bool { return s.withdrawn[pair[*simUser, *simResource]{u, r}] })
+	if asked && p.location != nil && strings.HasSuffix(p.location.Path, "/consent") {
+		p = b.act("approve", nil)
+	}
 	disabled := because("access_denied", u.status != deputy.UserActive)
 	if !s.answers("sign-in", p.answer(), a.off(), r.off(), s.denied(a, r), disabled) {
 		return
 	}
-	delete(s.withdrawn, pair[*simUser, *simResource]{u, r})
-	// What the application depends on is authorized along, and what the owner of
-	// the resource does, who will exchange the token.
-	for _, by := range []*simApp{a, r.owner} {
-		for _, also := range s.resources {
-			if also.there && s.edges[pair[*simApp, *simResource]{by, also}] && s.denied(by, also) == "" {
-				delete(s.withdrawn, pair[*simUser, *simResource]{u, also})
-			}
-		}
+	for _, r := range wanted {
+		delete(s.withdrawn, pair[*simUser, *simResource]{u, r})
 	}
 	got := s.post(a.app, form("grant_type", "authorization_code", "code", p.query("code"), "redirect_uri", callback, "code_verifier", verifier))
 	if !s.answers("code", got) {
@@ -451,6 +458,7 @@ func (s *simulation) restartNode() {
 // TestSimulation compares every decision of a long random run with the model's.
 // DEPUTY_SEED repeats a run, DEPUTY_STEPS makes it longer.
 func TestSimulation(t *testing.T) {
+	t.Parallel()
 	seed, steps := uint64(2), 1500
 	if testing.Short() {
 		steps = 300

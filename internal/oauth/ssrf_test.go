@@ -22,6 +22,7 @@ import (
 // every address that must not be: no connection is made, which the dialer
 // records and a listener on loopback would notice.
 func TestNoPlaceFetchesFromInside(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	canary, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

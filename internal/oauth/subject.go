@@ -172,11 +172,15 @@ func (s *Server) presentSubject(ctx context.Context, i *issuance, v *verified) e
 func (s *Server) presentUser(ctx context.Context, i *issuance) error {
 	sub := i.subject
 	if sub.Session == "" && sub.Act != nil { // an impersonated person, whose token goes on
-		i.use = deputy.UseImpersonation
+		i.use = deputy.UseExchangeImpersonated
 		if err := s.presentAbsent(ctx, i, sub.Subject); err != nil {
 			return err
 		}
 	} else if err := s.presentPerson(ctx, i, sub.Session); err != nil {
+		return err
+	}
+	var err error
+	if i.standing.TokenClient, err = s.tokenClient(ctx, i.zone, sub.verified, i.standing.Sessions, i.relyOn); err != nil {
 		return err
 	}
 	if user := i.delegator.user; user != nil && user.Identifier != sub.Subject {
@@ -262,6 +266,24 @@ func (s *Server) behind(ctx context.Context, z *zone, snap *snapshot, v *verifie
 		return nil, err // renamed since, and another may have the name now
 	}
 	return holder, nil
+}
+
+// tokenClient returns the client_id that a person's token was issued to, which is
+// empty when there is no such client any more: to delete a credential is to end
+// what it got. What a user agent got needs no look-up, as its session ends with
+// it. The look-up is passed through note.
+func (s *Server) tokenClient(ctx context.Context, z *zone, v *verified, chain []*deputy.Session, note ...func(*client, error) (*client, error)) (string, error) {
+	if v.Act == nil && len(chain) > 0 && chain[0] != nil && chain[0].UserAgentID != nil {
+		return v.ClientID, nil
+	}
+	c, err := s.client(ctx, z, v.ClientID)
+	for _, f := range note {
+		c, err = f(c, err)
+	}
+	if err != nil || c == nil {
+		return "", err
+	}
+	return v.ClientID, nil
 }
 
 // relyOn notes what was looked up as grounds of the decision and passes it on.

@@ -370,8 +370,9 @@ func (s *Server) judge(i *issuance) error {
 	}
 	i.question.Resource = i.target.entity
 	i.question.Scopes = i.scopes
-	i.outcome = i.snap.policies.Decide(i.question)
-	i.event.Policy = eventPolicy(&i.outcome)
+	var took time.Duration
+	i.outcome, took = s.askPolicy(i.snap.policies, i.question)
+	i.event.Policy = eventPolicy(&i.outcome, took)
 	i.evaluated()
 	s.logErrors(&i.outcome, i.zone.id, i.from)
 	if !i.outcome.Allowed {
@@ -380,15 +381,35 @@ func (s *Server) judge(i *issuance) error {
 	return nil
 }
 
-// eventPolicy says in an event what decided, or nil when nothing was there to.
-func eventPolicy(o *policy.Outcome) *deputy.EventPolicy {
+// askPolicy asks a set and takes the time.
+func (s *Server) askPolicy(set *policy.Set, question policy.Request) (policy.Outcome, time.Duration) {
+	began := s.now()
+	outcome := set.Decide(question)
+	return outcome, s.now().Sub(began)
+}
+
+// eventPolicy says in an event what decided and how long it took, or nil when
+// nothing was there to.
+func eventPolicy(o *policy.Outcome, took time.Duration) *deputy.EventPolicy {
 	if o.Set.SetID == "" {
 		return nil
 	}
-	p := &deputy.EventPolicy{SetID: o.Set.SetID, SetVersionID: o.Set.VersionID, Version: o.Set.Number}
-	for _, leg := range o.Legs {
-		for _, ref := range leg.Determining {
+	p := &deputy.EventPolicy{
+		SetID: o.Set.SetID, SetVersionID: o.Set.VersionID, Version: o.Set.Number, SchemaVersion: o.Set.SchemaVersion, ManifestSHA: o.Set.ManifestSHA,
+		Latency: int64((took + time.Microsecond - 1) / time.Microsecond),
+	}
+	n := 0
+	for i := range o.Legs {
+		n += len(o.Legs[i].Determining)
+	}
+	if n == 0 {
+		return p
+	}
+	p.Determining, p.Policies = make([]string, 0, n), make([]deputy.EventPolicyVersion, 0, n)
+	for i := range o.Legs {
+		for _, ref := range o.Legs[i].Determining {
 			p.Determining = append(p.Determining, ref.Label)
+			p.Policies = append(p.Policies, deputy.EventPolicyVersion{PolicyID: ref.PolicyID, VersionID: ref.VersionID})
 		}
 	}
 	return p

@@ -18,6 +18,7 @@ import (
 var both = []deputy.SigningAlgorithm{deputy.RS256, deputy.ES256}
 
 func TestClientCredentials(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, both...)
 	agent := w.newApp("agent")
 	r := w.newResource("https://api.test/v1", func(r *deputy.Resource) { r.Scopes = []string{"read", "write"} })
@@ -76,6 +77,7 @@ func TestClientCredentials(t *testing.T) {
 }
 
 func TestRequestID(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	const given = "6F1c2f0e-8f0e-4c52-9b58-0d6d2f6c1a11"
@@ -125,6 +127,7 @@ func (w *world) setResource(r *deputy.Resource, change func(*deputy.Resource)) {
 }
 
 func TestSigningAlgorithm(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, both...)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", nil)
@@ -148,6 +151,7 @@ func TestSigningAlgorithm(t *testing.T) {
 }
 
 func TestLifetime(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", func(r *deputy.Resource) { n := 61; r.Lifetime = &n })
@@ -160,6 +164,7 @@ func TestLifetime(t *testing.T) {
 }
 
 func TestDefaultResource(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	builtin, err := w.store.Resources().Find(context.Background(), w.in(), "identifier", deputy.UserInfoIdentifier)
@@ -194,6 +199,7 @@ func TestDefaultResource(t *testing.T) {
 }
 
 func TestScopes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", func(r *deputy.Resource) { r.Scopes = []string{"read", "write"} })
@@ -230,6 +236,7 @@ func manyScopes(n int) string {
 }
 
 func TestTargets(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	for identifier, prefix := range map[string]bool{
@@ -312,6 +319,7 @@ func TestTargets(t *testing.T) {
 }
 
 func TestRefusalsOfPolicyAndProvider(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	for _, c := range []struct {
@@ -355,6 +363,7 @@ func TestRefusalsOfPolicyAndProvider(t *testing.T) {
 }
 
 func TestForbidNamesItself(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", func(r *deputy.Resource) { r.Scopes = []string{"read", "drop"} })
@@ -378,6 +387,7 @@ func TestForbidNamesItself(t *testing.T) {
 }
 
 func TestApplicationSession(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", nil)
@@ -409,6 +419,7 @@ func TestApplicationSession(t *testing.T) {
 }
 
 func TestNonASCIIStaysASCII(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", nil)
@@ -435,6 +446,7 @@ func TestNonASCIIStaysASCII(t *testing.T) {
 // TestGone: nothing is issued to a caller who has gone, and nobody's log is
 // filled.
 func TestGone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", nil)
@@ -459,6 +471,7 @@ func TestGone(t *testing.T) {
 
 // TestStoreGone: without a store nothing is issued.
 func TestStoreGone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	r := w.newResource("urn:api", nil)

@@ -76,6 +76,7 @@ func (p *platform) as(token string, more ...string) *answer {
 
 // Tokens as the platforms write them (docs/workloads.md has the recipes).
 func TestWorkloads(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	api := w.newResource("urn:api", nil)
 	for _, c := range []struct {
@@ -197,6 +198,7 @@ func (w *world) changeProvider(p *deputy.Provider, change func(*deputy.Provider)
 
 // Who a workload is: the closest credential, and nobody where two are as close.
 func TestWhoAWorkloadIs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.newResource("urn:api", nil)
 	w.activateText("permit (principal, action, resource);")
@@ -268,6 +270,7 @@ func (w *world) activateText(text string) {
 
 // What is no token of a workload, although it looks like one.
 func TestForgedWorkloads(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.depend(w.newApp("x"), w.newResource("urn:api", nil))
 	p, other := w.newPlatform("RS256"), w.newPlatform("ES256")
@@ -321,6 +324,7 @@ func TestForgedWorkloads(t *testing.T) {
 
 // What an issuer says of itself is believed only of itself.
 func TestIssuersAreDiscovered(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	w.depend(agent, w.newResource("urn:api", nil))
@@ -351,6 +355,7 @@ func TestIssuersAreDiscovered(t *testing.T) {
 // What a platform says of a workload can be asked by policies, and lies in its
 // session.
 func TestPoliciesSeeAWorkload(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	agent := w.newApp("agent")
 	api := w.newResource("urn:api", func(r *deputy.Resource) { r.ApplicationID = &agent.ID })
@@ -362,7 +367,7 @@ func TestPoliciesSeeAWorkload(t *testing.T) {
 	w.must(p.as(p.key.token(p.claims("repo:acme/a", "environment", "test"))), 400, "access_denied")
 	w.must(p.as(p.key.token(p.claims("repo:acme/a", "environment", "production"))), 200, "")
 	zoe := w.newPerson("zoe")
-	subject := w.userToken(zoe, "x", api.Identifier)
+	subject := w.userToken(zoe, string(credential.ID), api.Identifier)
 	ask := func(environment string) *answer {
 		f := form("grant_type", exchangeGrantType, "subject_token", subject, "subject_token_type", accessTokenType, "resource", api.Identifier,
 			"client_assertion_type", jwtBearer, "client_assertion", p.key.token(p.claims("repo:acme/a", "environment", environment)))

@@ -10,13 +10,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
 	"deputy/internal/keys"
 	"deputy/internal/oauth"
 	"deputy/internal/policy"
@@ -27,10 +27,12 @@ import (
 
 const publicURL = "http://deputy.test"
 
-// clock stands still until a test moves it, or is the machine's.
+// clock stands still until a test moves it, moves by a tick whenever somebody
+// looks at it, or is the machine's.
 type clock struct {
 	mu   sync.Mutex
 	now  time.Time
+	tick time.Duration
 	real bool
 }
 
@@ -40,6 +42,7 @@ func (c *clock) Now() time.Time {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.now = c.now.Add(c.tick)
 	return c.now
 }
 
@@ -104,7 +107,7 @@ func newWorldAt(t testing.TB, now time.Time, algs ...deputy.SigningAlgorithm) *w
 	}
 	w := &world{TB: t, clock: &clock{now: now}, platform: deputy.NewID(now), algs: algs}
 	rand.Read(w.root[:])
-	w.path = filepath.Join(t.TempDir(), "deputy.db")
+	w.path = deputytest.SQLite(t)
 	w.open(store.Config{Path: w.path})
 	w.fill()
 	return w

@@ -59,7 +59,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{T: t, clock: deputytest.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)), path: filepath.Join(t.TempDir(), "deputy.db")}
+	w := &world{T: t, clock: deputytest.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)), path: deputytest.SQLite(t)}
 	w.Store = w.node()
 	return w
 }

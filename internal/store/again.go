@@ -93,6 +93,7 @@ func (f *foreseen) want(zone deputy.ZoneID, r *deputy.Rows) (any bool) {
 			want(&f.grants, place{zone: zone, id: string(r.User), resource: r.Resource})
 			if r.Client != "" {
 				want(&f.consents, place{zone: zone, id: string(r.User), client: r.Client, resource: r.Resource})
+				want(&f.consents, place{zone: zone, id: string(r.User), client: r.Client})
 			}
 		}
 	}

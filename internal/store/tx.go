@@ -228,6 +228,20 @@ func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, 
 	})
 }
 
+func (x *tx) Withdrawn(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (bool, error) {
+	g, err := x.Grant(ctx, zone, user, resource)
+	if err == nil && g.Status == deputy.Revoked {
+		return true, nil
+	}
+	if err == nil || deputy.KindOf(err) == deputy.NotFound {
+		_, err = x.Consent(ctx, zone, user, client, "")
+	}
+	if deputy.KindOf(err) == deputy.NotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 func (x *tx) Secret(_ context.Context, zone deputy.ZoneID, entity deputy.ID) (*deputy.VaultSecret, error) {
 	return known(x.seen.secrets, place{zone: zone, id: string(entity)}, secrets, func() (*deputy.VaultSecret, error) {
 		return secretOf(x.ctx, x, zone, entity)
@@ -341,8 +355,17 @@ func (x *tx) PutConsent(_ context.Context, c *deputy.ConsentRecord) error {
 	return consents.insert(x.ctx, x, c)
 }
 
-func (x *tx) DeleteConsents(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID) error {
+func (x *tx) WithdrawConsents(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID) error {
 	_, err := x.exec(x.ctx, "DELETE FROM consents WHERE zone_id = $1 AND user_id = $2 AND client_id = $3", string(zone), string(user), string(client))
+	if err != nil {
+		return err
+	}
+	return consents.insert(x.ctx, x, &deputy.ConsentRecord{ZoneID: zone, UserID: user, ClientID: client, CreatedAt: x.now})
+}
+
+func (x *tx) Reconcile(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID) error {
+	_, err := x.exec(x.ctx, "DELETE FROM consents WHERE zone_id = $1 AND user_id = $2 AND client_id = $3 AND resource_id = ''",
+		string(zone), string(user), string(client))
 	return err
 }
 

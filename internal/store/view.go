@@ -251,6 +251,14 @@ func (s *Store) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.Use
 	return c, s.fault(err)
 }
 
+func (s *Store) Withdrawn(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (yes bool, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		yes, err = withdrawn(ctx, q, zone, user, client, resource)
+		return err
+	})
+	return yes, s.fault(err)
+}
+
 func (s *Store) Secret(ctx context.Context, zone deputy.ZoneID, entity deputy.ID) (found *deputy.VaultSecret, err error) {
 	err = s.readers.with(ctx, func(q querier) (err error) {
 		found, err = secretOf(ctx, q, zone, entity)
@@ -269,7 +277,7 @@ func (s *Store) Grant(ctx context.Context, zone deputy.ZoneID, user deputy.UserI
 
 func (s *Store) Consents(ctx context.Context, zone deputy.ZoneID, user deputy.UserID) (all []*deputy.ConsentRecord, err error) {
 	err = s.readers.with(ctx, func(q querier) (err error) {
-		all, err = consents.many(ctx, q, "zone_id = $1 AND user_id = $2 ORDER BY client_id, resource_id", string(zone), string(user))
+		all, err = consents.many(ctx, q, "zone_id = $1 AND user_id = $2 AND resource_id <> '' ORDER BY client_id, resource_id", string(zone), string(user))
 		return err
 	})
 	return all, s.fault(err)

@@ -110,16 +110,12 @@ func withdrawn(w *world) {
 	put(w, deputy.Tx.Resources, r, another)
 	is := func(want bool) {
 		w.Helper()
-		revoked := func(g *deputy.Grant, err error) bool {
-			if deputy.KindOf(err) != deputy.NotFound {
-				w.must(err)
-			}
-			return err == nil && g.Status == deputy.Revoked
-		}
-		got, inside := revoked(w.Grant(w.ctx, w.zone.ID, u.ID, r.ID)), false
-		w.must(w.write(func(t deputy.Tx) error {
-			inside = revoked(t.Grant(w.ctx, w.zone.ID, u.ID, r.ID))
-			return nil
+		got, err := w.Withdrawn(w.ctx, w.zone.ID, u.ID, "app", r.ID)
+		var inside bool
+		w.must(err)
+		w.must(w.write(func(t deputy.Tx) (err error) {
+			inside, err = t.Withdrawn(w.ctx, w.zone.ID, u.ID, "app", r.ID)
+			return err
 		}))
 		if got != want || inside != want {
 			w.Errorf("withdrawn is %t, inside %t, want %t", got, inside, want)
@@ -483,7 +479,17 @@ func consentsOfPerson(w *world) {
 	b, a2, a1 := given("u", "b", "r"), given("u", "a", "s"), given("u", "a", "r")
 	given("v", "a", "r")
 	w.same([]*deputy.ConsentRecord{a1, a2, b}, sure(w.Consents(w.ctx, w.zone.ID, "u")))
-	w.insert(func(t deputy.Tx) error { return t.DeleteConsents(w.ctx, w.zone.ID, "u", "a") })
+	withdrawn := func(user deputy.UserID, client deputy.ID) bool {
+		return sure(w.Withdrawn(w.ctx, w.zone.ID, user, client, "r"))
+	}
+	w.insert(func(t deputy.Tx) error { return t.WithdrawConsents(w.ctx, w.zone.ID, "u", "a") })
 	w.same([]*deputy.ConsentRecord{b}, sure(w.Consents(w.ctx, w.zone.ID, "u")))
+	w.same([]bool{true, false, false, false}, []bool{withdrawn("u", "a"), withdrawn("u", "b"), withdrawn("v", "a"), withdrawn("u", "")})
+	w.insert(func(t deputy.Tx) error { return t.WithdrawConsents(w.ctx, w.zone.ID, "u", "a") }) // once more changes nothing
+	a1 = given("u", "a", "r")
+	w.same(true, withdrawn("u", "a"))
+	w.insert(func(t deputy.Tx) error { return t.Reconcile(w.ctx, w.zone.ID, "u", "a") })
+	w.same(false, withdrawn("u", "a"))
+	w.same([]*deputy.ConsentRecord{a1, b}, sure(w.Consents(w.ctx, w.zone.ID, "u")))
 	w.same(1, len(sure(w.Consents(w.ctx, w.zone.ID, "v"))))
 }
