@@ -97,6 +97,7 @@ var link = regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
 
 // Every link to a page of ours leads somewhere.
 func TestLinksLeadSomewhere(t *testing.T) {
+	t.Parallel()
 	pages, err := filepath.Glob("../../*.md")
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 
 // Every token that was answered has its event, however the server ends.
 func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	n := startNode(t, folder)
 	m := n.login(t, readAccount(t, folder))
@@ -95,6 +96,7 @@ func loadUntilKilled(t *testing.T, n *node, a *agent, after time.Duration) map[s
 // The log that is exported holds every event once, oldest first, however many
 // pages it takes.
 func TestExportOfManyEvents(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	n := startNode(t, folder)
 	m := n.login(t, readAccount(t, folder))
@@ -145,6 +147,7 @@ func TestExportOfManyEvents(t *testing.T) {
 // A change made on one node is in force for the very next token request on
 // any node.
 func TestAChangeIsInForceForTheNextRequestOnEveryNode(t *testing.T) {
+	t.Parallel()
 	database, key, folder := deputytest.Postgres(t), sharedKey(t), t.TempDir()
 	start := func(name string) *node {
 		return startNode(t, filepath.Join(folder, name), "--database-url", database, "--root-key-file", key, "--public-url", "http://deputy.example.com")

@@ -202,12 +202,14 @@ func (p *peers) run(script string, more map[string]any) (out outcome) {
 }
 
 func TestOpenIDClientInABrowser(t *testing.T) {
+	t.Parallel()
 	p := newPeers(t)
 	p.newClient()
 	p.run(openidClientScript, nil)
 }
 
 func TestOAuth4WebAPIInABrowser(t *testing.T) {
+	t.Parallel()
 	newPeers(t).run(oauth4webapiScript, nil)
 }
 
@@ -216,6 +218,7 @@ func TestOAuth4WebAPIInABrowser(t *testing.T) {
 // signs the person in; started again it needs nobody; it renews what has
 // expired; and where the zone knows it no more, it becomes known anew.
 func TestMCPClientInABrowser(t *testing.T) {
+	t.Parallel()
 	for kind, prefix := range map[string]string{"metadata document": "https://", "registration": "ua:"} {
 		t.Run(kind, func(t *testing.T) {
 			p := newPeers(t)

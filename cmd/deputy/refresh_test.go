@@ -25,17 +25,17 @@ const (
 )
 
 var (
-	csrfInput = regexp.MustCompile(`name="csrf_token" value="([^"]*)"`)
-	typedCode = regexp.MustCompile(`(?m)^(\d{8})\r?$`)
+	hiddenInput = regexp.MustCompile(`type="hidden" name="([^"]*)" value="([^"]*)"`)
+	typedCode   = regexp.MustCompile(`(?m)^(\d{8})\r?$`)
 )
 
 // visitor is a person's browser, which takes every address of the server to be
 // at one node.
 type visitor struct {
 	*testing.T
-	node *node
-	http *http.Client
-	csrf string
+	node   *node
+	http   *http.Client
+	hidden [][]string // of the first form it shows, as hiddenInput finds them
 }
 
 func newVisitor(t *testing.T, n *node) *visitor {
@@ -62,7 +62,9 @@ func (v *visitor) visit(address string, f url.Values) (away string) {
 		if f == nil {
 			r, err = v.http.Get(v.node.base + path)
 		} else {
-			f.Set("csrf_token", v.csrf)
+			for _, input := range v.hidden {
+				f.Set(input[1], input[2])
+			}
 			r, err = v.http.PostForm(v.node.base+path, f)
 		}
 		if err != nil {
@@ -80,9 +82,8 @@ func (v *visitor) visit(address string, f url.Values) (away string) {
 		if r.StatusCode != http.StatusOK {
 			v.Fatalf("%s: %d %s", path, r.StatusCode, body)
 		}
-		if found := csrfInput.FindStringSubmatch(string(body)); found != nil {
-			v.csrf = found[1]
-		}
+		form, _, _ := strings.Cut(string(body), "</form>")
+		v.hidden = hiddenInput.FindAllStringSubmatch(form, -1)
 		return ""
 	}
 }

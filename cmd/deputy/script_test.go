@@ -101,6 +101,7 @@ var (
 
 // Every command explains itself and shows one example of its use.
 func TestHelpOfEveryCommand(t *testing.T) {
+	t.Parallel()
 	var seen []string
 	var visit func(args []string)
 	visit = func(args []string) {

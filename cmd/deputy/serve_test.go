@@ -30,6 +30,7 @@ func times(ci, full int) int {
 }
 
 func TestFirstStartAndRestart(t *testing.T) {
+	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "data")
 	n := startNode(t, folder)
 	first := readAccount(t, folder)
@@ -80,6 +81,7 @@ func get(t *testing.T, address string) (status int, body map[string]any) {
 }
 
 func TestAFixedFirstAccount(t *testing.T) {
+	t.Parallel()
 	folder, secret := t.TempDir(), strings.Repeat("s", 40)
 	n, err := launch([]string{"DEPUTY_BOOTSTRAP_CLIENT_ID=infrastructure", "DEPUTY_BOOTSTRAP_CLIENT_SECRET=" + secret}, folder)
 	if err != nil {
@@ -93,6 +95,7 @@ func TestAFixedFirstAccount(t *testing.T) {
 }
 
 func TestHalfSetSettingsRefuseToStart(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	lost, open := filepath.Join(folder, "lost"), filepath.Join(folder, "open.key")
 	if err := os.MkdirAll(lost, 0o700); err != nil {
@@ -167,6 +170,7 @@ func write(t *testing.T, path, text string, mode os.FileMode) {
 }
 
 func TestAWildcardAddressWithAPublicURL(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	n := startNode(t, folder, "--listen", "0.0.0.0:0", "--public-url", "https://id.example.com/deputy")
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(n.base, "http://"))
@@ -188,6 +192,7 @@ func TestAWildcardAddressWithAPublicURL(t *testing.T) {
 }
 
 func TestMigrationsOff(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	if status, _, stderr := command(t, nil, "migrate", "--data-dir", folder); status != 0 {
 		t.Fatalf("migrate: exit %d %s", status, stderr)
@@ -206,6 +211,7 @@ func TestMigrationsOff(t *testing.T) {
 // A start that was killed at any moment can be made again, and its account is
 // never lost.
 func TestAFirstStartKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -228,6 +234,7 @@ func TestAFirstStartKilledAtAnyMoment(t *testing.T) {
 
 // A stopped server's database, copied, is a backup; with the root key, that is.
 func TestACopyOfAStoppedServer(t *testing.T) {
+	t.Parallel()
 	folder, copied := t.TempDir(), t.TempDir()
 	n := startNode(t, folder)
 	a := readAccount(t, folder)
@@ -315,6 +322,7 @@ func (r readNotice) Read(p []byte) (int, error) {
 }
 
 func TestAStoppingServerFinishesWhatRuns(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, t.TempDir())
 	finish := slowRequest(t, n)
 	n.process.Process.Signal(syscall.SIGTERM)
@@ -351,6 +359,7 @@ func TestAStoppingServerWaitsNoLongerThanItsGrace(t *testing.T) {
 }
 
 func TestASecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, t.TempDir())
 	slowRequest(t, n) // never finished
 	n.process.Process.Signal(syscall.SIGTERM)
@@ -371,6 +380,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 }
 
 func TestAnotherOrganizationBesideARunningServer(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	n := startNode(t, folder)
 	status, stdout, stderr := command(t, nil, "organization", "create", "Acme & Sons", "--data-dir", folder)
@@ -393,6 +403,7 @@ func TestAnotherOrganizationBesideARunningServer(t *testing.T) {
 // An organization may be made before the first start, which then misses
 // nothing that it would have made itself.
 func TestAnOrganizationBeforeTheFirstStart(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	status, stdout, stderr := command(t, nil, "organization", "create", "Early", "--data-dir", folder)
 	var made account
@@ -410,6 +421,7 @@ func TestAnOrganizationBeforeTheFirstStart(t *testing.T) {
 
 // Nodes with different root keys would corrupt each other's data.
 func TestAnotherRootKeyOnTheSameDatabaseRefusesToStart(t *testing.T) {
+	t.Parallel()
 	database := deputytest.Postgres(t)
 	n := startNode(t, t.TempDir(), "--database-url", database, "--root-key-file", sharedKey(t))
 	other := filepath.Join(t.TempDir(), "other.key")
@@ -426,6 +438,7 @@ func TestAnotherRootKeyOnTheSameDatabaseRefusesToStart(t *testing.T) {
 // A database that cannot be reached makes a node unready, for no longer than
 // that.
 func TestReadinessFollowsTheDatabase(t *testing.T) {
+	t.Parallel()
 	database := deputytest.Postgres(t)
 	folder := t.TempDir()
 	n := startNode(t, folder, "--database-url", database, "--root-key-file", sharedKey(t))

@@ -21,7 +21,8 @@ import (
 // of 64 KiB whose every character is escaped.
 const maxBody = 512 << 10
 
-// ignoredHeader names the members of a body that no one here knows.
+// ignoredHeader names the members of a body that no one here knows, and the
+// parameters of a query, with a question mark in front.
 const ignoredHeader = "X-Deputy-Ignored-Fields"
 
 // readBody is the step that reads the body of an operation that has one:
@@ -58,9 +59,7 @@ func (a *API) readBody(hc huma.Context, next func(huma.Context)) {
 	if json.Unmarshal(raw, &value) == nil { // broken JSON is reported by the checker
 		members.walk(a.huma.OpenAPI().Components.Schemas, op.RequestBody.Content["application/json"].Schema, "", value)
 	}
-	if len(members.unknown) > 0 {
-		w.Header().Set(ignoredHeader, headerList(members.unknown))
-	}
+	callOf(ctx).ignore(members.unknown)
 	slices.Sort(members.known)
 	callOf(ctx).changes = members.known
 	next(&jsonContext{humaContext: hc, body: raw})
@@ -149,6 +148,28 @@ func property(r huma.Registry, s *huma.Schema, object map[string]any, name strin
 	return s.Properties[name]
 }
 
+// ignore names in the answer what the call leaves out of account.
+func (c *call) ignore(names []string) {
+	if c.ignored = append(c.ignored, names...); len(c.ignored) > 0 {
+		c.answer.Set(ignoredHeader, headerList(c.ignored))
+	}
+}
+
+// unknownParameters returns the parameters of the query that the operation does
+// not have: they are ignored, and a list is then wider than whoever misspelt a
+// filter believes.
+func (c *call) unknownParameters(op *huma.Operation) (names []string) {
+	known := func(name string) bool {
+		return slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.In == "query" && strings.TrimSuffix(p.Name, "[]") == name })
+	}
+	for name := range c.query {
+		if !known(name) {
+			names = append(names, "?"+name)
+		}
+	}
+	return names
+}
+
 // headerList renders names for a header: what is not plainly a name is escaped,
 // and a long list is cut.
 func headerList(names []string) string {
@@ -174,7 +195,7 @@ func escapeName(name string) string {
 	for i := range len(name) {
 		c := name[i]
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("_-.[]$", c) >= 0:
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("_-.[]$?", c) >= 0:
 			b.WriteByte(c)
 		default:
 			const hex = "0123456789ABCDEF"

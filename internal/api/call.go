@@ -35,6 +35,8 @@ type call struct {
 	query  url.Values // the query, names without a final []
 	answer http.Header
 	caller *deputy.Caller
+	// ignored is what the request says that no one here knows.
+	ignored []string
 	// delegate makes the call for background work; nil for calls from outside.
 	delegate *delegate
 
@@ -147,6 +149,7 @@ func (a *API) authenticate(hc huma.Context, next func(huma.Context)) {
 	}
 	c.caller, c.answer, c.param, c.header = caller, w.Header(), r.PathValue, r.Header.Get
 	c.sent, c.query, c.body = sent, plainNames(sent), r.Body
+	c.ignore(c.unknownParameters(hc.Operation()))
 	next(hc)
 }
 

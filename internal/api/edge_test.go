@@ -116,6 +116,13 @@ func TestBodies(t *testing.T) {
 			status: 200, events: []string{"resources:create"},
 			heads: map[string]string{"X-Deputy-Ignored-Fields": "bad%0Aname, metadata.more, scopes_supported, secret"},
 		},
+		step{do: "PATCH /zones/{zone}?a%0a=1&a=2", body: `{"z":1}`, status: 200, events: []string{"zones:update"}, heads: map[string]string{"X-Deputy-Ignored-Fields": "?a, ?a%0A, z"}},
+		// A filter that the list does not have leaves it as it is, and is named.
+		step{do: "GET /zones/{zone}/delegated-grants?filter[status]=active&status[]=active&expand=total_count&expand[]=total_count&limit=1", status: 200,
+			heads: map[string]string{"X-Deputy-Ignored-Fields": "?filter[status]"}},
+		step{do: "GET /zones/{zone}/users?sort=email&filter[email]=a@b.test&query[]=a&after=", status: 200, heads: map[string]string{"X-Deputy-Ignored-Fields": ""}},
+		step{do: "GET /zones/{zone}/packages?filter[slug]=a&filters[slug]=a", status: 200, heads: map[string]string{"X-Deputy-Ignored-Fields": ""}},
+		step{do: "GET /zones/{zone}/application-credentials?application_id=a", status: 200, heads: map[string]string{"X-Deputy-Ignored-Fields": ""}},
 	)
 }
 

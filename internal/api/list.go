@@ -266,6 +266,10 @@ func (l *listing) document() []*huma.Param {
 	}
 	for _, p := range l.Parameters {
 		params = append(params, p.document())
+		for _, name := range p.Also {
+			p.Name, p.Doc = name, "Another name of "+p.Name+"."
+			params = append(params, p.document())
+		}
 	}
 	return params
 }

@@ -24,7 +24,7 @@ func description(version, publicURL string) *huma.OpenAPI {
 		Info: &huma.Info{
 			Title: "Deputy management API", Version: version,
 			Description: "Organizations, zones and everything an organization configures in them.\n\n" +
-				"Get a bearer token at /service-account-token and send it with every call. Unknown members of a body are ignored and named in " +
+				"Get a bearer token at /service-account-token and send it with every call. Unknown members of a body and parameters of a query are ignored and named in " +
 				ignoredHeader + ". Lists page by cursor: send after_cursor back as after.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},

@@ -227,9 +227,7 @@ func document(doc *huma.OpenAPI, o operation) {
 		success.Headers = map[string]*huma.Param{}
 	}
 	success.Headers["X-Client-Request-ID"] = requestIDAnswer
-	if op.RequestBody != nil {
-		success.Headers[ignoredHeader] = ignoredAnswer
-	}
+	success.Headers[ignoredHeader] = ignoredAnswer
 	if o.ETag {
 		success.Headers["ETag"] = textHeader("State of the entity, for If-Match.")
 	}
@@ -250,7 +248,7 @@ func textHeader(doc string) *huma.Param {
 // Headers that many answers have.
 var (
 	requestIDAnswer = textHeader("The id of the request, as events name it.")
-	ignoredAnswer   = textHeader("Members of the body that are not known here and were ignored.")
+	ignoredAnswer   = textHeader("Members of the body, and with ? in front parameters of the query, that are not known here and were ignored.")
 )
 
 // errors returns the statuses that the operation may fail with.

@@ -57,6 +57,9 @@ type Store interface {
 	// which is NotFound when it is gone. No event tells of it. Of a bounded kind
 	// the heaviest source's oldest tickets go when there are too many.
 	PutTicket(ctx context.Context, t *Ticket, was SecretHash) error
+	// TakeTicket removes a ticket that is not over and returns it, to one of all
+	// who ask; to the others it is NotFound. No event tells of it.
+	TakeTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) (*Ticket, error)
 	// DropTicket removes a ticket, if there is one. No event tells of it.
 	DropTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) error
 	// SpendTicket is Tx.SpendTicket without anything else. No event tells of it.

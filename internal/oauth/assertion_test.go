@@ -110,8 +110,8 @@ func TestForgedAssertions(t *testing.T) {
 	a := newAsserting(t)
 	rs, other := newOutsideKey("rs", "RS256"), newOutsideKey("other", "ES256")
 	weak := &outsideKey{kid: "weak", alg: "RS256", private: shortKey()}
-	encryption := newOutsideKey("enc", "ES256")
-	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{encryption.jwk(), a.key.jwk(), rs.jwk(), weak.jwk(), newOutsideKey("two", "ES256").jwk()}}
+	encryption, unusual := newOutsideKey("enc", "ES256"), newOutsideKey("unusual", "ES384")
+	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{encryption.jwk(), a.key.jwk(), rs.jwk(), weak.jwk(), unusual.jwk(), newOutsideKey("two", "ES256").jwk()}}
 	set.Keys[0].Use = "enc"
 	a.site.put("/jwks.json", set)
 	a.must(a.as(rs.token(a.claims())), 200, "")
@@ -148,6 +148,7 @@ func TestForgedAssertions(t *testing.T) {
 		{"EC signature under RS256", es(header("kid", "rs", "alg", "RS256"), good), nil},
 		{"PSS with an RS256 key", rs.sign(header("kid", "rs", "alg", "PS256"), good), nil},
 		{"an algorithm of workloads", rs.sign(header("kid", "rs", "alg", "RS512"), good), nil},
+		{"an algorithm of workloads, with its key", unusual.token(good), nil},
 		{"a short RSA key", weak.token(good), nil},
 		{"a key for encryption", encryption.token(good), nil},
 		{"an unpublished key", other.token(good), nil},

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"deputy/internal/deputy"
-	"deputy/internal/oauth"
 )
 
 // Attacks on the sign-in of people that are about more than one page. Those on a
@@ -188,16 +187,16 @@ func TestWhoeverIsNamedCostsOneHash(t *testing.T) {
 			p := x.follow(x.begin())
 			x.fill(p, "/login", "identifier", adaMail)
 			p = x.get("/login/password")
-			before := oauth.Hashes(w.server)
+			before := w.server.PasswordHashes()
 			x.says(x.fill(p, "/login/password", "username", email, "password", "wrong and long enough"), 400, "did not work")
-			if made := oauth.Hashes(w.server) - before; made != 1 {
+			if made := w.server.PasswordHashes() - before; made != 1 {
 				t.Errorf("%s: %d hashes", email, made)
 			}
-			before = oauth.Hashes(w.server)
+			before = w.server.PasswordHashes()
 			q := x.get("/login/forgot-password")
 			x.fill(q, "/login/forgot-password", "username", email)
 			w.server.Settle()
-			if made := oauth.Hashes(w.server) - before; made != 0 {
+			if made := w.server.PasswordHashes() - before; made != 0 {
 				t.Errorf("%s: to ask for a code costs %d hashes", email, made)
 			}
 		}
@@ -323,7 +322,7 @@ func TestLogoutLeadsNowhereElse(t *testing.T) {
 	t.Parallel()
 	f := newFlow(t, both...)
 	const mine, theirs = "https://client.test/bye", "https://other.test/bye"
-	f.change(f.client, func(a *deputy.Application) { a.LogoutURIs = []string{mine} })
+	f.change(f.client, func(a *deputy.Application) { a.LogoutURIs = []string{mine, "http://client.test/bye"} })
 	other := f.newWebApp("other", deputy.ImplicitConsent)
 	f.change(other, func(a *deputy.Application) { a.LogoutURIs = []string{theirs} })
 	id := f.must(f.redeem(f.code("scope", "openid")), 200, "").text("id_token")
@@ -337,14 +336,31 @@ func TestLogoutLeadsNowhereElse(t *testing.T) {
 		{"id_token_hint", id, "post_logout_redirect_uri", "https://client.test/BYE"}, {"id_token_hint", id, "post_logout_redirect_uri", mine + "/"},
 		{"id_token_hint", id, "post_logout_redirect_uri", "//client.test/bye"}, {"id_token_hint", id, "post_logout_redirect_uri", mine + "#x"},
 		{"id_token_hint", id, "post_logout_redirect_uri", mine, "post_logout_redirect_uri", mine},
+		{"id_token_hint", id, "client_id", other.credential.Identifier, "post_logout_redirect_uri", mine},
+		{"id_token_hint", id, "post_logout_redirect_uri", "http://client.test/bye"}, // registered, and open to whoever listens
 	} {
 		f.browser.shown(leave(pairs...), "invalid_request")
 	}
+	// With the ID token of another person the one who is signed in is asked.
+	bob := f.newBrowser()
+	bob.open(asking(f.client.credential.Identifier, "scope", "openid"))
+	theirID := f.must(f.redeem(bob.answered(bob.act("sign in", f.newUser("bob@example.test")))), 200, "").text("id_token")
+	f.browser.says(leave("id_token_hint", theirID, "post_logout_redirect_uri", mine), 200, "Sign out")
 	f.browser.answered(f.browser.open(asking(f.client.credential.Identifier, "prompt", "none"))) // still signed in
 	p := leave("id_token_hint", id, "post_logout_redirect_uri", mine, "state", "a\r\nSet-Cookie: x=y&iss=evil#x")
 	if p.location == nil || !strings.HasPrefix(p.location.String(), mine+"?state=") || len(p.location.Query()) != 1 || p.header.Get("Set-Cookie") == "x=y" {
 		t.Errorf("the browser is at %v", p.location)
 	}
+}
+
+// TestARedirectTakenAwayMeanwhile: an address that is no longer registered gets
+// nothing, whoever began when it was.
+func TestARedirectTakenAwayMeanwhile(t *testing.T) {
+	t.Parallel()
+	f := newFlow(t)
+	f.browser.at(f.browser.open(asking(f.client.credential.Identifier)), "/login")
+	f.change(f.client, func(a *deputy.Application) { a.RedirectURIs = []string{"https://client.test/new"} })
+	f.browser.shown(f.browser.act("sign in", f.user), "invalid_client")
 }
 
 // TestAnswersAreComplete: how the browser is sent back, and with exactly what.

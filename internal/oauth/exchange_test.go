@@ -221,6 +221,18 @@ func (w *world) newExternal() *deputy.Provider {
 	return p
 }
 
+// actors returns so many, each acting for the next.
+func actors(n int) (act map[string]any) {
+	for range n {
+		next := map[string]any{"sub": "urn:app:agent", "client_id": "agent"}
+		if act != nil {
+			next["act"] = act
+		}
+		act = next
+	}
+	return act
+}
+
 func TestSubjectTokens(t *testing.T) {
 	t.Parallel()
 	w := newRelay(t, both...)
@@ -292,6 +304,7 @@ func TestSubjectTokens(t *testing.T) {
 		{"typ of an impersonation", w.sign(deputy.ES256, "vnd.kc.su+jwt", good()), "invalid_grant"},
 		{"a key id that is an address", jws(map[string]any{"alg": "ES256", "typ": "at+jwt", "kid": "https://evil.test/jwks"}, good(), func([]byte) []byte { return make([]byte, 64) }), "invalid_grant"},
 		{"its own key in the header", newOutsideKey("x", "ES256").sign(map[string]any{"alg": "ES256", "typ": "at+jwt", "kid": "x", "jwk": newOutsideKey("x", "ES256").jwk()}, good()), "invalid_grant"},
+		{"with more actors than there may be", altered("act", actors(11)), "invalid_grant"},
 		{"claims swapped", parts[0] + "." + encode(`{"iss":"`+w.issuer()+`"}`) + "." + parts[2], "invalid_grant"},
 		{"signature cut", parts[0] + "." + parts[1] + "." + parts[2][:10], "invalid_grant"},
 		{"two parts", parts[0] + "." + parts[1], "invalid_request"},
@@ -512,6 +525,12 @@ func TestRenamedSubject(t *testing.T) {
 	w.depend(heir, w.api)
 	rename(heir, name)
 	w.must(w.exchange(w.server, w.token, w.api.Identifier), 400, "invalid_grant") // a name does not make an heir
+
+	zoe := w.newPerson("zoe")
+	token := w.userToken(zoe, heir.credential.Identifier, w.front.Identifier)
+	w.must(w.exchange(w.server, token, w.api.Identifier), 200, "")
+	w.setUser(zoe.User, func(u *deputy.User) { u.Identifier = "zora" })
+	w.must(w.exchange(w.server, token, w.api.Identifier), 400, "invalid_grant")
 }
 
 // TestSubjectBeforeTarget: whoever presents a token that is off is told so,
@@ -556,6 +575,9 @@ func TestActorTokenIsTheClientsOwn(t *testing.T) {
 		return tx.Credentials().Delete(ctx, w.in(), deputy.ID(c.ID))
 	})
 	w.must(with(second), 400, "invalid_request") // what it got ends with it
+	// Nor is one that the client got, and is about somebody else, its own.
+	w.must(with(w.userToken(w.newPerson("zoe"), w.server.credential.Identifier, w.front.Identifier)), 400, "invalid_request")
+	w.must(with(w.must(w.exchange(w.server, w.token, w.api.Identifier), 200, "").text("access_token")), 400, "invalid_request")
 
 	// A token of somebody who was called so before.
 	former := w.newApp("former")

@@ -173,6 +173,3 @@ func FormPages() (paths []string) {
 	slices.Sort(paths)
 	return paths
 }
-
-// Hashes returns how many passwords a server has hashed.
-func Hashes(s *Server) uint64 { return s.passwords.Made() }

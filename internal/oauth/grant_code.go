@@ -15,7 +15,7 @@ import (
 // codeGrant redeems an authorization code (RFC 6749 §4.1.3): once, by the client
 // that it was given to, with the verifier of its challenge. That begins the
 // client's session and its refresh tokens.
-var codeGrant = grant{public: true, present: presentCode, agree: agreePerson}
+var codeGrant = grant{public: true, unscoped: true, present: presentCode, agree: agreePerson}
 
 // Refusals of a code.
 var (

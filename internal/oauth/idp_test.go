@@ -142,6 +142,7 @@ func TestTheProviderIsNotBelieved(t *testing.T) {
 	for name, c := range map[string]struct {
 		claims map[string]any
 		answer url.Values
+		iss    string // in place of that of a good answer
 	}{
 		"another issuer":             {claims: map[string]any{"iss": "https://evil.test"}},
 		"another audience":           {claims: map[string]any{"aud": "somebody"}},
@@ -160,6 +161,7 @@ func TestTheProviderIsNotBelieved(t *testing.T) {
 		"an unknown code":            {answer: url.Values{"code": {"x"}, "iss": {"ISSUER"}}},
 		"an answer of another":       {answer: url.Values{"code": {"x"}, "iss": {"https://evil.test"}}},
 		"an answer that says no iss": {answer: url.Values{"code": {"x"}}},
+		"a good answer of another":   {iss: "https://evil.test"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -172,7 +174,13 @@ func TestTheProviderIsNotBelieved(t *testing.T) {
 			}
 			outside.Says(c.claims)
 			b := w.newBrowser()
-			p := b.says(b.get(b.depart(outside, "max_age", "60")), 400, "The sign-in did not work")
+			back := b.depart(outside, "max_age", "60")
+			if path, query, _ := strings.Cut(back, "?"); c.iss != "" {
+				q, _ := url.ParseQuery(query)
+				q.Set("iss", c.iss)
+				back = path + "?" + q.Encode()
+			}
+			p := b.says(b.get(back), 400, "The sign-in did not work")
 			if strings.Contains(p.body, "evil.test") {
 				t.Error("the page shows what a stranger wrote")
 			}

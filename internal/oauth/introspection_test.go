@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -166,9 +167,52 @@ func TestPushedRequest(t *testing.T) {
 	f.browser.shown(f.browser.open(form("client_id", f.client.credential.Identifier, "request_uri", uri)), "invalid_request_uri")
 	f.browser.shown(f.browser.open(form("client_id", f.client.credential.Identifier, "request_uri", "https://client.test/request")), "invalid_request_uri")
 	f.must(push(nil, asking(f.client.credential.Identifier)), 401, "invalid_client")
-	f.must(push(f.client, asking(f.client.credential.Identifier, "redirect_uri", "https://evil.test/")), 400, "invalid_request")
-	f.must(push(f.client, asking(f.client.credential.Identifier, "code_challenge", "")), 400, "invalid_request")
-	f.must(push(f.client, asking(f.client.credential.Identifier, "resource", "urn:nothing")), 400, "invalid_target")
+}
+
+// TestPushedRequestIsForOne: of browsers that open the address of a request at
+// the same time, one gets to sign in.
+func TestPushedRequestIsForOne(t *testing.T) {
+	t.Parallel()
+	f := newFlow(t)
+	uri := f.must(f.postTo("/oauth/2/par", f.client, asking(f.client.credential.Identifier)), 201, "").text("request_uri")
+	pages := make([]*page, 8)
+	store := &gathering{Store: f.store}
+	store.reads.Add(len(pages))
+	f.config.Store = store
+	f.restart()
+	var wait sync.WaitGroup
+	for i := range pages {
+		b := f.newBrowser()
+		wait.Go(func() { pages[i] = b.open(form("client_id", f.client.credential.Identifier, "request_uri", uri)) })
+	}
+	wait.Wait()
+	signingIn := 0
+	for _, p := range pages {
+		if p.location != nil {
+			signingIn++
+		} else {
+			f.browser.shown(p, "invalid_request_uri")
+		}
+	}
+	if signingIn != 1 {
+		t.Errorf("%d browsers sign in", signingIn)
+	}
+}
+
+// gathering is the store where nobody gets a ticket that they read before all
+// have read it.
+type gathering struct {
+	deputy.Store
+	reads sync.WaitGroup
+}
+
+func (g *gathering) Ticket(ctx context.Context, kind deputy.TicketKind, zone deputy.ZoneID, key deputy.SecretHash) (*deputy.Ticket, error) {
+	t, err := g.Store.Ticket(ctx, kind, zone, key)
+	if kind == deputy.PushedTicket {
+		g.reads.Done()
+		g.reads.Wait()
+	}
+	return t, err
 }
 
 // TestNewcomersPush: a client can push its first request, which is before

@@ -105,5 +105,12 @@ func (s *Server) pull(r *http.Request, z *zone, p *parameters) (*authorizationRe
 	if request.ClientID != p.values["client_id"] {
 		return nil, errPushed
 	}
-	return request, s.store.DropTicket(r.Context(), deputy.PushedTicket, z.id, t.Key)
+	// Of two browsers that open the address at once, one finds the request.
+	if _, err := s.store.TakeTicket(r.Context(), deputy.PushedTicket, z.id, t.Key); err != nil {
+		if unlessAbsent(err) == nil {
+			err = errPushed
+		}
+		return nil, err
+	}
+	return request, nil
 }

@@ -23,6 +23,9 @@ type grant struct {
 	// public is set where clients that cannot prove who they are may use it:
 	// what they present is bound to them otherwise.
 	public bool
+	// unscoped is set where the request's scope means nothing: what is presented
+	// says which there are.
+	unscoped bool
 	// present checks what the request presents beside its client, and says who
 	// the credential is about. The client is authenticated.
 	present func(*Server, context.Context, *issuance) error
@@ -280,11 +283,13 @@ func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
 	if i.client.agent != "" && !i.grant.public {
 		return nil, refuse(codeUnauthorizedClient, "A client that registered itself may not use this grant.")
 	}
-	var err error
-	if i.scopes, err = scopes(i.form.scope); err != nil {
-		return nil, err
+	if !i.grant.unscoped {
+		var err error
+		if i.scopes, err = scopes(i.form.scope); err != nil {
+			return nil, err
+		}
+		i.event.ScopesRequested = i.scopes
 	}
-	i.event.ScopesRequested = i.scopes
 	if err := run(i.grant.present, s, ctx, i); err != nil {
 		return nil, err
 	}

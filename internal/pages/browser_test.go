@@ -25,6 +25,7 @@ var look string
 // aside. It takes a picture of each: in DEPUTY_TEST_SCREENS, a folder, where it
 // is set.
 func TestPagesInABrowser(t *testing.T) {
+	t.Parallel()
 	seen := frame
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if name, ok := strings.CutPrefix(r.URL.Path, seen.Base+pages.AssetPath); ok {

@@ -21,6 +21,7 @@ var (
 // TestEverySentenceIsThereAndSaid compares the sentences with the names that
 // templates and code say.
 func TestEverySentenceIsThereAndSaid(t *testing.T) {
+	t.Parallel()
 	var said []string
 	var families [][2]string
 	files, err := filepath.Glob("template/*.html")
@@ -78,6 +79,7 @@ func TestEverySentenceIsThereAndSaid(t *testing.T) {
 // TestNoPageShowsTheNameOfASentence draws every sample: a sentence that is
 // missing shows as its name, a word that nobody filled in as its braces.
 func TestNoPageShowsTheNameOfASentence(t *testing.T) {
+	t.Parallel()
 	unfilled := regexp.MustCompile(`\{\w+\}|>\s*[a-z]+\.[a-z.-]+\s*<`)
 	for name, p := range samples {
 		body := draw(frame, p).Body.String()

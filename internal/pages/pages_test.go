@@ -18,6 +18,7 @@ func draw(f pages.Frame, p pages.Page) *httptest.ResponseRecorder {
 }
 
 func TestEveryPageSaysWhatItShould(t *testing.T) {
+	t.Parallel()
 	for name, p := range samples {
 		t.Run(name, func(t *testing.T) {
 			body := draw(frame, p).Body.String()
@@ -42,6 +43,7 @@ func TestEveryPageSaysWhatItShould(t *testing.T) {
 }
 
 func TestNoPageCanBeFramedKeptOrScripted(t *testing.T) {
+	t.Parallel()
 	h := draw(frame, samples["consent"]).Header()
 	for name, want := range map[string]string{
 		"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'",
@@ -58,6 +60,7 @@ func TestNoPageCanBeFramedKeptOrScripted(t *testing.T) {
 }
 
 func TestFormsLeadExactlyWhereTheFrameSays(t *testing.T) {
+	t.Parallel()
 	for target, want := range map[string]string{
 		"https://app.example/cb?x=1":                 "https://app.example/cb",
 		"https://APP.example:8443/a%20b":             "https://app.example:8443/a%20b",
@@ -80,6 +83,7 @@ func TestFormsLeadExactlyWhereTheFrameSays(t *testing.T) {
 }
 
 func TestTextFromOutsideIsText(t *testing.T) {
+	t.Parallel()
 	const evil = `"><script>alert(1)</script>`
 	f := frame
 	f.Name, f.Issuer = evil, "https://"+evil
@@ -97,6 +101,7 @@ func TestTextFromOutsideIsText(t *testing.T) {
 }
 
 func TestConsentKeepsItsNames(t *testing.T) {
+	t.Parallel()
 	body := draw(frame, samples["consent"]).Body.String()
 	approve, deny, found := strings.Cut(body, `name="action" value="approve"`)
 	if !found || !strings.Contains(deny, `name="action" value="deny"`) || strings.Contains(approve, `value="deny"`) {
@@ -114,6 +119,7 @@ func TestConsentKeepsItsNames(t *testing.T) {
 }
 
 func TestMarksWhatIsNewOnlyWhereSomethingIsOld(t *testing.T) {
+	t.Parallel()
 	c := consent
 	if n := strings.Count(draw(frame, c).Body.String(), `class="new"`); n != 3 {
 		t.Errorf("%d marks, not 3", n)
@@ -125,6 +131,7 @@ func TestMarksWhatIsNewOnlyWhereSomethingIsOld(t *testing.T) {
 }
 
 func TestAssetsAreNamedByWhatIsInThem(t *testing.T) {
+	t.Parallel()
 	body := draw(frame, samples["add-passkey"]).Body.String()
 	for _, part := range []string{`href="`, `src="`} {
 		_, rest, _ := strings.Cut(body, part)
@@ -144,6 +151,7 @@ func TestAssetsAreNamedByWhatIsInThem(t *testing.T) {
 }
 
 func TestLanguages(t *testing.T) {
+	t.Parallel()
 	got := pages.Languages("fr de-CH", "en-GB;q=0.8, en")
 	if want := "fr de-CH en-GB en"; strings.Join(got, " ") != want {
 		t.Errorf("got %v, want %s", got, want)

@@ -230,6 +230,9 @@ func (m *meters) watch(s *Server, running func() int) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "deputy_shadow_evaluations_dropped_total", Help: "Questions that shadow policies were not asked because too many waited.",
 	}, func() float64 { return float64(s.oauth.ShadowsDropped()) }))
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "deputy_password_hashes_total", Help: "Hashes of people's passwords that were made, to keep or to compare.",
+	}, func() float64 { return float64(s.oauth.PasswordHashes()) }))
 	gauge("deputy_http_requests_running", "Requests being answered.", func() float64 { return float64(running()) })
 	gauge("deputy_zone_snapshots", "Zones whose snapshot is in memory.", func() float64 { return float64(s.oauth.Snapshots()) })
 	m.registry.MustRegister(&backlog{server: s})

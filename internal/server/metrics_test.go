@@ -73,6 +73,7 @@ func TestMetricsCountWhatIsDone(t *testing.T) {
 		`deputy_database_up`:                              1,
 		`deputy_upstream_requests_total{result="failed"}`: 0,
 		`deputy_mails_total{result="given_up"}`:           0,
+		`deputy_password_hashes_total`:                    0,
 		`deputy_tasks_due{kind="mails:send"}`:             0,
 		`deputy_log_tree_lag_events`:                      -2, // some
 		`deputy_log_index_lag_events`:                     -2,

@@ -48,6 +48,7 @@ func kinds(t *testing.T) (all []string) {
 }
 
 func TestEveryTypeOfEventHasItsClass(t *testing.T) {
+	t.Parallel()
 	all := kinds(t)
 	for _, must := range []string{"credentials:issue", "keys:rotate", "users:login", "zones:create", "mails:send", "packages:release"} {
 		if !slices.Contains(all, must) {

@@ -149,6 +149,7 @@ func idOf(t *testing.T, line []byte) string {
 }
 
 func TestAnEventInTheWordsOfOCSF(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.append(&deputy.Event{
 		Type: "credentials:issue", Outcome: deputy.Failure, Error: "access_denied", ErrorDetail: "forbidden by policy", ZoneID: "zone", RequestID: "request",
@@ -204,6 +205,7 @@ func (d dying) AdvanceSink(ctx context.Context, name string, fence int64, lease 
 }
 
 func TestFilesHaveEachEventOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := filepath.Join(t.TempDir(), "events")
 	folder := &sink.Folder{Dir: dir, Format: sink.JSONLines}
@@ -233,6 +235,7 @@ func TestFilesHaveEachEventOnce(t *testing.T) {
 }
 
 func TestFewEventsWaitForMore(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	worker := w.worker("folder:1", &sink.Folder{Dir: dir, Format: sink.JSONLines})
@@ -252,6 +255,7 @@ func TestFewEventsWaitForMore(t *testing.T) {
 }
 
 func TestOneOfTwoNodesDelivers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	w.log(5)
@@ -282,6 +286,7 @@ func TestOneOfTwoNodesDelivers(t *testing.T) {
 }
 
 func TestParquetHasTheSame(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	w.log(7)
@@ -348,6 +353,7 @@ func newReceiver(t *testing.T, check func(*http.Request, []byte) error) *receive
 }
 
 func TestAWebhookIsSignedAndTriedAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const secret = "a secret of at least thirty-two characters"
 	r := newReceiver(t, func(q *http.Request, body []byte) error {
@@ -379,6 +385,7 @@ func TestAWebhookIsSignedAndTriedAgain(t *testing.T) {
 }
 
 func TestARunningWorkerOutlivesItsReceiver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := newReceiver(t, func(*http.Request, []byte) error { return nil })
 	r.statuses = []int{503}
@@ -407,6 +414,7 @@ func TestARunningWorkerOutlivesItsReceiver(t *testing.T) {
 }
 
 func TestObjectsAreSigned(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var paths []string
 	r := newReceiver(t, func(q *http.Request, body []byte) error {
@@ -493,6 +501,7 @@ func (c *collector) run(t *testing.T) {
 }
 
 func TestSyslogOverTLS(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	// The certificate of a web server does for a collector as well.
 	web := httptest.NewTLSServer(nil)

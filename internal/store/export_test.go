@@ -16,6 +16,10 @@ const PruneEvery = pruneEvery
 // LookAt makes a page of decisions look at few events.
 func (s *Store) LookAt(n int) { s.looks = n }
 
+// ReadFewDue makes lists of what has run out read fewer rows at once that are not
+// written down as such.
+func (s *Store) ReadFewDue(n int) { s.fewDue = n }
+
 // ZoneTables returns the tables whose rows belong to a zone, and those of them
 // that PurgeZone empties. It asks SQLite; both engines have the same tables.
 func (s *Store) ZoneTables(ctx context.Context) (all, emptied []string, err error) {

@@ -17,13 +17,9 @@ type listing[T any] struct {
 	s      *Store
 	r      querier
 	in     deputy.Scope
-	where  statement
 	orders []order
-	// from names the table, and the index to go by where that must be said.
-	from string
-	// stretches are the ways in which the filters can hold beside where, of
-	// which exactly one does for each row.
-	stretches []condition
+	// parts are what the list is made of; no row is in two.
+	parts []part
 	// bind is what a cursor of this list is bound to.
 	bind []any
 }
@@ -41,9 +37,8 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	if err != nil {
 		return nil, err
 	}
-	l := &listing[T]{t: t, s: s, r: r, in: in, from: t.from(s.d, q.Where, q.Sort), orders: orders, bind: []any{t.name, in, q.Where, q.Sort}}
-	t.within(&l.where, in)
-	if err := l.filter(q.Where); err != nil {
+	l := &listing[T]{t: t, s: s, r: r, in: in, orders: orders, bind: []any{t.name, in, q.Where, q.Sort}}
+	if err := l.filter(ctx, q); err != nil {
 		return nil, err
 	}
 	at, err := l.start(ctx, q)
@@ -61,33 +56,51 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	return p, err
 }
 
-// filter writes the conditions of filters: those that are several stretches
-// of an index beside the others.
-func (l *listing[T]) filter(filters []deputy.Filter) error {
-	l.stretches = []condition{{}}
-	for _, f := range filters {
-		ways := l.t.ways(l.s, l.in, f)
+// part are rows of a list that one query finds.
+type part struct {
+	where *statement
+	// from names the table, and the index to go by where that must be said.
+	from string
+}
+
+// filter says what the list is made of. Filters that are several stretches of
+// an index make as many parts.
+func (l *listing[T]) filter(ctx context.Context, q deputy.Query) error {
+	base := &statement{}
+	l.t.within(base, l.in)
+	stretches := []condition{nil}
+	for _, f := range q.Where {
+		ways := l.t.ways(l.s, f)
 		if ways == nil {
-			if err := l.t.filter(&l.where, l.s.d, f); err != nil {
+			if err := l.t.filter(base, l.s.d, f); err != nil {
 				return err
 			}
 			continue
 		}
 		var all []condition
-		for _, before := range l.stretches {
+		for _, before := range stretches {
 			for _, way := range ways {
 				all = append(all, before.and(way))
 			}
 		}
-		l.stretches = all
+		stretches = all
 	}
-	return nil
+	from := l.t.from(l.s.d, q.Where, q.Sort)
+	for _, stretch := range stretches {
+		where := base.clone()
+		if stretch != nil {
+			where.WriteString(" AND ")
+			stretch(where)
+		}
+		l.parts = append(l.parts, part{where, from})
+	}
+	return l.addDue(ctx, q.Where)
 }
 
 // count adds up the rows of the whole list.
 func (l *listing[T]) count(ctx context.Context, total *int) error {
-	for _, stretch := range l.stretches {
-		b := l.selecting("COUNT(*)", stretch)
+	for _, p := range l.parts {
+		b := p.selecting("COUNT(*)")
 		n := 0
 		if err := row(ctx, l.r, b.String(), b.args, &n); err != nil {
 			return err
@@ -97,18 +110,10 @@ func (l *listing[T]) count(ctx context.Context, total *int) error {
 	return nil
 }
 
-// selecting begins a SELECT of the rows of one stretch.
-func (l *listing[T]) selecting(what string, stretch condition) *statement {
-	b := &statement{args: slices.Clone(l.where.args)}
-	from := l.from
-	if stretch.named {
-		from = l.t.name
-	}
-	b.WriteString("SELECT " + what + " FROM " + from + " WHERE " + l.where.String())
-	if stretch.write != nil {
-		b.WriteString(" AND ")
-		stretch.write(b)
-	}
+// selecting begins a SELECT of the rows of a part.
+func (p part) selecting(what string) *statement {
+	b := &statement{args: slices.Clone(p.where.args)}
+	b.WriteString("SELECT " + what + " FROM " + p.from + " WHERE " + p.where.String())
 	return b
 }
 
@@ -229,12 +234,12 @@ func (l *listing[T]) page(ctx context.Context, at *cursor, backward bool, limit 
 }
 
 // fetch reads up to take items (0: all) in the direction of travel, with what
-// they are sorted by: from each stretch as many, of which the first ones count.
+// they are sorted by: from each part as many, of which the first ones count.
 func (l *listing[T]) fetch(ctx context.Context, at *cursor, backward bool, take int) ([]*T, []cursor, error) {
 	var items []*T
 	var keys []cursor
-	for _, stretch := range l.stretches {
-		more, theirs, err := l.fetchStretch(ctx, stretch, at, backward, take)
+	for _, p := range l.parts {
+		more, theirs, err := l.fetchPart(ctx, p, at, backward, take)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -262,17 +267,83 @@ func merge[T any](a, b []T, keysOfA, keysOfB []cursor, compare func(a, b cursor)
 	return append(append(items, a...), b...), append(append(keys, keysOfA...), keysOfB...)
 }
 
-// fetchStretch is fetch for one stretch.
-func (l *listing[T]) fetchStretch(ctx context.Context, stretch condition, at *cursor, backward bool, take int) ([]*T, []cursor, error) {
+// fetchPart is fetch for one part.
+func (l *listing[T]) fetchPart(ctx context.Context, p part, at *cursor, backward bool, take int) ([]*T, []cursor, error) {
+	if take > 0 && len(l.orders) == 2 && l.orders[0].descending != l.orders[1].descending {
+		return l.fetchCrossed(ctx, p, at, backward, take)
+	}
+	b := p.selecting(l.columns())
+	if at != nil {
+		at.beyond(b, l.orders, backward)
+	}
+	return l.read(ctx, b, l.orders, backward, take)
+}
+
+// fetchCrossed is fetchPart where the ids go the other way than the field before
+// them. An index has both in one direction: it says of which value the last of
+// the rows is, of which there may be very many, and these it has in both
+// directions.
+func (l *listing[T]) fetchCrossed(ctx context.Context, p part, at *cursor, backward bool, take int) (items []*T, keys []cursor, err error) {
+	field, id := l.orders[0], l.orders[1]
+	add := func(b *statement, orders ...order) error {
+		more, theirs, err := l.read(ctx, b, orders, backward, take-len(items))
+		items, keys = append(items, more...), append(keys, theirs...)
+		return err
+	}
+	if at != nil { // what is left of the value that the cursor has
+		b := p.selecting(l.columns())
+		b.WriteString(" AND " + field.expression + " = " + b.arg(at.keys[0]) + " AND " + id.expression + id.after(backward) + b.arg(at.id))
+		if err := add(b, id); err != nil || len(items) >= take {
+			return items, keys, err
+		}
+	}
+	further := func(what string) *statement {
+		b := p.selecting(what)
+		if at != nil {
+			b.WriteString(" AND " + field.expression + field.after(backward) + b.arg(at.keys[0]))
+		}
+		return b
+	}
+	b := further(field.expression)
+	orderBy(b, []order{field, {id.expression, field.descending}}, backward)
+	b.WriteString(" LIMIT " + strconv.Itoa(take-len(items)))
+	var first, last any
+	n := 0
+	err = rows(ctx, l.r, b.String(), b.args, func(scan func(...any) error) error {
+		err := scan(&last)
+		if n++; n == 1 {
+			first = last
+		}
+		return err
+	})
+	if err != nil || n == 0 {
+		return items, keys, err
+	}
+	if first != last {
+		b := further(l.columns())
+		b.WriteString(" AND " + field.expression + field.after(!backward) + b.arg(last))
+		if err := add(b, field, id); err != nil || len(items) >= take {
+			return items, keys, err
+		}
+	}
+	b = p.selecting(l.columns())
+	b.WriteString(" AND " + field.expression + " = " + b.arg(last))
+	return items, keys, add(b, id)
+}
+
+// columns is what is read of a row: the entity, then what it is sorted by.
+func (l *listing[T]) columns() string {
 	what := l.t.selected
 	for _, o := range l.orders {
 		what += ", " + o.expression
 	}
-	b := l.selecting(what, stretch)
-	if at != nil {
-		at.beyond(b, l.orders, backward)
-	}
-	orderBy(b, l.orders, backward)
+	return what
+}
+
+// read reads up to take rows (0: all) of a query of the columns, in an order and
+// the direction of travel.
+func (l *listing[T]) read(ctx context.Context, b *statement, orders []order, backward bool, take int) ([]*T, []cursor, error) {
+	orderBy(b, orders, backward)
 	if take > 0 {
 		b.WriteString(" LIMIT " + strconv.Itoa(take))
 	}

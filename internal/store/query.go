@@ -35,6 +35,13 @@ func (b *statement) all(values []any) {
 	b.WriteByte(')')
 }
 
+// clone returns a statement that can be written on separately.
+func (b *statement) clone() *statement {
+	c := &statement{args: slices.Clone(b.args)}
+	c.WriteString(b.String())
+	return c
+}
+
 // within writes the condition that a row lies in the scope.
 func (t *table[T]) within(b *statement, in deputy.Scope) {
 	switch t.scope {
@@ -75,29 +82,25 @@ func catalogs(in deputy.Scope) []any {
 	return []any{string(deputy.GlobalCatalog)}
 }
 
-// condition writes a condition; without one it always holds.
-type condition struct {
-	write func(*statement)
-	// named says that it names the ids, which the primary key finds best.
-	named bool
-}
+// condition writes a condition; nil always holds.
+type condition func(*statement)
 
 // and returns the condition that both hold.
 func (c condition) and(other condition) condition {
-	if c.write == nil {
+	if c == nil {
 		return other
 	}
-	return condition{named: c.named || other.named, write: func(b *statement) {
-		c.write(b)
+	return func(b *statement) {
+		c(b)
 		b.WriteString(" AND ")
-		other.write(b)
-	}}
+		other(b)
+	}
 }
 
 // ways returns the conditions that a filter comes to where each is a stretch of
 // an index in the order of ids: a planner that is given them as one reads and
 // sorts all that match. It returns nil for other filters.
-func (t *table[T]) ways(s *Store, in deputy.Scope, f deputy.Filter) (out []condition) {
+func (t *table[T]) ways(s *Store, f deputy.Filter) (out []condition) {
 	if len(f.Fields) != 1 || f.Op == deputy.InState && t.lapses == nil {
 		return nil
 	}
@@ -105,15 +108,15 @@ func (t *table[T]) ways(s *Store, in deputy.Scope, f deputy.Filter) (out []condi
 		switch {
 		case slices.Contains(f.Values[:i], v):
 		case f.Op == deputy.InState:
-			out = append(out, t.state(s.d, in, deputy.Status(v), s.now().UnixMicro())...)
+			out = append(out, t.state(deputy.Status(v), s.now().UnixMicro())...)
 		case f.Op == deputy.Equals && slices.Contains(t.stretches, f.Fields[0]):
-			out = append(out, condition{write: func(b *statement) { b.WriteString(f.Fields[0] + " = " + b.arg(v)) }})
+			out = append(out, func(b *statement) { b.WriteString(f.Fields[0] + " = " + b.arg(v)) })
 		default:
 			return nil
 		}
 	}
 	if len(out) == 0 && f.Op == deputy.InState { // no such state
-		out = append(out, condition{write: func(b *statement) { b.WriteString("1 = 0") }})
+		out = append(out, func(b *statement) { b.WriteString("1 = 0") })
 	}
 	return out
 }
@@ -235,6 +238,14 @@ type order struct {
 	descending bool
 }
 
+// after is the comparison of what comes later in a direction of travel.
+func (o order) after(backward bool) string {
+	if o.descending != backward {
+		return " < "
+	}
+	return " > "
+}
+
 // orders returns what a list is sorted by, the id last.
 func (t *table[T]) orders(sorts []deputy.Sort) ([]order, error) {
 	var out []order
@@ -267,29 +278,23 @@ func (c *cursor) beyond(b *statement, orders []order, backward bool) {
 	for _, o := range orders {
 		uniform = uniform && o.descending == orders[0].descending
 	}
-	compare := func(o order) string {
-		if o.descending != backward {
-			return " < "
-		}
-		return " > "
-	}
 	if uniform { // one comparison of rows, which an index can answer
 		b.WriteString(" AND (")
 		for i, o := range orders {
 			b.WriteString([]string{"", ", "}[min(i, 1)] + o.expression)
 		}
-		b.WriteString(")" + compare(orders[0]))
+		b.WriteString(")" + orders[0].after(backward))
 		b.all(values)
 		return
 	}
 	// The first comparison again, by itself: an index can begin there.
-	b.WriteString(" AND " + orders[0].expression + strings.TrimRight(compare(orders[0]), " ") + "= " + b.arg(values[0]) + " AND (")
+	b.WriteString(" AND " + orders[0].expression + strings.TrimRight(orders[0].after(backward), " ") + "= " + b.arg(values[0]) + " AND (")
 	for i, o := range orders {
 		b.WriteString([]string{"(", " OR ("}[min(i, 1)])
 		for j := range i {
 			b.WriteString(orders[j].expression + " = " + b.arg(values[j]) + " AND ")
 		}
-		b.WriteString(o.expression + compare(o) + b.arg(values[i]) + ")")
+		b.WriteString(o.expression + o.after(backward) + b.arg(values[i]) + ")")
 	}
 	b.WriteString(")")
 }

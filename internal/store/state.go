@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"slices"
+	"strconv"
 
 	"deputy/internal/deputy"
 )
@@ -27,34 +28,79 @@ func (r runsOut) before(b *statement, now int64) {
 	b.WriteString("expires_at > 0 AND expires_at <= " + b.arg(now))
 }
 
-// state writes the conditions that a row is in a state; each is a stretch of
-// an index.
-func (t *table[T]) state(d *dialect, in deputy.Scope, state deputy.Status, now int64) []condition {
-	is := func(status deputy.Status) condition {
-		return condition{write: func(b *statement) { b.WriteString("status = " + b.arg(string(status))) }}
-	}
+// state returns the conditions that a row is in a state, as far as that is
+// written down; each is a stretch of an index.
+func (t *table[T]) state(state deputy.Status, now int64) []condition {
 	switch state {
 	case deputy.Active:
-		return []condition{{write: func(b *statement) {
+		return []condition{func(b *statement) {
 			b.WriteString("status = 'active' AND (expires_at > " + b.arg(now))
 			if t.lapses.unless != "" {
 				b.WriteString(" OR " + t.lapses.unless)
 			}
 			b.WriteString(")")
-		}}}
-	case deputy.Expired:
-		return []condition{is(state), {named: true, write: func(b *statement) {
-			from := t.name
-			if d.told {
-				from += " INDEXED BY " + t.lapses.index
-			}
-			b.WriteString("id IN (SELECT id FROM " + from + " WHERE zone_id = " + b.arg(string(in.Zone)) + " AND ")
-			t.lapses.before(b, now)
-			b.WriteString(")")
-		}}}
-	case deputy.Revoked:
-		return []condition{is(state)}
+		}}
+	case deputy.Expired, deputy.Revoked:
+		return []condition{func(b *statement) { b.WriteString("status = " + b.arg(string(state))) }}
 	}
+	return nil
+}
+
+// fewDue is how many rows whose time has run out may wait to be written down
+// for a list to read them all: Expire comes by every two seconds.
+const fewDue = 10_000
+
+// addDue adds to a list of expired rows those that are not written down as such.
+// They are found by their time, before anything else is asked of them. A planner
+// believes that they are many, for it knows how many are active and how many
+// are over, and not that hardly any are both: few must be asked for, in the
+// order of the index.
+func (l *listing[T]) addDue(ctx context.Context, filters []deputy.Filter) error {
+	asked := false
+	for _, f := range filters {
+		if f.Op != deputy.InState {
+			continue
+		}
+		if asked = slices.Contains(f.Values, string(deputy.Expired)); !asked {
+			return nil // nothing is in two states
+		}
+	}
+	if !asked {
+		return nil
+	}
+	now, from := l.s.now().UnixMicro(), l.t.name
+	if l.s.d.told {
+		from += " INDEXED BY " + l.t.lapses.index
+	}
+	due := func(b *statement, what, limit string) string {
+		before := &statement{args: b.args}
+		before.WriteString("zone_id = " + before.arg(string(l.in.Zone)) + " AND ")
+		l.t.lapses.before(before, now)
+		b.args = before.args
+		return "(SELECT " + what + " FROM " + from + " WHERE " + before.String() + limit + ") AS " + l.t.name
+	}
+	limit := " ORDER BY expires_at LIMIT " + strconv.Itoa(l.s.fewDue+1)
+	b := &statement{}
+	b.WriteString("SELECT COUNT(*) FROM " + due(b, "1", limit))
+	n := 0
+	if err := row(ctx, l.r, b.String(), b.args, &n); err != nil || n == 0 {
+		return err
+	}
+	if n > l.s.fewDue {
+		limit = ""
+	}
+	p := part{where: &statement{}}
+	l.t.within(p.where, l.in)
+	for _, f := range filters {
+		if f.Op == deputy.InState {
+			continue // that is what they are
+		}
+		if err := l.t.filter(p.where, l.s.d, f); err != nil {
+			return err
+		}
+	}
+	p.from = due(p.where, "*", limit)
+	l.parts = append(l.parts, p)
 	return nil
 }
 

@@ -91,6 +91,7 @@ type Store struct {
 	hints       hints
 	kept        int64 // revisions of a zone's list of changes
 	looks       int   // events that a page of decisions looks at
+	fewDue      int   // rows that have run out which a list reads at once
 	ticketBound int64
 	ticketed    atomic.Int64 // bytes of tickets put since their bounds were last seen to
 	committed   func(members int, took time.Duration)
@@ -104,7 +105,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if len(c.CursorKey) < 32 {
 		return nil, errors.New("the key of the cursors must have at least 32 bytes")
 	}
-	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, destroyed: c.Destroyed, log: c.Logger, kept: keptChanges, looks: maxLooked, ticketBound: ticketBound, committed: c.Committed}
+	s := &Store{clock: c.Now, sealing: c.Sealing, cursorKey: c.CursorKey, destroyed: c.Destroyed, log: c.Logger, kept: keptChanges, looks: maxLooked, fewDue: fewDue, ticketBound: ticketBound, committed: c.Committed}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -146,6 +146,14 @@ func (s *Store) PutTicket(ctx context.Context, t *deputy.Ticket, was deputy.Secr
 	return s.work(ctx, func(x *tx) error { return x.trimTickets(t.Kind) })
 }
 
+func (s *Store) TakeTicket(ctx context.Context, kind deputy.TicketKind, zone deputy.ZoneID, key deputy.SecretHash) (t *deputy.Ticket, err error) {
+	err = s.work(ctx, func(x *tx) (err error) {
+		t, err = x.TakeTicket(ctx, kind, zone, key)
+		return err
+	})
+	return t, err
+}
+
 func (s *Store) DropTicket(ctx context.Context, kind deputy.TicketKind, zone deputy.ZoneID, key deputy.SecretHash) error {
 	return s.work(ctx, func(x *tx) error {
 		_, err := x.exec(x.ctx, "DELETE FROM tickets WHERE "+ofTicket, ticketKey(kind, zone, key)...)

@@ -54,8 +54,13 @@ func ticketLife(w *world) {
 			w.Errorf("%s: %v", name, err)
 		}
 	}
+	again := w.ticket(deputy.PushedTicket, "another")
+	w.insert(func(x deputy.Tx) error { return x.PutTicket(w.ctx, again) })
+	w.same(again, sure(w.TakeTicket(w.ctx, again.Kind, again.ZoneID, again.Key)))
+	_, err := w.TakeTicket(w.ctx, again.Kind, again.ZoneID, again.Key)
+	w.is(err, deputy.NotFound)
 	w.clock.advance(time.Minute)
-	_, err := w.find(t)
+	_, err = w.find(t)
 	w.is(err, deputy.NotFound)
 	w.is(w.take(t), deputy.NotFound)
 	w.insert(func(x deputy.Tx) error {
