@@ -195,13 +195,21 @@ func TestRefreshUnderFire(t *testing.T) {
 		<-r.Context().Done()
 		return true
 	}
-	expire()
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		_, _, _ = ask(there)
-	}()
-	<-struck
+	var gone chan struct{}
+	for hit := false; !hit; {
+		expire()
+		gone = make(chan struct{})
+		go func() {
+			defer close(gone)
+			_, _, _ = ask(there)
+		}()
+		select {
+		case <-struck:
+			hit = true
+		case <-gone: // a lease was left, or its circuit is open
+			time.Sleep(fireLease / 5)
+		}
+	}
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
