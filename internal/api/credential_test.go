@@ -28,6 +28,7 @@ func TestCredentials(t *testing.T) {
 		step{do: "GET /zones/{zone}/application-credentials/{pw}", status: 200, want: `{"identifier":"{client}","password":"<absent>"}`},
 		// An identifier is a client_id, so it is unique, and may be the application's own.
 		create(`{"application_id":"{app}","type":"password","identifier":"app"}`, 200, `{"identifier":"app"}`),
+		create(`{"application_id":"{app}","type":null}`, 400, `{"details":[{"field":"type"}]}`),
 		create(`{"application_id":"{app}","type":"public","identifier":"app"}`, 409, `{"code":"conflict","details":[{"field":"identifier"}]}`),
 		create(`{"application_id":"{app}","type":"public"}`, 200, `{"type":"public","identifier":"<any>","password":"<absent>"}`, "public=id"),
 		create(`{"application_id":"{app}","type":"public-key","jwks_uri":"https://app.test/jwks"}`, 200, `{"type":"public-key","jwks_uri":"https://app.test/jwks","identifier":"<any>"}`, "key=id"),

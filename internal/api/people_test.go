@@ -309,6 +309,7 @@ func TestSecrets(t *testing.T) {
 		`{"entity_id":"none","name":"n","data":{"type":"token","token":"t"}}`:                        "entity_id",
 		`{"entity_id":"{res}","data":{"type":"token","token":"t"}}`:                                  "name",
 		`{"entity_id":"{res}","name":"n"}`:                                                           "data",
+		`{"entity_id":"{res}","name":"n","data":{"type":null,"token":"t"}}`:                          "data.type",
 		`{"entity_id":"{res}","name":"n","data":{"type":"password","username":"u"}}`:                 "data.password",
 		`{"entity_id":"{res}","name":"n","data":{"type":"token","token":"t"},"metadata":[]}`:         "metadata",
 		`{"entity_id":"{res}","name":"<b>","data":{"type":"token","token":"t"}}`:                     "name",

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -196,13 +197,16 @@ func checked(ctx context.Context, status int, message string, errs []error) *Err
 		if text == validation.MsgExpectedPropertyNameInObject {
 			text = "is required"
 		}
-		// The checker leaves the name of a discriminator it did not like in the
-		// path of what it finds next.
-		field = strings.Replace(field, "type.type", "type", 1)
 		if name, ok := missingMember(text); ok {
 			field, text = strings.TrimPrefix(field+"."+name, "."), "is required"
 		}
-		e.Details = append(e.Details, ErrorDetail{Field: strings.ToValidUTF8(field[:min(len(field), maxField)], ""), Message: text})
+		// The checker leaves the name of a discriminator it did not like in the
+		// path of what it finds next, and may find the same twice.
+		field = strings.Replace(field, "type.type", "type", 1)
+		found := ErrorDetail{Field: strings.ToValidUTF8(field[:min(len(field), maxField)], ""), Message: text}
+		if !slices.Contains(e.Details, found) {
+			e.Details = append(e.Details, found)
+		}
 	}
 	for i := range e.Details {
 		e.Details[i].Code = e.Code

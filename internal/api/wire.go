@@ -217,6 +217,7 @@ func choice(r huma.Registry, variants ...variant) *huma.Schema {
 		Type:          huma.TypeObject,
 		Discriminator: &huma.Discriminator{PropertyName: "type", Mapping: map[string]string{}},
 		Properties:    map[string]*huma.Schema{"type": {Type: huma.TypeString}},
+		Required:      []string{"type"},
 	}
 	for _, v := range variants {
 		ref := r.Schema(v.of, true, "")

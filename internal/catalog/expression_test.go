@@ -68,6 +68,18 @@ func TestHostileExpressionsTakeLittleMemory(t *testing.T) {
 	}
 }
 
+// BenchmarkHostileExpressions tells how long each keeps a processor: 50 ms are too
+// long.
+func BenchmarkHostileExpressions(b *testing.B) {
+	for name, text := range hostile {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				try(text)
+			}
+		})
+	}
+}
+
 func FuzzExpression(f *testing.F) {
 	for _, text := range hostile {
 		f.Add(text)

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"deputy/internal/catalog"
+	"deputy/internal/deputy"
 )
 
 type jsonValue = jsontext.Value
@@ -98,6 +99,40 @@ func TestInputsAreRefusedWithoutTheirValues(t *testing.T) {
 	_, err = r.Inputs(values(t, `{}`))
 	if !contains(found(err), "inputs.secret: is required") {
 		t.Error(found(err))
+	}
+}
+
+// An evaluation ends at its cost, whatever values it is given.
+func TestEvaluationsAreBounded(t *testing.T) {
+	r := release(t, manifest())
+	in := values(t, `{"id": "c", "secret": "s", "region": "`+strings.Repeat("x", 400<<10)+`"}`)
+	if _, err := r.Merge(t.Context(), in); deputy.KindOf(err) != deputy.Invalid || !strings.Contains(err.Error(), "takes too long") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What assertions there are for values of an input, each finding with its path.
+func TestValuesOfInputsAreChecked(t *testing.T) {
+	m := manifest()
+	m.Inputs.Schema = []byte(`{"type": "object", "required": ["id", "secret"], "properties": {
+		"id": {"type": "string", "const": "c"}, "secret": {"type": "string", "writeOnly": true, "maxLength": 2},
+		"region": {"type": "string", "format": "colour"}, "mail": {"format": "email"}, "at": {"format": "date-time"}, "link": {"format": "uri"},
+		"few": {"type": "array", "minItems": 2, "items": {"type": "integer", "minimum": 1, "maximum": 3}}, "many": {"type": "array", "maxItems": 1},
+		"rest": {"type": "object", "additionalProperties": {"type": "boolean"}}, "nothing": {"type": "null"}}}`)
+	_, err := release(t, m).Inputs(values(t, `{"id": "d", "secret": "long", "region": "red", "mail": "x", "at": "noon", "link": "%", "few": [4], "many": [0, 1], "rest": {"a": 1}, "nothing": 0}`))
+	lines := found(err)
+	for _, want := range []string{
+		"inputs.id: must be the one allowed value", "inputs.secret: must have at most 2 characters",
+		"inputs.mail: must be a valid email", "inputs.at: must be a valid date-time", "inputs.link: must be a valid uri",
+		"inputs.few: must have at least 2 items", "inputs.few[0]: must meet maximum", "inputs.many: must have at most 1 items",
+		"inputs.rest.a: must be of type boolean", "inputs.nothing: must be of type null",
+	} {
+		if !contains(lines, want) {
+			t.Errorf("no finding %q in %q", want, lines)
+		}
+	}
+	if len(lines) != 10 {
+		t.Errorf("%d findings: %q", len(lines), lines)
 	}
 }
 

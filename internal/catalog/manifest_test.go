@@ -3,6 +3,7 @@ package catalog_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,6 +77,8 @@ func TestReleaseChecks(t *testing.T) {
 		"icon of a script":     {func(m *catalog.Manifest) { m.IconURL = "javascript:alert(1)" }, "icon_url", "https or data"},
 		"link without rel":     {func(m *catalog.Manifest) { m.Links[0].Rel = "" }, "links[0].rel", "required"},
 		"link to a script":     {func(m *catalog.Manifest) { m.Links[0].Href = "javascript:alert(1)" }, "links[0].href", "absolute path"},
+		"link to nonsense":     {func(m *catalog.Manifest) { m.Links[0].Href = "https://%zz" }, "links[0].href", "absolute path"},
+		"too many links":       {func(m *catalog.Manifest) { m.Links = slices.Repeat(m.Links, 51) }, "links", "at most 50"},
 		"odd tag":              {func(m *catalog.Manifest) { m.Tags = []string{"a b"} }, "tags[0]", "characters"},
 		"long tag":             {func(m *catalog.Manifest) { m.Tags = []string{strings.Repeat("x", 65)} }, "tags[0]", "64"},
 		"tag twice":            {func(m *catalog.Manifest) { m.Tags = []string{"a", "a"} }, "tags[1]", "twice"},
@@ -96,6 +99,17 @@ func TestReleaseChecks(t *testing.T) {
 		"odd name":                {schema(`{"type": "object", "properties": {"a-b": {}}}`), "inputs.schema.properties.a-b", "name"},
 		"type list":               {schema(`{"type": ["object"]}`), "inputs.schema.type", "one of"},
 		"required, not there":     {schema(`{"type": "object", "required": ["x"]}`), "inputs.schema.required[0]", "properties"},
+		"required twice":          {schema(`{"type": "object", "properties": {"a": {}}, "required": ["a", "a"]}`), "inputs.schema.required[1]", "twice"},
+		"required, no name":       {schema(`{"type": "object", "properties": {"a": {}}, "required": [1]}`), "inputs.schema.required[0]", "name"},
+		"unknown type":            {schema(`{"type": "object", "properties": {"a": {"type": "text"}}}`), "inputs.schema.properties.a.type", "one of"},
+		"properties, no object":   {schema(`{"type": "object", "properties": []}`), "inputs.schema.properties", "object"},
+		"items, no schema":        {schema(`{"type": "object", "properties": {"a": {"items": 1}}}`), "inputs.schema.properties.a.items", "schema"},
+		"others, no schema":       {schema(`{"type": "object", "additionalProperties": "no"}`), "inputs.schema.additionalProperties", "schema"},
+		"enum, no list":           {schema(`{"type": "object", "properties": {"a": {"enum": "a"}}}`), "inputs.schema.properties.a.enum", "at least one"},
+		"pattern, no text":        {schema(`{"type": "object", "properties": {"a": {"pattern": 1}}}`), "inputs.schema.properties.a.pattern", "string"},
+		"minimum, no number":      {schema(`{"type": "object", "properties": {"a": {"minimum": "1"}}}`), "inputs.schema.properties.a.minimum", "number"},
+		"length without bound":    {schema(`{"type": "object", "properties": {"a": {"maxLength": 3000000000}}}`), "inputs.schema.properties.a.maxLength", "whole number"},
+		"default below":           {schema(`{"type": "object", "properties": {"a": {"items": {"type": "string", "default": 1}}}}`), "inputs.schema.properties.a.items.default", "type string"},
 		"required, no list":       {schema(`{"type": "object", "required": "x"}`), "inputs.schema.required", "list"},
 		"min above max":           {schema(`{"type": "object", "properties": {"a": {"minLength": 3, "maxLength": 2}}}`), "inputs.schema.properties.a.minLength", "above"},
 		"minimum above maximum":   {schema(`{"type": "object", "properties": {"a": {"minimum": 3, "maximum": 2}}}`), "inputs.schema.properties.a.minimum", "above"},
@@ -116,6 +130,16 @@ func TestReleaseChecks(t *testing.T) {
 		"expression too long":       {bind(`{"name": "` + strings.Repeat("x", 16<<10) + `"}`), "inputs.bindings", "bytes"},
 		"expression too deep":       {bind(strings.Repeat("[", 33) + strings.Repeat("]", 33)), "inputs.bindings", "deeper"},
 		"too many parts":            {member(`[` + strings.Repeat(`1,`, 2100) + `1]`), "inputs.bindings", "parts"},
+		"too many words":            {member(`[` + strings.Repeat(`1,`, 2600) + `1]`), "inputs.bindings", "words and signs"},
+		"comment":                   {bind("{\"name\": \"x\" // x\n}"), "inputs.bindings", "comments"},
+		"string without an end":     {bind(`{"name": "x`), "inputs.bindings", "no end"},
+		"name of nothing":           {member(`[colour]`), "inputs.bindings", "nothing called colour"},
+		"bytes":                     {member(`[b"x"]`), "inputs.bindings.scopes", "JSON"},
+		"time":                      {member(`[timestamp("2026-01-01T00:00:00Z")]`), "inputs.bindings.scopes", "JSON"},
+		"no number":                 {member(`[string(0.0/0.0), 0.0/0.0]`), "inputs.bindings.scopes", "JSON"},
+		"guarded by another":        {member(`[has(pkg.inputs.size) ? pkg.inputs.region : ""]`), "inputs.bindings", "has(pkg.inputs.region)"},
+		"guarded by either":         {member(`[has(pkg.inputs.region) || pkg.inputs.region == "" ? "a" : "b"]`), "inputs.bindings", "has(pkg.inputs.region)"},
+		"not guarded":               {member(`[!has(pkg.inputs.region) && pkg.inputs.region == "" ? "a" : "b"]`), "inputs.bindings", "has(pkg.inputs.region)"},
 		"no map":                    {bind(`"x"`), "inputs.bindings", "map literal"},
 		"a key twice":               {bind(`{"name": "a", "name": "b"}`), "inputs.bindings.name", "twice"},
 		"a computed key":            {bind(`{"a" + "b": 1}`), "inputs.bindings", "string constants"},
@@ -182,6 +206,24 @@ func TestReleaseChecks(t *testing.T) {
 			}
 			t.Errorf("no finding on %q that says %q: %q", c.field, c.says, lines)
 		})
+	}
+}
+
+// What has() has found may be used behind it, however the question is put.
+func TestGuardedInputsAreTaken(t *testing.T) {
+	for _, text := range []string{
+		`has(pkg.inputs.region) ? pkg.inputs.region : ""`,
+		`!has(pkg.inputs.region) ? "" : pkg.inputs.region`,
+		`has(pkg.inputs.region) && pkg.inputs.region == "eu" ? "a" : "b"`,
+		`!has(pkg.inputs.region) || pkg.inputs.region == "eu" ? "a" : "b"`,
+		`has(pkg.inputs.region) && pkg.inputs.size > 1 ? pkg.inputs["region"] : "b"`,
+		`!has(pkg.inputs.region) || pkg.inputs.size > 1 ? "b" : pkg.inputs.region`,
+	} {
+		m := manifest()
+		m.Inputs.Bindings = strings.TrimSuffix(m.Inputs.Bindings, "}") + `, "scopes": [` + text + `]}`
+		if _, err := catalog.Builtin().Check(m); err != nil {
+			t.Errorf("%s: %q", text, found(err))
+		}
 	}
 }
 

@@ -335,7 +335,8 @@ type Tx interface {
 	Reattest(ctx context.Context, v *PolicySetVersion) error
 	PutConsent(ctx context.Context, c *ConsentRecord) error
 	// WithdrawConsents removes what a person agreed to for a client, and keeps
-	// that they have taken it back: Withdrawn says so until Reconcile.
+	// that they have taken it back: Withdrawn says so until Reconcile. Where they
+	// agreed to nothing it does nothing.
 	WithdrawConsents(ctx context.Context, zone ZoneID, user UserID, client ID) error
 	// Reconcile forgets that a person has taken back what they agreed to for a
 	// client, because they have agreed to something anew.

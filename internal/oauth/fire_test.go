@@ -42,7 +42,6 @@ const fireLease = 6 * time.Second
 
 // TestBeANode is no test: it is another node, until it is killed.
 func TestBeANode(t *testing.T) {
-	t.Parallel()
 	text := os.Getenv(aNode)
 	if text == "" {
 		return // this process is none
@@ -190,24 +189,36 @@ func TestRefreshUnderFire(t *testing.T) {
 
 	// The other node is killed when the provider has its request.
 	storm, struck := g.upstream.Interfere, make(chan struct{})
+	strike := sync.OnceFunc(func() { close(struck) })
 	g.upstream.Interfere = func(rw http.ResponseWriter, r *http.Request) bool {
-		close(struck)
+		strike()
 		<-r.Context().Done()
 		return true
 	}
-	var gone chan struct{}
-	for hit := false; !hit; {
-		expire()
-		gone = make(chan struct{})
-		go func() {
-			defer close(gone)
-			_, _, _ = ask(there)
-		}()
+	expire()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for { // a lease may be left, a circuit open
+			status, _, err := ask(there)
+			select {
+			case <-struck:
+				return
+			default:
+			}
+			if err != nil || status != 503 {
+				return
+			}
+			time.Sleep(fireLease / 5)
+		}
+	}()
+	select {
+	case <-struck:
+	case <-gone:
 		select {
 		case <-struck:
-			hit = true
-		case <-gone: // a lease was left, or its circuit is open
-			time.Sleep(fireLease / 5)
+		default:
+			t.Fatal("the other node answered without asking the provider")
 		}
 	}
 	if err := child.Process.Kill(); err != nil {

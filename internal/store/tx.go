@@ -356,8 +356,8 @@ func (x *tx) PutConsent(_ context.Context, c *deputy.ConsentRecord) error {
 }
 
 func (x *tx) WithdrawConsents(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID) error {
-	_, err := x.exec(x.ctx, "DELETE FROM consents WHERE zone_id = $1 AND user_id = $2 AND client_id = $3", string(zone), string(user), string(client))
-	if err != nil {
+	n, err := x.exec(x.ctx, "DELETE FROM consents WHERE zone_id = $1 AND user_id = $2 AND client_id = $3", string(zone), string(user), string(client))
+	if err != nil || n == 0 {
 		return err
 	}
 	return consents.insert(x.ctx, x, &deputy.ConsentRecord{ZoneID: zone, UserID: user, ClientID: client, CreatedAt: x.now})
