@@ -137,6 +137,7 @@ func TestWhatIsRememberedIsNoAuthority(t *testing.T) {
 			regrant(func(g *deputy.Grant) { g.Status = deputy.Revoked })(s)
 		}, 400, "insufficient_authorization", nil},
 		"taken back from a client that need not ask": {(*stage).asPerson, func(s *stage) {
+			s.agree("read")
 			s.write(s.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
 				return tx.WithdrawConsents(ctx, s.zone.ID, s.person.User.ID, deputy.ID(s.server.ID))
 			})
