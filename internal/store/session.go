@@ -100,11 +100,12 @@ func endChildren(ctx context.Context, x *tx, zone deputy.ZoneID, user *deputy.Us
 // longer than three.
 const maxChain = 16
 
-// sessionChain reads a session, its parents and its user.
-func sessionChain(ctx context.Context, r querier, zone deputy.ZoneID, id deputy.SessionID) ([]*deputy.Session, *deputy.User, error) {
+// sessionChain reads a session, its parents and its user, as far as they were not
+// foreseen.
+func sessionChain(ctx context.Context, r querier, seen *foreseen, zone deputy.ZoneID, id deputy.SessionID) ([]*deputy.Session, *deputy.User, error) {
 	var chain []*deputy.Session
 	for next := &id; next != nil && len(chain) < maxChain; {
-		s, err := sessions.one(ctx, r, "zone_id = $1 AND id = $2", string(zone), string(*next))
+		s, err := seen.session(ctx, r, zone, *next)
 		if deputy.KindOf(err) == deputy.NotFound && len(chain) > 0 {
 			chain = append(chain, nil)
 			break
@@ -118,7 +119,7 @@ func sessionChain(ctx context.Context, r querier, zone deputy.ZoneID, id deputy.
 	if chain[0].UserID == nil {
 		return chain, nil, nil
 	}
-	u, err := users.one(ctx, r, "zone_id = $1 AND id = $2", string(zone), string(*chain[0].UserID))
+	u, err := seen.user(ctx, r, zone, *chain[0].UserID)
 	if deputy.KindOf(err) == deputy.NotFound {
 		return chain, nil, nil
 	}
