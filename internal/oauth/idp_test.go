@@ -2,10 +2,12 @@ package oauth_test
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -222,6 +224,33 @@ func TestTheStateIsGoodOnce(t *testing.T) {
 	late.says(late.get(back), 400, "Please start again")
 	if n := outside.Redeemed(); n != 1 {
 		t.Errorf("%d codes were redeemed", n)
+	}
+}
+
+// TestTheStateIsGoodForOne: of requests that bring it at the same time, one goes on.
+func TestTheStateIsGoodForOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	outside := w.federate(nil)
+	b := w.newBrowser()
+	back := b.depart(outside)
+	pages := make([]*page, 4)
+	w.gather(deputy.LoginTicket, len(pages))
+	var wait sync.WaitGroup
+	for i := range pages {
+		same := w.newBrowser()
+		same.cookies = maps.Clone(b.cookies)
+		wait.Go(func() { pages[i] = same.get(back) })
+	}
+	wait.Wait()
+	codes := 0
+	for _, p := range pages {
+		if p.query("code") != "" {
+			codes++
+		}
+	}
+	if n := outside.Redeemed(); codes != 1 || n != 1 {
+		t.Errorf("%d codes for the client, %d of the provider were redeemed", codes, n)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -176,10 +177,7 @@ func TestPushedRequestIsForOne(t *testing.T) {
 	f := newFlow(t)
 	uri := f.must(f.postTo("/oauth/2/par", f.client, asking(f.client.credential.Identifier)), 201, "").text("request_uri")
 	pages := make([]*page, 8)
-	store := &gathering{Store: f.store}
-	store.reads.Add(len(pages))
-	f.config.Store = store
-	f.restart()
+	f.gather(deputy.PushedTicket, len(pages))
 	var wait sync.WaitGroup
 	for i := range pages {
 		b := f.newBrowser()
@@ -199,16 +197,27 @@ func TestPushedRequestIsForOne(t *testing.T) {
 	}
 }
 
-// gathering is the store where nobody gets a ticket that they read before all
-// have read it.
+// gathering is the store where nobody gets a ticket of a kind that they read before
+// so many have read one.
 type gathering struct {
 	deputy.Store
+	kind  deputy.TicketKind
+	left  atomic.Int64
 	reads sync.WaitGroup
+}
+
+// gather has the next n who read a ticket of the kind wait for one another.
+func (w *world) gather(kind deputy.TicketKind, n int) {
+	g := &gathering{Store: w.store, kind: kind}
+	g.left.Store(int64(n))
+	g.reads.Add(n)
+	w.config.Store = g
+	w.restart()
 }
 
 func (g *gathering) Ticket(ctx context.Context, kind deputy.TicketKind, zone deputy.ZoneID, key deputy.SecretHash) (*deputy.Ticket, error) {
 	t, err := g.Store.Ticket(ctx, kind, zone, key)
-	if kind == deputy.PushedTicket {
+	if kind == g.kind && g.left.Add(-1) >= 0 {
 		g.reads.Done()
 		g.reads.Wait()
 	}

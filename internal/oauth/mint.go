@@ -176,6 +176,20 @@ func (d *decided) apply(ctx context.Context) func(deputy.Tx) error {
 	}
 }
 
+// attest signs the payload of a security event token. That is no credential:
+// nobody can use it, and what it tells is in the log already, so it leaves no
+// event. But it is signed here as well, and only as long as what it rests on is in
+// force; a nil key is not.
+func (s *Server) attest(key *signer, on *deputy.Standing, payload []byte) (string, error) {
+	if key != nil {
+		on.Key = key.row
+	}
+	if err := on.Live(deputy.UseSignals, s.now()); err != nil {
+		return "", err
+	}
+	return key.Sign(securityEventTyp, payload)
+}
+
 // moved makes every failure of a commit that says that the decision's grounds
 // are gone Stale: what turned off meanwhile, a person's key that was destroyed.
 func moved(err error) error {

@@ -25,20 +25,11 @@ func signalID(stream *deputy.Stream, signal *deputy.Signal) string {
 	return string(stream.ID) + "-" + strconv.FormatInt(signal.Seq, 10)
 }
 
-// securityEvent makes the token that tells a stream of a signal (RFC 8417). It is
-// nothing that anybody could use, so it is not minted; but it is signed only as
-// long as its zone, its receiver and the key are in force.
+// securityEvent makes the token that tells a stream of a signal (RFC 8417).
 func (s *Server) securityEvent(snap *snapshot, stream *deputy.Stream, signal *deputy.Signal, event string) (string, error) {
 	key := snap.signer(deputy.RS256) // that all receivers know
 	if key == nil {
 		key = snap.signer(deputy.ES256)
-	}
-	standing := deputy.Standing{Zone: snap.zone, Application: stream.ApplicationID}
-	if key != nil {
-		standing.Key = key.row
-	}
-	if err := standing.Live(deputy.UseSignals, s.now()); err != nil {
-		return "", err
 	}
 	person := func(sub string) map[string]any {
 		return map[string]any{"format": "iss_sub", "iss": snap.issuer, "sub": sub}
@@ -74,7 +65,7 @@ func (s *Server) securityEvent(snap *snapshot, stream *deputy.Stream, signal *de
 	if err != nil {
 		return "", err
 	}
-	return key.Sign(securityEventTyp, payload)
+	return s.attest(key, &deputy.Standing{Zone: snap.zone, Application: stream.ApplicationID}, payload)
 }
 
 // pushStep is how many signals a stream is looked through at once.

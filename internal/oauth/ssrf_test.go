@@ -16,6 +16,7 @@ import (
 	"deputy/internal/deputy"
 	"deputy/internal/deputytest"
 	"deputy/internal/upstream"
+	"deputy/internal/vault"
 )
 
 // Every place where a tenant's word becomes an address that is fetched, with
@@ -161,7 +162,61 @@ func (w *world) brokeredPlaces(agent *app, site *publisher, asked *int) map[stri
 			w.Errorf("%s at %.60q: %s", place, address, a)
 		}
 	}
+	// A provider that Deputy is to register at, and a grant whose token has run
+	// out, of another person.
+	strange := w.newProvider(&deputytest.Upstream{Server: site.Server}, func(x *deputy.Provider) {
+		x.Identifier, x.ClientID, x.SealedSecret = "https://strange.test", nil, nil
+	})
+	unregistered := w.newGuarded("urn:unregistered", strange)
+	w.depend(agent, unregistered)
+	front := w.newResource("urn:front", func(x *deputy.Resource) { x.ApplicationID = &agent.ID })
+	absent := w.newPerson("absent@example.test")
+	stale := w.newGrant(absent.User, r)
+	sealed, err := w.vault.Seal(context.Background(), absent.User.KeyID, vault.GrantPlace(w.zone.ID, stale.ID), []byte(`{"access_token":"x","refresh_token":"y"}`))
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		_, err := tx.Grants().Update(ctx, w.in(), stale.ID, func(g *deputy.Grant) error {
+			g.Sealed, g.RefreshTokenSet, g.ExpiresAt = sealed, true, tx.Now()
+			return nil
+		})
+		return err
+	})
+	register := func(place, address string) {
+		w.Helper()
+		*asked++
+		if a := w.credentialsFor(agent, unregistered.Identifier); a.status != 503 && a.status != 400 {
+			w.Errorf("%s at %.60q: %s", place, address, a)
+		}
+	}
 	return map[string]func(int, string){
+		"registration endpoint of a provider": func(_ int, address string) {
+			authorize, token := site.URL+"/authorize", site.URL+"/token"
+			w.changeProvider(strange, func(x *deputy.Provider) {
+				x.OAuth2 = &deputy.ProviderOAuth2{AuthorizationEndpoint: &authorize, TokenEndpoint: &token, RegistrationEndpoint: &address}
+			})
+			register("registration endpoint", address)
+		},
+		"registration endpoint that a provider names": func(_ int, address string) {
+			w.changeProvider(strange, func(x *deputy.Provider) { x.OAuth2 = described })
+			describe("registration_endpoint", address)
+			register("named registration endpoint", address)
+		},
+		"token endpoint where a grant is refreshed": func(_ int, address string) {
+			authorize := site.URL + "/authorize"
+			w.changeProvider(p, func(x *deputy.Provider) {
+				x.OAuth2 = &deputy.ProviderOAuth2{AuthorizationEndpoint: &authorize, TokenEndpoint: &address}
+			})
+			*asked++
+			now := w.clock.Now()
+			w.setSession(absent.web, func(s *deputy.Session) { s.ExpiresAt = now.Add(time.Hour) })
+			w.setSession(absent.child, func(s *deputy.Session) { s.ExpiresAt = now.Add(time.Hour) })
+			a := w.exchange(agent, w.userToken(absent, agent.credential.Identifier, front.Identifier), r.Identifier)
+			if a.status != 503 {
+				w.Errorf("refresh at %.60q: %s", address, a)
+			}
+		},
 		"issuer of a resource's provider": func(_ int, address string) {
 			w.changeProvider(p, func(x *deputy.Provider) { x.OAuth2 = &deputy.ProviderOAuth2{Issuer: &address} })
 			ask("issuer of a provider", address)

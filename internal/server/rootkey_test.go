@@ -8,9 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"deputy/internal/deputy"
 	"deputy/internal/server"
@@ -30,8 +33,52 @@ func (i *interrupted) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestTheRootKeyIsReplacedWhileServersRun, by a command that is ended again and
-// again. The tests' nodes share one process and its setting.
+// rotatesAndDies is set in a process that is to replace the root key of a folder
+// and to be killed at it.
+const rotatesAndDies = "DEPUTY_TEST_ROTATES_AND_DIES"
+
+// deadly is an output at which its process is killed.
+type deadly struct{}
+
+func (deadly) Write(p []byte) (int, error) {
+	process, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		err = process.Kill()
+	}
+	time.Sleep(time.Minute) // the signal comes before
+	return len(p), err
+}
+
+// TestRotateAndDie is no test: it is the command, until it is killed after its
+// first step.
+func TestRotateAndDie(t *testing.T) {
+	folder := os.Getenv(rotatesAndDies)
+	if folder == "" {
+		return // this process is none
+	}
+	server.RewrapStep(3)
+	c := server.Config{Now: time.Now}
+	err := c.Apply(func(string) bool { return false }, func(name string) (string, bool) { return folder, name == "DEPUTY_DATA_DIR" })
+	if err == nil {
+		err = server.RotateRootKey(t.Context(), c, io.Discard, deadly{})
+	}
+	t.Fatal("it was not killed", err)
+}
+
+// rotateAndDie begins to replace the root key of a folder in a process that is
+// killed.
+func rotateAndDie(t *testing.T, folder string) {
+	t.Helper()
+	c := exec.Command(os.Args[0], "-test.run=^TestRotateAndDie$")
+	c.Env = append(os.Environ(), rotatesAndDies+"="+folder)
+	said, err := c.CombinedOutput()
+	if status, ok := c.ProcessState.Sys().(syscall.WaitStatus); err == nil || !ok || status.Signal() != syscall.SIGKILL {
+		t.Fatalf("the command ended by itself, with %v: %s", err, said)
+	}
+}
+
+// TestTheRootKeyIsReplacedWhileServersRun, by a command that is killed and
+// ended. The tests' nodes share one process and its setting.
 func TestTheRootKeyIsReplacedWhileServersRun(t *testing.T) {
 	server.RewrapStep(3)
 	t.Cleanup(func() { server.RewrapStep(100) })
@@ -52,12 +99,15 @@ func TestTheRootKeyIsReplacedWhileServersRun(t *testing.T) {
 		t.Fatalf("%d keys, %d of which open, %v", len(before), opened, err)
 	}
 
-	// Ended after a step, twice, and continued.
-	for range 2 {
+	// Killed after a step, ended after another, and continued.
+	ended := func() {
 		ctx, end := context.WithCancel(t.Context())
 		if err := server.RotateRootKey(ctx, cfg, io.Discard, &interrupted{left: 1, end: end}); !errors.Is(err, context.Canceled) {
 			t.Fatalf("ended with %v", err)
 		}
+	}
+	for _, stop := range []func(){func() { rotateAndDie(t, cfg.DataDir) }, ended} {
+		stop()
 		// Meanwhile everything works: on the nodes that run, and on one that starts.
 		for _, n := range w.nodes {
 			w.signer(n, "")
@@ -76,6 +126,10 @@ func TestTheRootKeyIsReplacedWhileServersRun(t *testing.T) {
 		t.Errorf("%d keys hang on the former one after a zone was made, %d before", len(after), len(left))
 	}
 
+	kept := at + "." + former.Fingerprint()[:8]
+	if err := os.Link(at, kept); err != nil { // as it is when the command is killed while it changes the files
+		t.Fatal(err)
+	}
 	var out bytes.Buffer
 	if err := server.RotateRootKey(t.Context(), cfg, io.Discard, &out); err != nil {
 		t.Fatal(err)
@@ -90,7 +144,6 @@ func TestTheRootKeyIsReplacedWhileServersRun(t *testing.T) {
 	if _, err := os.Stat(at + ".next"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the next key is still waiting: %v", err)
 	}
-	kept := at + "." + former.Fingerprint()[:8]
 	if k, err := vault.ReadRootKey(kept); err != nil || k.Fingerprint() != former.Fingerprint() {
 		t.Errorf("the former key is not kept: %v", err)
 	}

@@ -486,6 +486,8 @@ func consentsOfPerson(w *world) {
 	w.same([]*deputy.ConsentRecord{b}, sure(w.Consents(w.ctx, w.zone.ID, "u")))
 	w.same([]bool{true, false, false, false}, []bool{withdrawn("u", "a"), withdrawn("u", "b"), withdrawn("v", "a"), withdrawn("u", "")})
 	w.insert(func(t deputy.Tx) error { return t.WithdrawConsents(w.ctx, w.zone.ID, "u", "a") }) // once more changes nothing
+	w.insert(func(t deputy.Tx) error { return t.WithdrawConsents(w.ctx, w.zone.ID, "u", "c") })
+	w.same([]bool{true, false}, []bool{withdrawn("u", "a"), withdrawn("u", "c")})
 	a1 = given("u", "a", "r")
 	w.same(true, withdrawn("u", "a"))
 	w.insert(func(t deputy.Tx) error { return t.Reconcile(w.ctx, w.zone.ID, "u", "a") })
