@@ -171,8 +171,8 @@ type View interface {
 	Withdrawn(ctx context.Context, zone ZoneID, user UserID, client ID, resource ResourceID) (bool, error)
 	// Secret returns the newest secret that is kept for an entity, or NotFound.
 	Secret(ctx context.Context, zone ZoneID, entity ID) (*VaultSecret, error)
-	// Grant returns the newest grant of a person for a resource that is active,
-	// or NotFound.
+	// Grant returns what a person last said about a resource: the newest grant
+	// with the status active, else the newest, or NotFound.
 	Grant(ctx context.Context, zone ZoneID, user UserID, resource ResourceID) (*Grant, error)
 	// Signals returns up to limit signals of a zone with a higher number that were
 	// made since a time, in their order. None is ever there later with a number
@@ -297,6 +297,10 @@ type Tx interface {
 	// Memberships: Insert keeps one that exists.
 	Memberships() Writes[Membership]
 	RefreshFamilies() Writes[RefreshFamily]
+	// TurnRefresh gives the family the Generation, Current, Previous, Sealed and
+	// Turns of f. It is Stale, and nothing happens, unless was is the hash of the
+	// family's newest token. It is the last that happens in a Write.
+	TurnRefresh(ctx context.Context, f *RefreshFamily, was SecretHash) error
 	// Policies, PolicySets: Delete also removes the draft.
 	Policies() Writes[Policy]
 	// PolicyVersions: Insert gives the version its number and updates the
@@ -551,6 +555,19 @@ type Basis struct {
 	// kind, of what has the id; nil means after any. It is asked about what
 	// changed since Revision while other writes wait, and may be asked again.
 	Relies func(kind ChangeKind, id string) bool
+	// Again are rows that apply reads again. The store reads them for all who
+	// share a transaction at once; what is not listed is read as well, alone.
+	Again Rows
+}
+
+// Rows names rows of a zone that no revision of it covers. What is empty names
+// none.
+type Rows struct {
+	Sessions []*Session
+	User     UserID
+	Client   ID         // with User and Resource: the consent, and whether it was withdrawn
+	Resource ResourceID // with User: the grant
+	Entity   ID         // whose secret
 }
 
 // LogState is what a log is at a moment: the tree of RFC 6962 §2.1 over the leaf

@@ -125,15 +125,16 @@ func (s *Server) brokered(ctx context.Context, i *issuance) error {
 	if user == nil {
 		return s.applied(i)
 	}
-	g, err := s.store.Grant(ctx, i.zone.id, user.ID, i.target.ID)
-	if unlessAbsent(err) != nil {
+	g, err := recalling{s, i}.Grant(ctx, i.zone.id, user.ID, i.target.ID)
+	if err != nil {
 		return err
 	}
-	usable := err == nil && g.ProviderID == i.provider.ID && g.Covers(i.outcome.Scopes)
+	usable := g != nil && g.Status == deputy.Active && g.ProviderID == i.provider.ID && g.Covers(i.outcome.Scopes)
 	if usable && g.RefreshTokenSet && !g.Fresh(s.now()) {
 		if g, err = s.freshened(ctx, i, g); err != nil {
 			return err
 		}
+		s.memory.said.Set(saidKey{zone: i.zone.id, user: user.ID, resource: i.target.ID}, g)
 	}
 	if usable {
 		i.standing.Grant = g

@@ -11,6 +11,7 @@
 //	assertion.go   proven by a key of its own; workload.go: by its platform
 //	outside.go     tokens of others, believed by the keys they publish
 //	token.go       the phases: grant, target, standing, policy, hand-out
+//	recall.go      who is behind it, as last read
 //	grant_*.go     what one grant type adds to them
 //	mint.go        the credential and its event, in one commit, or neither
 //	error.go       the one table from errors to answers
@@ -32,7 +33,8 @@
 //     rule of what may still be used, and commits on the proof that the zone is
 //     still at the revision that the decision was made at. If it is not, the
 //     request is decided again. What no zone revision covers (people, sessions,
-//     service accounts) is read again in the committing transaction.
+//     service accounts) is read again in the committing transaction: what is
+//     remembered of it can lead to a yes, and to nothing else.
 //   - An answer that no commit validates, of introspection, UserInfo or a page,
 //     is made of the zone as it is when the request comes: see current.
 //   - A grant type fills in what is its own and cannot leave out a check that

@@ -210,7 +210,7 @@ func (i *issuance) behalf() {
 
 // agreePerson checks that what the person agreed to still stands.
 func agreePerson(s *Server, ctx context.Context, i *issuance) error {
-	return i.checkConsent(ctx, s.store)
+	return i.checkConsent(ctx, recalling{s, i})
 }
 
 // settle is what comes with a token of a code or a refresh token, in the same

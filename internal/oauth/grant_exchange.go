@@ -171,10 +171,10 @@ func (s *Server) presentActor(ctx context.Context, i *issuance) error {
 // agreeExchange checks that the person has agreed, where the application asks
 // for it, to what policy has permitted.
 func agreeExchange(s *Server, ctx context.Context, i *issuance) error {
-	return i.checkConsent(ctx, s.store)
+	return i.checkConsent(ctx, recalling{s, i})
 }
 
-// consents is where agreements are read: the store, or the committing
+// consents is where agreements are read: what is remembered, or the committing
 // transaction.
 type consents interface {
 	Consent(context.Context, deputy.ZoneID, deputy.UserID, deputy.ID, deputy.ResourceID) (*deputy.ConsentRecord, error)

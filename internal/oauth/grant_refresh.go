@@ -55,6 +55,7 @@ type refresh struct {
 	presented deputy.SecretHash
 	again     bool
 	sealed    []byte
+	made      *deputy.RefreshFamily // as it was written, if it was
 }
 
 // refreshText is a refresh token, taken apart: whose family, which one of it, a
@@ -125,6 +126,7 @@ func (r *refresh) begin(ctx context.Context, tx deputy.Tx, i *issuance) error {
 	if end := i.agreed.session.ExpiresAt; end.Before(f.ExpiresAt) {
 		f.ExpiresAt = end
 	}
+	r.made = &f
 	return tx.RefreshFamilies().Insert(ctx, &f)
 }
 
@@ -136,7 +138,8 @@ func presentRefresh(s *Server, ctx context.Context, i *issuance) error {
 	if !ok {
 		return errRefresh
 	}
-	f, err := s.store.RefreshFamilies().Get(ctx, deputy.Scope{Zone: i.zone.id}, deputy.ID(text.session))
+	presented := deputy.HashSecret(i.form.refreshToken)
+	f, err := s.familyOf(ctx, i, text.session, presented)
 	if err != nil {
 		if unlessAbsent(err) == nil {
 			err = errRefresh
@@ -146,7 +149,7 @@ func presentRefresh(s *Server, ctx context.Context, i *issuance) error {
 	if !made(f, text) || f.ClientID != i.client.id || !i.from.at.Before(f.ExpiresAt) {
 		return errRefresh
 	}
-	if err := s.stepRefresh(ctx, i, f, text); err != nil {
+	if err := s.stepRefresh(ctx, i, f, text, presented); err != nil {
 		return err
 	}
 	i.agreed = new(agreed)
@@ -165,8 +168,7 @@ func presentRefresh(s *Server, ctx context.Context, i *issuance) error {
 }
 
 // stepRefresh finds the successor of the token presented.
-func (s *Server) stepRefresh(ctx context.Context, i *issuance, f *deputy.RefreshFamily, text refreshText) error {
-	presented := deputy.HashSecret(i.form.refreshToken)
+func (s *Server) stepRefresh(ctx context.Context, i *issuance, f *deputy.RefreshFamily, text refreshText, presented deputy.SecretHash) error {
 	switch {
 	case text.generation == f.Generation && bytes.Equal(presented, f.Current):
 		next := newRefreshToken(f, f.Generation+1)
@@ -232,7 +234,7 @@ func intersection(a, b []string) []string {
 // not for what was part of the authorization, the token is good for nothing any
 // more; where it is about something else, the person can be asked.
 func agreeRefresh(s *Server, ctx context.Context, i *issuance) error {
-	err := i.checkConsent(ctx, s.store)
+	err := i.checkConsent(ctx, recalling{s, i})
 	var missing *refusal
 	if errors.As(err, &missing) && !i.agreed.narrowed {
 		return refuse(codeInvalidGrant, "The user has withdrawn their consent.")
@@ -243,23 +245,22 @@ func agreeRefresh(s *Server, ctx context.Context, i *issuance) error {
 // turn replaces the token presented by its successor, or makes sure that it is
 // still the one to be given again.
 func (r *refresh) turn(ctx context.Context, tx deputy.Tx, zone deputy.ZoneID) error {
-	in, now := deputy.Scope{Zone: zone}, tx.Now()
-	_, err := tx.RefreshFamilies().Update(ctx, in, deputy.ID(r.family.SessionID), func(f *deputy.RefreshFamily) error {
-		if r.again {
+	now := tx.Now()
+	if r.again {
+		_, err := tx.RefreshFamilies().Update(ctx, deputy.Scope{Zone: zone}, deputy.ID(r.family.SessionID), func(f *deputy.RefreshFamily) error {
 			if !bytes.Equal(f.Previous, r.presented) || !recent(f, f.Generation-1, now) {
 				return errMoved
 			}
 			return nil
-		}
-		if !bytes.Equal(f.Current, r.presented) {
-			return errMoved
-		}
-		f.Turns = append(latestTurns(f.Turns, now), now.UnixMicro())
-		f.Generation++
-		f.Previous, f.Current, f.Sealed = f.Current, deputy.HashSecret(r.next), r.sealed
-		return nil
-	})
-	return err
+		})
+		return err
+	}
+	f := *r.family
+	f.Turns = append(latestTurns(f.Turns, now), now.UnixMicro())
+	f.Generation++
+	f.Previous, f.Current, f.Sealed = f.Current, deputy.HashSecret(r.next), r.sealed
+	r.made = &f
+	return tx.TurnRefresh(ctx, &f, r.presented)
 }
 
 // latestTurns returns the times that still count, so that another one has room.

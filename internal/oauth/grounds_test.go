@@ -115,7 +115,11 @@ func TestPersonWhoChangesMeanwhile(t *testing.T) {
 	m := &meddling{Store: w.store}
 	w.config.Store = m
 	w.restart()
-	ask := func() *answer { t.Helper(); return w.exchange(w.server, token, w.api.Identifier, "scope", "read") }
+	ask := func() *answer {
+		t.Helper()
+		w.restart() // what is remembered is not read
+		return w.exchange(w.server, token, w.api.Identifier, "scope", "read")
+	}
 	rename := func(email string) {
 		w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
 			_, err := tx.Users().Update(ctx, w.in(), deputy.ID(p.User.ID), func(u *deputy.User) error {

@@ -24,7 +24,7 @@ type held struct {
 // vaulted finds the secret of the target, which is handed out as it is.
 func (s *Server) vaulted(ctx context.Context, i *issuance) error {
 	entity := deputy.ID(i.target.ID)
-	kept, err := s.store.Secret(ctx, i.zone.id, entity)
+	kept, err := s.secretOf(ctx, i, entity)
 	switch {
 	case err == nil:
 		i.standing.Secret = kept.ID

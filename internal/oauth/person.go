@@ -27,7 +27,7 @@ type affiliations interface {
 func (s *snapshot) person(ctx context.Context, in affiliations, u *deputy.User) (*person, error) {
 	p := &person{}
 	facts := policy.UserFacts{ID: u.ID, Identifier: u.Identifier, Email: u.Email}
-	if s.policies.ReadsAffiliations() || s.shadow.ReadsAffiliations() {
+	if s.readsAffiliations() {
 		var err error
 		if p.affiliations, err = in.Affiliations(ctx, s.zone.ID, u.ID); err != nil {
 			return nil, err
@@ -36,6 +36,12 @@ func (s *snapshot) person(ctx context.Context, in affiliations, u *deputy.User) 
 	}
 	p.User = policy.NewUser(facts)
 	return p, nil
+}
+
+// readsAffiliations reports whether a policy that decides, or one that is tried
+// out, names groups or roles.
+func (s *snapshot) readsAffiliations() bool {
+	return s.policies.ReadsAffiliations() || s.shadow.ReadsAffiliations()
 }
 
 // unchanged is Stale when the person's groups or roles, where they counted, are

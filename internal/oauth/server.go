@@ -80,6 +80,7 @@ type Server struct {
 	clients  *clients
 	verified *otter.Cache[[32]byte, *verified]
 	people   people
+	memory   memory
 	platform platform
 	failures failures
 	shadows  shadows
@@ -111,6 +112,7 @@ func New(c Config) *Server {
 			MaximumSize: maxRemembered, Executor: func(f func()) { f() },
 		}),
 		people:   newPeople(),
+		memory:   newMemory(),
 		platform: platform{owner: c.Platform},
 		plane:    newPlane(c.Addresses),
 		fetcher:  c.Fetcher, broker: broker.New(c.Fetcher), refreshLease: cmp.Or(c.RefreshLease, refreshLease),

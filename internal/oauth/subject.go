@@ -127,19 +127,23 @@ type delegator struct {
 
 // presentPerson reads the person of a session.
 func (s *Server) presentPerson(ctx context.Context, i *issuance, session deputy.SessionID) error {
-	chain, user, err := s.store.SessionChain(ctx, i.zone.id, session)
-	if unlessAbsent(err) != nil {
+	r, err := s.personOf(ctx, i, session)
+	if err != nil {
 		return err
 	}
-	i.delegator = &delegator{session: session, user: user, sessions: chain}
-	i.standing.Sessions, i.standing.User = chain, user
-	if user == nil {
+	i.delegator = &delegator{session: session, user: r.user, sessions: r.sessions}
+	i.standing.Sessions, i.standing.User = r.sessions, r.user
+	if r.user == nil {
 		return nil
 	}
-	if i.delegator.person, err = i.snap.person(ctx, s.store, user); err != nil {
+	if !i.snap.readsAffiliations() {
+		i.delegator.person = &person{User: r.seen}
+		return nil
+	}
+	if i.delegator.person, err = i.snap.person(ctx, s.store, r.user); err != nil {
 		return err
 	}
-	i.delegator.User = s.people.of(i.delegator.User, user.KeyID)
+	i.delegator.User = s.people.of(i.delegator.User, r.user.KeyID)
 	return nil
 }
 

@@ -79,6 +79,8 @@ type issuance struct {
 	held         *held      // what is handed out, if the zone does not sign for the target
 	claims       claims
 	grounds      grounds
+	recalled     bool // something that it rests on is remembered
+	anew         bool // nothing may be
 	event        deputy.Event
 }
 
@@ -109,8 +111,8 @@ func (s *Server) answerToken(w http.ResponseWriter, r *http.Request, id deputy.Z
 	}
 	grantType = form.grantType
 	from.decides(s.now())
-	for range maxAttempts {
-		i := &issuance{from: from, form: form, zone: z, snap: snap}
+	for n := range maxAttempts {
+		i := &issuance{from: from, form: form, zone: z, snap: snap, anew: n > 0}
 		c, err := s.attempt(ctx, i, claimed)
 		switch {
 		case err == nil:
@@ -175,7 +177,13 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 		if d.note != nil {
 			c.touched.Store(i.from.at.Unix())
 		}
+		if r := i.refresh; r != nil && r.made != nil {
+			s.memory.families.Set(rowKey{i.zone.id, deputy.ID(r.made.SessionID)}, r.made)
+		}
 		return minted, nil
+	}
+	if i.doubtful(err) {
+		return nil, errMoved
 	}
 	r, ok := asDecision(err)
 	if ok && !errors.Is(err, errReplayed) {
@@ -435,7 +443,7 @@ func (s *Server) handOut(ctx context.Context, i *issuance) (*decided, error) {
 		use: i.use, standing: &i.standing, event: &i.event, unkept: i.unkept,
 	}
 	if i.delegator != nil || i.client.agent != "" || i.held != nil {
-		d.reread = i.reread
+		d.reread, i.event.Basis.Again = i.reread, i.again()
 	}
 	if i.agreed != nil {
 		d.effect, d.refresh = i.settle, i.refresh

@@ -8,7 +8,13 @@ import (
 )
 
 var applications = declare(table[deputy.Application]{
-	name: "applications", noun: "application", scope: zoned,
+	relation: relation{
+		name: "applications", noun: "application", scope: zoned,
+		computed: map[string]string{
+			"dependencies": "(SELECT COUNT(*) FROM application_dependencies d WHERE d.zone_id = applications.zone_id AND d.application_id = applications.id)",
+		},
+		sorts: map[string]string{"name": "name", "identifier": "identifier_key"},
+	},
 	fields: func(a *deputy.Application) []field {
 		return []field{
 			{"zone_id", &a.ZoneID},
@@ -37,10 +43,6 @@ var applications = declare(table[deputy.Application]{
 			{"name_folded", text(fold(a.Name))},
 		}
 	},
-	computed: map[string]string{
-		"dependencies": "(SELECT COUNT(*) FROM application_dependencies d WHERE d.zone_id = applications.zone_id AND d.application_id = applications.id)",
-	},
-	sorts: map[string]string{"name": "name", "identifier": "identifier_key"},
 	uniques: []unique[deputy.Application]{
 		{field: "identifier", column: "identifier_key", within: zoned},
 		{field: "slug", column: "slug", within: zoned, slug: true},
@@ -74,7 +76,7 @@ var applications = declare(table[deputy.Application]{
 })
 
 var credentials = declare(table[deputy.Credential]{
-	name: "application_credentials", noun: "application credential", scope: zoned, parent: "application_id",
+	relation: relation{name: "application_credentials", noun: "application credential", scope: zoned, parent: "application_id"},
 	fields: func(c *deputy.Credential) []field {
 		return []field{
 			{"zone_id", &c.ZoneID},
@@ -117,8 +119,10 @@ var credentials = declare(table[deputy.Credential]{
 })
 
 var dependencies = declare(table[deputy.Dependency]{
-	name: "application_dependencies", noun: "dependency", scope: zoned, parent: "application_id", id: "resource_id",
-	newest: "created_at", always: "when_accessing",
+	relation: relation{
+		name: "application_dependencies", noun: "dependency", scope: zoned, parent: "application_id", id: "resource_id", newest: "created_at", always: "when_accessing",
+		replace: "(zone_id, application_id, resource_id) DO UPDATE SET when_accessing = excluded.when_accessing",
+	},
 	fields: func(d *deputy.Dependency) []field {
 		return []field{
 			{"zone_id", &d.ZoneID},
@@ -128,8 +132,7 @@ var dependencies = declare(table[deputy.Dependency]{
 			{"created_at", micros{&d.CreatedAt}},
 		}
 	},
-	replace: "(zone_id, application_id, resource_id) DO UPDATE SET when_accessing = excluded.when_accessing",
-	stamp:   func(*deputy.Dependency) (*int64, *time.Time) { return nil, nil },
+	stamp: func(*deputy.Dependency) (*int64, *time.Time) { return nil, nil },
 	change: func(d *deputy.Dependency) change {
 		return change{d.ZoneID, deputy.ChangedApplication, string(d.ApplicationID)}
 	},

@@ -8,7 +8,7 @@ import (
 )
 
 var packages = declare(table[deputy.Package]{
-	name: "packages", noun: "package", scope: catalogued,
+	relation: relation{name: "packages", noun: "package", scope: catalogued},
 	fields: func(p *deputy.Package) []field {
 		return []field{
 			{"catalog_id", &p.CatalogID},
@@ -38,7 +38,7 @@ var packages = declare(table[deputy.Package]{
 })
 
 var packageVersions = declare(table[deputy.PackageVersion]{
-	name: "package_versions", noun: "package version", scope: catalogued, parent: "package_id",
+	relation: relation{name: "package_versions", noun: "package version", scope: catalogued, parent: "package_id"},
 	fields: func(v *deputy.PackageVersion) []field {
 		return []field{
 			{"catalog_id", &v.CatalogID},
@@ -64,7 +64,7 @@ var packageVersions = declare(table[deputy.PackageVersion]{
 })
 
 var installs = declare(table[deputy.Install]{
-	name: "installs", noun: "install", scope: zoned,
+	relation: relation{name: "installs", noun: "install", scope: zoned},
 	fields: func(i *deputy.Install) []field {
 		return []field{
 			{"zone_id", &i.ZoneID},
@@ -87,7 +87,7 @@ var installs = declare(table[deputy.Install]{
 })
 
 var installedEntities = declare(table[deputy.InstalledEntity]{
-	name: "install_entities", noun: "entity of the install", scope: zoned, parent: "install_id", id: "name", newest: "position",
+	relation: relation{name: "install_entities", noun: "entity of the install", scope: zoned, parent: "install_id", id: "name", newest: "position"},
 	fields: func(e *deputy.InstalledEntity) []field {
 		return []field{
 			{"zone_id", &e.ZoneID},
@@ -105,7 +105,7 @@ var installedEntities = declare(table[deputy.InstalledEntity]{
 })
 
 var catalogTasks = declare(table[deputy.CatalogTask]{
-	name: "catalog_tasks", noun: "catalog task", scope: zoned,
+	relation: relation{name: "catalog_tasks", noun: "catalog task", scope: zoned},
 	fields: func(t *deputy.CatalogTask) []field {
 		return []field{
 			{"zone_id", &t.ZoneID},

@@ -94,28 +94,39 @@ func (t *table[T]) violated(ctx context.Context, x *tx, e *T, before, after []an
 		if u.about != nil && !u.about(e) || before != nil && same(of(before, u.column), of(after, u.column)) {
 			continue
 		}
-		b := &statement{}
-		b.WriteString("SELECT 1 FROM " + t.name + " WHERE " + u.column + " = " + b.arg(of(after, u.column)))
-		switch u.within {
-		case zoned:
-			b.WriteString(" AND zone_id = " + b.arg(of(after, "zone_id")))
-		case owned:
-			b.WriteString(" AND organization_id = " + b.arg(of(after, "organization_id")))
-		case catalogued:
-			b.WriteString(" AND catalog_id = " + b.arg(of(after, "catalog_id")))
-		}
-		if u.where != "" {
-			b.WriteString(" AND " + u.where)
-		}
-		var one int
-		switch err := row(ctx, x, b.String(), b.args, &one); {
-		case err == nil:
-			return u, nil
-		case !errors.Is(err, sql.ErrNoRows):
+		switch taken, err := t.taken(ctx, x, u.column, u.within, u.where, after); {
+		case err != nil:
 			return nil, err
+		case taken:
+			return u, nil
 		}
 	}
 	return nil, nil
+}
+
+// taken reports whether a row has the value of a column, in the scope that its
+// values name, where a condition holds.
+func (t *relation) taken(ctx context.Context, x *tx, column string, within scope, where string, values []any) (bool, error) {
+	of := func(column string) any { return values[slices.Index(t.columns, column)] }
+	b := &statement{}
+	b.WriteString("SELECT 1 FROM " + t.name + " WHERE " + column + " = " + b.arg(of(column)))
+	switch within {
+	case zoned:
+		b.WriteString(" AND zone_id = " + b.arg(of("zone_id")))
+	case owned:
+		b.WriteString(" AND organization_id = " + b.arg(of("organization_id")))
+	case catalogued:
+		b.WriteString(" AND catalog_id = " + b.arg(of("catalog_id")))
+	}
+	if where != "" {
+		b.WriteString(" AND " + where)
+	}
+	var one int
+	err := row(ctx, x, b.String(), b.args, &one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // same compares two stored values.

@@ -343,6 +343,9 @@ func (w *writer) turns(x *tx, group []*member) (good []*member, err error) {
 	if err := w.lock(x, group); err != nil {
 		return nil, err
 	}
+	if err := x.foresee(group); err != nil {
+		return nil, err
+	}
 	good = make([]*member, 0, len(group))
 	for _, m := range group {
 		if m.err = m.ctx.Err(); m.err != nil {

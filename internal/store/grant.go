@@ -10,7 +10,13 @@ import (
 )
 
 var grants = declare(table[deputy.Grant]{
-	name: "grants", noun: "delegated grant", scope: zoned,
+	relation: relation{
+		name: "grants", noun: "delegated grant", scope: zoned,
+		lapses: &runsOut{unless: "refresh_token_set", index: "grants_due"},
+		indexes: []served{
+			{deputy.Equals, "user_id", "grants_user"}, {deputy.Equals, "resource_id", "grants_resource"}, {deputy.InState, "status", "grants_status"},
+		},
+	},
 	fields: func(g *deputy.Grant) []field {
 		return []field{
 			{"zone_id", &g.ZoneID},
@@ -32,10 +38,6 @@ var grants = declare(table[deputy.Grant]{
 			{"updated_at", micros{&g.UpdatedAt}},
 			{"revision", &g.Revision},
 		}
-	},
-	lapses: &runsOut{unless: "refresh_token_set", index: "grants_due"},
-	indexes: []served{
-		{deputy.Equals, "user_id", "grants_user"}, {deputy.Equals, "resource_id", "grants_resource"}, {deputy.InState, "status", "grants_status"},
 	},
 	stamp: func(g *deputy.Grant) (*int64, *time.Time) { return &g.Revision, &g.UpdatedAt },
 	follow: func(ctx context.Context, x *tx, g *deputy.Grant) error {
@@ -66,9 +68,13 @@ func revokeUpstream(ctx context.Context, x *tx, g *deputy.Grant) error {
 	return x.Enqueue(ctx, deputy.Task{ID: deputy.NewID(x.now), Kind: deputy.TaskRevokeGrant, ZoneID: g.ZoneID, Data: data, RunAt: x.now})
 }
 
-// grantOf reads the newest active grant of a person for a resource.
+// lastSaid is the order in which the first of a person's grants for a resource is
+// what they last said about it.
+const lastSaid = " ORDER BY CASE status WHEN 'active' THEN 0 ELSE 1 END, id DESC"
+
+// grantOf reads what a person last said about a resource.
 func grantOf(ctx context.Context, q querier, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (*deputy.Grant, error) {
-	return grants.one(ctx, q, "zone_id = $1 AND user_id = $2 AND resource_id = $3 AND status = 'active' ORDER BY id DESC LIMIT 1",
+	return grants.one(ctx, q, "zone_id = $1 AND user_id = $2 AND resource_id = $3"+lastSaid+" LIMIT 1",
 		string(zone), string(user), string(resource))
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 var dataKeys = declare(table[deputy.DataKey]{
-	name: "data_keys", noun: "data key",
+	relation: relation{name: "data_keys", noun: "data key"},
 	fields: func(k *deputy.DataKey) []field {
 		return []field{
 			{"id", &k.ID},
@@ -25,7 +25,7 @@ var dataKeys = declare(table[deputy.DataKey]{
 })
 
 var signingKeys = declare(table[deputy.SigningKey]{
-	name: "signing_keys", noun: "signing key",
+	relation: relation{name: "signing_keys", noun: "signing key"},
 	fields: func(k *deputy.SigningKey) []field {
 		return []field{
 			{"owner_id", &k.OwnerID},

@@ -12,8 +12,8 @@ import (
 
 // listing is one list in the making: which rows, in which order, and where the
 // page lies in it.
-type listing[T any] struct {
-	t      *table[T]
+type listing struct {
+	t      *relation
 	s      *Store
 	r      querier
 	in     deputy.Scope
@@ -22,6 +22,14 @@ type listing[T any] struct {
 	parts []part
 	// bind is what a cursor of this list is bound to.
 	bind []any
+	// entity returns a new entity and where its columns are scanned into.
+	entity func() (entity any, places []any)
+}
+
+// listed is an entity of a list, and where in the list it is.
+type listed struct {
+	entity any
+	at     cursor
 }
 
 // list reads one page.
@@ -37,7 +45,10 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	if err != nil {
 		return nil, err
 	}
-	l := &listing[T]{t: t, s: s, r: r, in: in, orders: orders, bind: []any{t.name, in, q.Where, q.Sort}}
+	l := &listing{t: &t.relation, s: s, r: r, in: in, orders: orders, bind: []any{t.name, in, q.Where, q.Sort}, entity: func() (any, []any) {
+		e := new(T)
+		return e, t.places(e)
+	}}
 	if err := l.filter(ctx, q); err != nil {
 		return nil, err
 	}
@@ -45,9 +56,16 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	if err != nil {
 		return nil, err
 	}
-	p, err := l.page(ctx, at, q.Before != "", limit)
+	items, next, previous, err := l.page(ctx, at, q.Before != "", limit)
 	if err != nil {
 		return nil, err
+	}
+	p := &deputy.Page[T]{Items: make([]*T, len(items)), HasNext: next, HasPrevious: previous}
+	for i, item := range items {
+		p.Items[i] = item.entity.(*T)
+	}
+	if n := len(items); n > 0 {
+		p.First, p.Last = s.encodeCursor(items[0].at, l.bind...), s.encodeCursor(items[n-1].at, l.bind...)
 	}
 	if q.Count {
 		p.Total = new(int)
@@ -65,7 +83,7 @@ type part struct {
 
 // filter says what the list is made of. Filters that are several stretches of
 // an index make as many parts.
-func (l *listing[T]) filter(ctx context.Context, q deputy.Query) error {
+func (l *listing) filter(ctx context.Context, q deputy.Query) error {
 	base := &statement{}
 	l.t.within(base, l.in)
 	stretches := []condition{nil}
@@ -98,7 +116,7 @@ func (l *listing[T]) filter(ctx context.Context, q deputy.Query) error {
 }
 
 // count adds up the rows of the whole list.
-func (l *listing[T]) count(ctx context.Context, total *int) error {
+func (l *listing) count(ctx context.Context, total *int) error {
 	for _, p := range l.parts {
 		b := p.selecting("COUNT(*)")
 		n := 0
@@ -119,7 +137,7 @@ func (p part) selecting(what string) *statement {
 
 // tally counts, for each of the values of a field, the rows that have it and
 // match the filters.
-func (t *table[T]) tally(ctx context.Context, s *Store, r querier, in deputy.Scope, field string, values []string, where []deputy.Filter) (map[string]int, error) {
+func (t *relation) tally(ctx context.Context, s *Store, r querier, in deputy.Scope, field string, values []string, where []deputy.Filter) (map[string]int, error) {
 	counts := map[string]int{}
 	b := &statement{}
 	where = append([]deputy.Filter{{Fields: []string{field}, Values: values}}, where...)
@@ -143,7 +161,7 @@ func (t *table[T]) tally(ctx context.Context, s *Store, r querier, in deputy.Sco
 
 // start returns the cursor that the page begins after or ends before; nil for
 // the first page.
-func (l *listing[T]) start(ctx context.Context, q deputy.Query) (*cursor, error) {
+func (l *listing) start(ctx context.Context, q deputy.Query) (*cursor, error) {
 	parameter, text, err := cursorOf(q.After, q.Before)
 	if text == "" || err != nil {
 		return nil, err
@@ -174,7 +192,7 @@ func cursorOf(after, before string) (parameter, text string, err error) {
 
 // lengthen replaces shortened sort keys by the whole ones. When the item is
 // gone, the page begins where its shortened key would: nothing is left out.
-func (l *listing[T]) lengthen(ctx context.Context, c *cursor) error {
+func (l *listing) lengthen(ctx context.Context, c *cursor) error {
 	b := &statement{}
 	b.WriteString("SELECT ")
 	dest := make([]any, len(c.keys))
@@ -192,83 +210,74 @@ func (l *listing[T]) lengthen(ctx context.Context, c *cursor) error {
 	return err
 }
 
-// page reads the items after the cursor, or before it; limit 0 means all.
-func (l *listing[T]) page(ctx context.Context, at *cursor, backward bool, limit int) (*deputy.Page[T], error) {
+// page reads the items after the cursor, or before it, and whether more lie
+// after and before them; limit 0 means all.
+func (l *listing) page(ctx context.Context, at *cursor, backward bool, limit int) (items []listed, next, previous bool, err error) {
 	take := 0
 	if limit > 0 {
 		take = limit + 1
 	}
-	items, keys, err := l.fetch(ctx, at, backward, take)
-	if err != nil {
-		return nil, err
+	if items, err = l.fetch(ctx, at, backward, take); err != nil {
+		return nil, false, false, err
 	}
-	p := &deputy.Page[T]{Items: items}
-	ahead, behind := &p.HasNext, &p.HasPrevious
-	if backward {
-		ahead, behind = behind, ahead
-	}
+	ahead, behind := false, false
 	if limit > 0 && len(items) > limit {
-		p.Items, keys, *ahead = items[:limit], keys[:limit], true
+		items, ahead = items[:limit], true
 	}
 	if at != nil {
 		// The item that the cursor named may be gone, so look: what lies on the
 		// other side of the page, or of an empty page anything at all.
 		var from *cursor
-		if len(keys) > 0 {
-			from = &keys[0]
+		if len(items) > 0 {
+			from = &items[0].at
 		}
-		beside, _, err := l.fetch(ctx, from, !backward, 1)
+		beside, err := l.fetch(ctx, from, !backward, 1)
+		if err != nil {
+			return nil, false, false, err
+		}
+		behind = len(beside) > 0
+	}
+	if backward {
+		slices.Reverse(items)
+		return items, behind, ahead, nil
+	}
+	return items, ahead, behind, nil
+}
+
+// fetch reads up to take items (0: all) in the direction of travel: from each
+// part as many, of which the first ones count.
+func (l *listing) fetch(ctx context.Context, at *cursor, backward bool, take int) (items []listed, err error) {
+	for _, p := range l.parts {
+		more, err := l.fetchPart(ctx, p, at, backward, take)
 		if err != nil {
 			return nil, err
 		}
-		*behind = len(beside) > 0
-	}
-	if backward {
-		slices.Reverse(p.Items)
-		slices.Reverse(keys)
-	}
-	if n := len(keys); n > 0 {
-		p.First, p.Last = l.s.encodeCursor(keys[0], l.bind...), l.s.encodeCursor(keys[n-1], l.bind...)
-	}
-	return p, nil
-}
-
-// fetch reads up to take items (0: all) in the direction of travel, with what
-// they are sorted by: from each part as many, of which the first ones count.
-func (l *listing[T]) fetch(ctx context.Context, at *cursor, backward bool, take int) ([]*T, []cursor, error) {
-	var items []*T
-	var keys []cursor
-	for _, p := range l.parts {
-		more, theirs, err := l.fetchPart(ctx, p, at, backward, take)
-		if err != nil {
-			return nil, nil, err
-		}
-		items, keys = merge(items, more, keys, theirs, func(a, b cursor) int { return a.compare(b, l.orders, backward) })
+		items = merge(items, more, func(a, b listed) int { return a.at.compare(b.at, l.orders, backward) })
 	}
 	if take > 0 && len(items) > take {
-		items, keys = items[:take], keys[:take]
+		items = items[:take]
 	}
-	return items, keys, nil
+	return items, nil
 }
 
-// merge returns two sorted lists as one, with what they are sorted by.
-func merge[T any](a, b []T, keysOfA, keysOfB []cursor, compare func(a, b cursor) int) ([]T, []cursor) {
+// merge returns two sorted lists as one.
+func merge(a, b []listed, compare func(a, b listed) int) []listed {
 	if len(a) == 0 {
-		return b, keysOfB
+		return b
 	}
-	items, keys := make([]T, 0, len(a)+len(b)), make([]cursor, 0, len(a)+len(b))
+	out := make([]listed, 0, len(a)+len(b))
 	for len(a) > 0 && len(b) > 0 {
-		if compare(keysOfA[0], keysOfB[0]) <= 0 {
-			items, keys, a, keysOfA = append(items, a[0]), append(keys, keysOfA[0]), a[1:], keysOfA[1:]
+		if compare(a[0], b[0]) <= 0 {
+			out, a = append(out, a[0]), a[1:]
 		} else {
-			items, keys, b, keysOfB = append(items, b[0]), append(keys, keysOfB[0]), b[1:], keysOfB[1:]
+			out, b = append(out, b[0]), b[1:]
 		}
 	}
-	return append(append(items, a...), b...), append(append(keys, keysOfA...), keysOfB...)
+	return append(append(out, a...), b...)
 }
 
 // fetchPart is fetch for one part.
-func (l *listing[T]) fetchPart(ctx context.Context, p part, at *cursor, backward bool, take int) ([]*T, []cursor, error) {
+func (l *listing) fetchPart(ctx context.Context, p part, at *cursor, backward bool, take int) ([]listed, error) {
 	if take > 0 && len(l.orders) == 2 && l.orders[0].descending != l.orders[1].descending {
 		return l.fetchCrossed(ctx, p, at, backward, take)
 	}
@@ -283,18 +292,18 @@ func (l *listing[T]) fetchPart(ctx context.Context, p part, at *cursor, backward
 // them. An index has both in one direction: it says of which value the last of
 // the rows is, of which there may be very many, and these it has in both
 // directions.
-func (l *listing[T]) fetchCrossed(ctx context.Context, p part, at *cursor, backward bool, take int) (items []*T, keys []cursor, err error) {
+func (l *listing) fetchCrossed(ctx context.Context, p part, at *cursor, backward bool, take int) (items []listed, err error) {
 	field, id := l.orders[0], l.orders[1]
 	add := func(b *statement, orders ...order) error {
-		more, theirs, err := l.read(ctx, b, orders, backward, take-len(items))
-		items, keys = append(items, more...), append(keys, theirs...)
+		more, err := l.read(ctx, b, orders, backward, take-len(items))
+		items = append(items, more...)
 		return err
 	}
 	if at != nil { // what is left of the value that the cursor has
 		b := p.selecting(l.columns())
 		b.WriteString(" AND " + field.expression + " = " + b.arg(at.keys[0]) + " AND " + id.expression + id.after(backward) + b.arg(at.id))
 		if err := add(b, id); err != nil || len(items) >= take {
-			return items, keys, err
+			return items, err
 		}
 	}
 	further := func(what string) *statement {
@@ -317,22 +326,23 @@ func (l *listing[T]) fetchCrossed(ctx context.Context, p part, at *cursor, backw
 		return err
 	})
 	if err != nil || n == 0 {
-		return items, keys, err
+		return items, err
 	}
 	if first != last {
 		b := further(l.columns())
 		b.WriteString(" AND " + field.expression + field.after(!backward) + b.arg(last))
 		if err := add(b, field, id); err != nil || len(items) >= take {
-			return items, keys, err
+			return items, err
 		}
 	}
 	b = p.selecting(l.columns())
 	b.WriteString(" AND " + field.expression + " = " + b.arg(last))
-	return items, keys, add(b, id)
+	err = add(b, id)
+	return items, err
 }
 
 // columns is what is read of a row: the entity, then what it is sorted by.
-func (l *listing[T]) columns() string {
+func (l *listing) columns() string {
 	what := l.t.selected
 	for _, o := range l.orders {
 		what += ", " + o.expression
@@ -342,24 +352,21 @@ func (l *listing[T]) columns() string {
 
 // read reads up to take rows (0: all) of a query of the columns, in an order and
 // the direction of travel.
-func (l *listing[T]) read(ctx context.Context, b *statement, orders []order, backward bool, take int) ([]*T, []cursor, error) {
+func (l *listing) read(ctx context.Context, b *statement, orders []order, backward bool, take int) ([]listed, error) {
 	orderBy(b, orders, backward)
 	if take > 0 {
 		b.WriteString(" LIMIT " + strconv.Itoa(take))
 	}
-	var items []*T
-	var keys []cursor
+	var items []listed
 	err := rows(ctx, l.r, b.String(), b.args, func(scan func(...any) error) error {
-		item := new(T)
-		c := cursor{keys: make([]any, len(l.orders)-1)}
-		dest := l.t.places(item)
-		for i := range c.keys {
-			dest = append(dest, &c.keys[i])
+		entity, dest := l.entity()
+		item := listed{entity, cursor{keys: make([]any, len(l.orders)-1)}}
+		for i := range item.at.keys {
+			dest = append(dest, &item.at.keys[i])
 		}
+		err := scan(append(dest, &item.at.id)...)
 		items = append(items, item)
-		err := scan(append(dest, &c.id)...)
-		keys = append(keys, c)
 		return err
 	})
-	return items, keys, err
+	return items, err
 }

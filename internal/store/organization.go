@@ -8,7 +8,11 @@ import (
 )
 
 var organizations = declare(table[deputy.Organization]{
-	name: "organizations", noun: "organization",
+	relation: relation{
+		name: "organizations", noun: "organization",
+		computed: map[string]string{"sso_enabled": "EXISTS (SELECT 1 FROM sso_connections s WHERE s.organization_id = organizations.id)"},
+		related:  map[string]string{"user": "id IN (SELECT organization_id FROM organization_users u WHERE u.id = %s AND u.status = 'active')"},
+	},
 	fields: func(o *deputy.Organization) []field {
 		return []field{
 			{"id", &o.ID},
@@ -21,10 +25,8 @@ var organizations = declare(table[deputy.Organization]{
 			{"revision", &o.Revision},
 		}
 	},
-	computed: map[string]string{"sso_enabled": "EXISTS (SELECT 1 FROM sso_connections s WHERE s.organization_id = organizations.id)"},
-	related:  map[string]string{"user": "id IN (SELECT organization_id FROM organization_users u WHERE u.id = %s AND u.status = 'active')"},
-	uniques:  []unique[deputy.Organization]{{field: "label", column: "label", slug: true}},
-	stamp:    func(o *deputy.Organization) (*int64, *time.Time) { return &o.Revision, &o.UpdatedAt },
+	uniques: []unique[deputy.Organization]{{field: "label", column: "label", slug: true}},
+	stamp:   func(o *deputy.Organization) (*int64, *time.Time) { return &o.Revision, &o.UpdatedAt },
 	cascade: func(ctx context.Context, x *tx, o *deputy.Organization) error {
 		zones, err := column[string](ctx, x, "SELECT id FROM zones WHERE organization_id = $1 AND deleted_at IS NULL LIMIT 1", string(o.ID))
 		if err != nil {
@@ -45,7 +47,7 @@ var organizations = declare(table[deputy.Organization]{
 })
 
 var serviceAccounts = declare(table[deputy.ServiceAccount]{
-	name: "service_accounts", noun: "service account", scope: owned,
+	relation: relation{name: "service_accounts", noun: "service account", scope: owned},
 	fields: func(a *deputy.ServiceAccount) []field {
 		return []field{
 			{"organization_id", &a.OrganizationID},
@@ -65,7 +67,7 @@ var serviceAccounts = declare(table[deputy.ServiceAccount]{
 })
 
 var serviceCredentials = declare(table[deputy.ServiceAccountCredential]{
-	name: "service_account_credentials", noun: "service account credential", scope: owned, parent: "service_account_id",
+	relation: relation{name: "service_account_credentials", noun: "service account credential", scope: owned, parent: "service_account_id"},
 	fields: func(c *deputy.ServiceAccountCredential) []field {
 		return []field{
 			{"organization_id", &c.OrganizationID},

@@ -9,7 +9,7 @@ import (
 )
 
 var organizationUsers = declare(table[deputy.OrganizationUser]{
-	name: "organization_users", noun: "organization user", scope: owned, newest: "created_at",
+	relation: relation{name: "organization_users", noun: "organization user", scope: owned, newest: "created_at"},
 	fields: func(u *deputy.OrganizationUser) []field {
 		return []field{
 			{"organization_id", &u.OrganizationID},
@@ -65,7 +65,7 @@ func accountsOf(ctx context.Context, q querier, name, value string) ([]*deputy.O
 }
 
 var zoneMembers = declare(table[deputy.ZoneMember]{
-	name: "zone_members", noun: "zone member", scope: zoned, id: "organization_user_id", newest: "created_at",
+	relation: relation{name: "zone_members", noun: "zone member", scope: zoned, id: "organization_user_id", newest: "created_at"},
 	fields: func(m *deputy.ZoneMember) []field {
 		return []field{
 			{"zone_id", &m.ZoneID},
@@ -93,7 +93,7 @@ func zoneRoles(ctx context.Context, q querier, organization deputy.OrganizationI
 }
 
 var invitations = declare(table[deputy.Invitation]{
-	name: "invitations", noun: "invitation", scope: owned,
+	relation: relation{name: "invitations", noun: "invitation", scope: owned},
 	fields: func(i *deputy.Invitation) []field {
 		return []field{
 			{"organization_id", &i.OrganizationID},
@@ -138,7 +138,7 @@ func invitation(ctx context.Context, q querier, token deputy.SecretHash) (*deput
 
 // organizationIdentities is a view: it is only read.
 var organizationIdentities = declare(table[deputy.OrganizationIdentity]{
-	name: "organization_identities", noun: "identity", scope: owned, newest: "created_at",
+	relation: relation{name: "organization_identities", noun: "identity", scope: owned, newest: "created_at"},
 	fields: func(i *deputy.OrganizationIdentity) []field {
 		return []field{
 			{"organization_id", &i.OrganizationID},
@@ -157,7 +157,7 @@ var organizationIdentities = declare(table[deputy.OrganizationIdentity]{
 })
 
 var ssoConnections = declare(table[deputy.SSOConnection]{
-	name: "sso_connections", noun: "SSO connection", scope: owned, id: "organization_id",
+	relation: relation{name: "sso_connections", noun: "SSO connection", scope: owned, id: "organization_id"},
 	fields: func(c *deputy.SSOConnection) []field {
 		return []field{
 			{"organization_id", &c.OrganizationID},
@@ -178,7 +178,7 @@ var ssoConnections = declare(table[deputy.SSOConnection]{
 })
 
 var mails = declare(table[deputy.Mail]{
-	name: "mails", noun: "mail", scope: owned,
+	relation: relation{name: "mails", noun: "mail", scope: owned},
 	fields: func(m *deputy.Mail) []field {
 		return []field{
 			{"organization_id", &m.OrganizationID},

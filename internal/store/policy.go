@@ -8,7 +8,7 @@ import (
 )
 
 var policies = declare(table[deputy.Policy]{
-	name: "policies", noun: "policy", scope: zoned,
+	relation: relation{name: "policies", noun: "policy", scope: zoned},
 	fields: func(p *deputy.Policy) []field {
 		return []field{
 			{"zone_id", &p.ZoneID},
@@ -49,7 +49,7 @@ var policies = declare(table[deputy.Policy]{
 
 // No snapshot holds a new version before a set version that names it is bound.
 var policyVersions = declare(table[deputy.PolicyVersion]{
-	name: "policy_versions", noun: "policy version", scope: zoned, parent: "policy_id",
+	relation: relation{name: "policy_versions", noun: "policy version", scope: zoned, parent: "policy_id"},
 	fields: func(v *deputy.PolicyVersion) []field {
 		return []field{
 			{"zone_id", &v.ZoneID},
@@ -77,7 +77,10 @@ var policyVersions = declare(table[deputy.PolicyVersion]{
 })
 
 var policySets = declare(table[deputy.PolicySet]{
-	name: "policy_sets", noun: "policy set", scope: zoned,
+	relation: relation{
+		name: "policy_sets", noun: "policy set", scope: zoned,
+		sorts: map[string]string{"status": "CASE WHEN active THEN 1 ELSE 0 END"},
+	},
 	fields: func(s *deputy.PolicySet) []field {
 		return []field{
 			{"zone_id", &s.ZoneID},
@@ -103,7 +106,6 @@ var policySets = declare(table[deputy.PolicySet]{
 	search: func(s *deputy.PolicySet) []field {
 		return []field{{"active", flag(s.ActiveVersion != 0)}, {"name_folded", text(fold(s.Name))}}
 	},
-	sorts: map[string]string{"status": "CASE WHEN active THEN 1 ELSE 0 END"},
 	uniques: []unique[deputy.PolicySet]{{
 		field: "name", column: "name", within: zoned, where: "archived_at IS NULL",
 		about: func(s *deputy.PolicySet) bool { return s.ArchivedAt == nil },
@@ -120,7 +122,13 @@ var policySets = declare(table[deputy.PolicySet]{
 })
 
 var policySetVersions = declare(table[deputy.PolicySetVersion]{
-	name: "policy_set_versions", noun: "policy set version", scope: zoned, parent: "policy_set_id",
+	relation: relation{
+		name: "policy_set_versions", noun: "policy set version", scope: zoned, parent: "policy_set_id",
+		computed: map[string]string{
+			"active": "EXISTS (SELECT 1 FROM policy_sets s WHERE s.zone_id = policy_set_versions.zone_id AND s.id = policy_set_id" +
+				" AND s.active_version_id = policy_set_versions.id)",
+		},
+	},
 	fields: func(v *deputy.PolicySetVersion) []field {
 		return []field{
 			{"zone_id", &v.ZoneID},
@@ -139,10 +147,6 @@ var policySetVersions = declare(table[deputy.PolicySetVersion]{
 			{"archived_by", &v.ArchivedBy},
 		}
 	},
-	computed: map[string]string{
-		"active": "EXISTS (SELECT 1 FROM policy_sets s WHERE s.zone_id = policy_set_versions.zone_id AND s.id = policy_set_id" +
-			" AND s.active_version_id = policy_set_versions.id)",
-	},
 	stamp: func(*deputy.PolicySetVersion) (*int64, *time.Time) { return nil, nil },
 	// The set's revision counts renaming and binding only, so this leaves it.
 	before: func(ctx context.Context, x *tx, v *deputy.PolicySetVersion) error {
@@ -154,7 +158,7 @@ var policySetVersions = declare(table[deputy.PolicySetVersion]{
 })
 
 var policySchemas = declare(table[deputy.PolicySchema]{
-	name: "policy_schemas", noun: "policy schema", id: "version",
+	relation: relation{name: "policy_schemas", noun: "policy schema", id: "version"},
 	fields: func(s *deputy.PolicySchema) []field {
 		return []field{
 			{"version", &s.Version},
@@ -170,7 +174,7 @@ var policySchemas = declare(table[deputy.PolicySchema]{
 
 // No snapshot holds a draft.
 var policyDrafts = declare(table[deputy.PolicyDraft]{
-	name: "policy_drafts", noun: "policy draft", scope: zoned, id: "policy_id",
+	relation: relation{name: "policy_drafts", noun: "policy draft", scope: zoned, id: "policy_id"},
 	fields: func(d *deputy.PolicyDraft) []field {
 		return []field{
 			{"zone_id", &d.ZoneID},
@@ -189,7 +193,7 @@ var policyDrafts = declare(table[deputy.PolicyDraft]{
 })
 
 var policySetDrafts = declare(table[deputy.PolicySetDraft]{
-	name: "policy_set_drafts", noun: "policy set draft", scope: zoned, id: "policy_set_id",
+	relation: relation{name: "policy_set_drafts", noun: "policy set draft", scope: zoned, id: "policy_set_id"},
 	fields: func(d *deputy.PolicySetDraft) []field {
 		return []field{
 			{"zone_id", &d.ZoneID},

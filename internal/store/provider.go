@@ -8,7 +8,10 @@ import (
 )
 
 var providers = declare(table[deputy.Provider]{
-	name: "providers", noun: "provider", scope: zoned,
+	relation: relation{
+		name: "providers", noun: "provider", scope: zoned,
+		sorts: map[string]string{"name": "name", "identifier": "identifier_key"},
+	},
 	fields: func(p *deputy.Provider) []field {
 		return []field{
 			{"zone_id", &p.ZoneID},
@@ -34,7 +37,6 @@ var providers = declare(table[deputy.Provider]{
 	search: func(p *deputy.Provider) []field {
 		return []field{{"identifier_key", text(key(p.Identifier))}}
 	},
-	sorts: map[string]string{"name": "name", "identifier": "identifier_key"},
 	uniques: []unique[deputy.Provider]{
 		{field: "identifier", column: "identifier_key", within: zoned},
 		{field: "slug", column: "slug", within: zoned, slug: true},

@@ -43,7 +43,7 @@ func (b *statement) clone() *statement {
 }
 
 // within writes the condition that a row lies in the scope.
-func (t *table[T]) within(b *statement, in deputy.Scope) {
+func (t *relation) within(b *statement, in deputy.Scope) {
 	switch t.scope {
 	case zoned:
 		b.WriteString("zone_id = " + b.arg(string(in.Zone)))
@@ -100,7 +100,7 @@ func (c condition) and(other condition) condition {
 // ways returns the conditions that a filter comes to where each is a stretch of
 // an index in the order of ids: a planner that is given them as one reads and
 // sorts all that match. It returns nil for other filters.
-func (t *table[T]) ways(s *Store, f deputy.Filter) (out []condition) {
+func (t *relation) ways(s *Store, f deputy.Filter) (out []condition) {
 	if len(f.Fields) != 1 || f.Op == deputy.InState && t.lapses == nil {
 		return nil
 	}
@@ -123,7 +123,7 @@ func (t *table[T]) ways(s *Store, f deputy.Filter) (out []condition) {
 
 // from names the table, and the index that serves the filters best where the
 // engine must be told.
-func (t *table[T]) from(d *dialect, filters []deputy.Filter, sorts []deputy.Sort) string {
+func (t *relation) from(d *dialect, filters []deputy.Filter, sorts []deputy.Sort) string {
 	if !d.told {
 		return t.name
 	}
@@ -141,7 +141,7 @@ func (t *table[T]) from(d *dialect, filters []deputy.Filter, sorts []deputy.Sort
 }
 
 // filter writes the condition of one filter.
-func (t *table[T]) filter(b *statement, d *dialect, f deputy.Filter) error {
+func (t *relation) filter(b *statement, d *dialect, f deputy.Filter) error {
 	alternatives := 0
 	or := func(condition ...string) {
 		if alternatives++; alternatives > 1 {
@@ -210,7 +210,7 @@ func (t *table[T]) filter(b *statement, d *dialect, f deputy.Filter) error {
 // equals returns the column to compare for equality with a field, and the
 // values as that column has them. A value that the column cannot hold matches
 // nothing and is left out.
-func (t *table[T]) equals(name string, values []string) (column string, out []any, err error) {
+func (t *relation) equals(name string, values []string) (column string, out []any, err error) {
 	column = name
 	for _, v := range values {
 		switch t.kinds[name] {
@@ -247,7 +247,7 @@ func (o order) after(backward bool) string {
 }
 
 // orders returns what a list is sorted by, the id last.
-func (t *table[T]) orders(sorts []deputy.Sort) ([]order, error) {
+func (t *relation) orders(sorts []deputy.Sort) ([]order, error) {
 	var out []order
 	descending := true // newest first
 	for _, s := range sorts {

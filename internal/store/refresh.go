@@ -1,13 +1,14 @@
 package store
 
 import (
+	"context"
 	"time"
 
 	"deputy/internal/deputy"
 )
 
 var refreshFamilies = declare(table[deputy.RefreshFamily]{
-	name: "refresh_families", noun: "refresh token", scope: zoned, id: "session_id",
+	relation: relation{name: "refresh_families", noun: "refresh token", scope: zoned, id: "session_id"},
 	fields: func(f *deputy.RefreshFamily) []field {
 		return []field{
 			{"zone_id", &f.ZoneID},
@@ -26,3 +27,19 @@ var refreshFamilies = declare(table[deputy.RefreshFamily]{
 	},
 	stamp: func(*deputy.RefreshFamily) (*int64, *time.Time) { return nil, nil },
 })
+
+// TurnRefresh is one statement: it is the last of its turn, which cannot fail
+// any more when it has changed a row, so it needs no savepoint.
+func (x *tx) TurnRefresh(_ context.Context, f *deputy.RefreshFamily, was deputy.SecretHash) error {
+	turns, err := value(document{&f.Turns})
+	if err != nil {
+		return err
+	}
+	n, err := x.execLast("UPDATE refresh_families SET generation = $1, current = $2, previous = $3, sealed = $4, turns = $5"+
+		" WHERE zone_id = $6 AND session_id = $7 AND current = $8",
+		f.Generation, []byte(f.Current), f.Previous, f.Sealed, turns, string(f.ZoneID), string(f.SessionID), []byte(was))
+	if err == nil && n == 0 {
+		return deputy.Errorf(deputy.Stale, "another refresh token is the newest")
+	}
+	return err
+}

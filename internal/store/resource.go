@@ -9,7 +9,10 @@ import (
 )
 
 var resources = declare(table[deputy.Resource]{
-	name: "resources", noun: "resource", scope: zoned,
+	relation: relation{
+		name: "resources", noun: "resource", scope: zoned,
+		sorts: map[string]string{"name": "name", "identifier": "identifier_key"},
+	},
 	fields: func(r *deputy.Resource) []field {
 		return []field{
 			{"zone_id", &r.ZoneID},
@@ -36,7 +39,6 @@ var resources = declare(table[deputy.Resource]{
 	search: func(r *deputy.Resource) []field {
 		return []field{{"identifier_key", text(key(r.Identifier))}}
 	},
-	sorts: map[string]string{"name": "name", "identifier": "identifier_key"},
 	uniques: []unique[deputy.Resource]{
 		{field: "identifier", column: "identifier_key", within: zoned},
 		{field: "slug", column: "slug", within: zoned, slug: true},

@@ -9,7 +9,10 @@ import (
 )
 
 var roles = declare(table[deputy.Role]{
-	name: "roles", noun: "role", scope: zoned,
+	relation: relation{
+		name: "roles", noun: "role", scope: zoned,
+		sorts: map[string]string{"identifier": "identifier"},
+	},
 	fields: func(r *deputy.Role) []field {
 		return []field{
 			{"zone_id", &r.ZoneID},
@@ -25,7 +28,6 @@ var roles = declare(table[deputy.Role]{
 		}
 	},
 	search: func(r *deputy.Role) []field { return []field{{"name_folded", text(fold(r.Name))}} },
-	sorts:  map[string]string{"identifier": "identifier"},
 	uniques: []unique[deputy.Role]{
 		{field: "identifier", column: "identifier", within: zoned},
 		{field: "slug", column: "slug", within: zoned, slug: true},
@@ -43,7 +45,12 @@ var roles = declare(table[deputy.Role]{
 // assignment is a change of the application that has it. Those of people are
 // read when they are needed.
 var roleAssignments = declare(table[deputy.RoleAssignment]{
-	name: "role_assignments", noun: "role assignment", scope: zoned,
+	relation: relation{
+		name: "role_assignments", noun: "role assignment", scope: zoned,
+		computed: map[string]string{
+			"role_identifier": "COALESCE((SELECT r.identifier FROM roles r WHERE r.zone_id = role_assignments.zone_id AND r.id = role_assignments.role_id), '')",
+		},
+	},
 	fields: func(a *deputy.RoleAssignment) []field {
 		return []field{
 			{"zone_id", &a.ZoneID},
@@ -61,9 +68,6 @@ var roleAssignments = declare(table[deputy.RoleAssignment]{
 	search: func(a *deputy.RoleAssignment) []field {
 		once := strings.Join([]string{string(a.RoleID), string(a.PrincipalType), string(a.PrincipalID), string(a.ScopeType), string(a.ScopeID)}, " ")
 		return []field{{"assignment_key", text(key(once))}}
-	},
-	computed: map[string]string{
-		"role_identifier": "COALESCE((SELECT r.identifier FROM roles r WHERE r.zone_id = role_assignments.zone_id AND r.id = role_assignments.role_id), '')",
 	},
 	uniques: []unique[deputy.RoleAssignment]{{field: "role_id", column: "assignment_key", within: zoned}},
 	stamp:   func(*deputy.RoleAssignment) (*int64, *time.Time) { return nil, nil },
@@ -115,7 +119,10 @@ func unassignPrincipal(ctx context.Context, x *tx, zone deputy.ZoneID, kind depu
 }
 
 var groups = declare(table[deputy.Group]{
-	name: "user_groups", noun: "group", scope: zoned,
+	relation: relation{
+		name: "user_groups", noun: "group", scope: zoned,
+		sorts: map[string]string{"identifier": "identifier"},
+	},
 	fields: func(g *deputy.Group) []field {
 		return []field{
 			{"zone_id", &g.ZoneID},
@@ -131,7 +138,6 @@ var groups = declare(table[deputy.Group]{
 		}
 	},
 	search: func(g *deputy.Group) []field { return []field{{"name_folded", text(fold(g.Name))}} },
-	sorts:  map[string]string{"identifier": "identifier"},
 	uniques: []unique[deputy.Group]{
 		{field: "identifier", column: "identifier", within: zoned},
 		{field: "slug", column: "slug", within: zoned, slug: true},
@@ -146,7 +152,10 @@ var groups = declare(table[deputy.Group]{
 })
 
 var memberships = declare(table[deputy.Membership]{
-	name: "group_members", noun: "member of the group", scope: zoned, parent: "group_id", id: "user_id",
+	relation: relation{
+		name: "group_members", noun: "member of the group", scope: zoned, parent: "group_id", id: "user_id",
+		replace: "(zone_id, group_id, user_id) DO UPDATE SET user_id = excluded.user_id", // as it is
+	},
 	fields: func(m *deputy.Membership) []field {
 		return []field{
 			{"zone_id", &m.ZoneID},
@@ -155,8 +164,7 @@ var memberships = declare(table[deputy.Membership]{
 			{"created_at", micros{&m.CreatedAt}},
 		}
 	},
-	replace: "(zone_id, group_id, user_id) DO UPDATE SET user_id = excluded.user_id", // as it is
-	stamp:   func(*deputy.Membership) (*int64, *time.Time) { return nil, nil },
+	stamp: func(*deputy.Membership) (*int64, *time.Time) { return nil, nil },
 })
 
 // held reads the roles that a principal has by itself.

@@ -8,7 +8,7 @@ import (
 )
 
 var secrets = declare(table[deputy.VaultSecret]{
-	name: "secrets", noun: "secret", scope: zoned,
+	relation: relation{name: "secrets", noun: "secret", scope: zoned},
 	fields: func(s *deputy.VaultSecret) []field {
 		return []field{
 			{"zone_id", &s.ZoneID},
@@ -28,9 +28,12 @@ var secrets = declare(table[deputy.VaultSecret]{
 	stamp: func(s *deputy.VaultSecret) (*int64, *time.Time) { return &s.Revision, &s.UpdatedAt },
 })
 
+// newestSecret is the order in which the first of an entity's secrets counts.
+const newestSecret = " ORDER BY id DESC"
+
 // secretOf reads the newest secret that is kept for an entity.
 func secretOf(ctx context.Context, q querier, zone deputy.ZoneID, entity deputy.ID) (*deputy.VaultSecret, error) {
-	return secrets.one(ctx, q, "zone_id = $1 AND entity_id = $2 ORDER BY id DESC LIMIT 1", string(zone), string(entity))
+	return secrets.one(ctx, q, "zone_id = $1 AND entity_id = $2"+newestSecret+" LIMIT 1", string(zone), string(entity))
 }
 
 // forgetSecrets removes what is kept for an entity.

@@ -11,7 +11,14 @@ import (
 )
 
 var sessions = declare(table[deputy.Session]{
-	name: "sessions", noun: "session", scope: zoned,
+	relation: relation{
+		name: "sessions", noun: "session", scope: zoned,
+		stretches: []string{"view"},
+		lapses:    &runsOut{index: "sessions_due"},
+		indexes: []served{
+			{deputy.Equals, "user_id", "sessions_user"}, {deputy.InState, "status", "sessions_status"}, {deputy.Equals, "view", "sessions_view"},
+		},
+	},
 	fields: func(s *deputy.Session) []field {
 		return []field{
 			{"zone_id", &s.ZoneID},
@@ -37,11 +44,7 @@ var sessions = declare(table[deputy.Session]{
 			{"revision", &s.Revision},
 		}
 	},
-	search:    func(s *deputy.Session) []field { return []field{{"view", text(s.View())}} },
-	stretches: []string{"view"}, lapses: &runsOut{index: "sessions_due"},
-	indexes: []served{
-		{deputy.Equals, "user_id", "sessions_user"}, {deputy.InState, "status", "sessions_status"}, {deputy.Equals, "view", "sessions_view"},
-	},
+	search: func(s *deputy.Session) []field { return []field{{"view", text(s.View())}} },
 	stamp:  func(s *deputy.Session) (*int64, *time.Time) { return &s.Revision, &s.UpdatedAt },
 	before: measureDepth,
 	follow: func(ctx context.Context, x *tx, s *deputy.Session) error {
@@ -97,11 +100,12 @@ func endChildren(ctx context.Context, x *tx, zone deputy.ZoneID, user *deputy.Us
 // longer than three.
 const maxChain = 16
 
-// sessionChain reads a session, its parents and its user.
-func sessionChain(ctx context.Context, r querier, zone deputy.ZoneID, id deputy.SessionID) ([]*deputy.Session, *deputy.User, error) {
+// sessionChain reads a session, its parents and its user, as far as they were not
+// foreseen.
+func sessionChain(ctx context.Context, r querier, seen *foreseen, zone deputy.ZoneID, id deputy.SessionID) ([]*deputy.Session, *deputy.User, error) {
 	var chain []*deputy.Session
 	for next := &id; next != nil && len(chain) < maxChain; {
-		s, err := sessions.one(ctx, r, "zone_id = $1 AND id = $2", string(zone), string(*next))
+		s, err := seen.session(ctx, r, zone, *next)
 		if deputy.KindOf(err) == deputy.NotFound && len(chain) > 0 {
 			chain = append(chain, nil)
 			break
@@ -115,7 +119,7 @@ func sessionChain(ctx context.Context, r querier, zone deputy.ZoneID, id deputy.
 	if chain[0].UserID == nil {
 		return chain, nil, nil
 	}
-	u, err := users.one(ctx, r, "zone_id = $1 AND id = $2", string(zone), string(*chain[0].UserID))
+	u, err := seen.user(ctx, r, zone, *chain[0].UserID)
 	if deputy.KindOf(err) == deputy.NotFound {
 		return chain, nil, nil
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 var streams = declare(table[deputy.Stream]{
-	name: "streams", noun: "stream", scope: zoned, parent: "application_id",
+	relation: relation{name: "streams", noun: "stream", scope: zoned, parent: "application_id"},
 	fields: func(s *deputy.Stream) []field {
 		return []field{
 			{"zone_id", &s.ZoneID},
@@ -39,7 +39,7 @@ var streams = declare(table[deputy.Stream]{
 
 // signals are read and written whole.
 var signals = declare(table[deputy.Signal]{
-	name: "signals", noun: "signal", scope: zoned, id: "seq",
+	relation: relation{name: "signals", noun: "signal", scope: zoned, id: "seq"},
 	fields: func(s *deputy.Signal) []field {
 		return []field{
 			{"zone_id", &s.ZoneID},

@@ -10,7 +10,7 @@ import (
 // What people sign in with. The zone is empty for those who manage.
 
 var passwords = declare(table[deputy.Password]{
-	name: "passwords", noun: "password", scope: zoned, id: "user_id",
+	relation: relation{name: "passwords", noun: "password", scope: zoned, id: "user_id"},
 	fields: func(p *deputy.Password) []field {
 		return []field{
 			{"zone_id", &p.ZoneID},
@@ -25,12 +25,18 @@ var passwords = declare(table[deputy.Password]{
 		return []field{{"email_folded", text(fold(p.Email))}}
 	},
 	uniques: []unique[deputy.Password]{{field: "email", column: "email_folded", within: zoned}},
-	after:   passwordChanged("create"), follow: passwordChanged("update"), cascade: passwordChanged("revoke"),
-	stamp: func(*deputy.Password) (*int64, *time.Time) { return nil, nil },
+	after:   passwordChanged("create"),
+	follow:  passwordChanged("update"),
+	cascade: passwordChanged("revoke"),
+	stamp:   func(*deputy.Password) (*int64, *time.Time) { return nil, nil },
 })
 
 var mailedCodes = declare(table[deputy.MailedCode]{
-	name: "mailed_codes", noun: "code", scope: zoned,
+	relation: relation{
+		name: "mailed_codes", noun: "code", scope: zoned,
+		replace: "(zone_id, id) DO UPDATE SET email = excluded.email, sealed_code = excluded.sealed_code, link = excluded.link," +
+			" attempts = excluded.attempts, expires_at = excluded.expires_at, created_at = excluded.created_at",
+	},
 	fields: func(c *deputy.MailedCode) []field {
 		return []field{
 			{"zone_id", &c.ZoneID},
@@ -47,12 +53,10 @@ var mailedCodes = declare(table[deputy.MailedCode]{
 	},
 	uniques: []unique[deputy.MailedCode]{{field: "link", column: "link", within: zoned}},
 	stamp:   func(*deputy.MailedCode) (*int64, *time.Time) { return nil, nil },
-	replace: "(zone_id, id) DO UPDATE SET email = excluded.email, sealed_code = excluded.sealed_code, link = excluded.link," +
-		" attempts = excluded.attempts, expires_at = excluded.expires_at, created_at = excluded.created_at",
 })
 
 var passkeys = declare(table[deputy.Passkey]{
-	name: "passkeys", noun: "passkey", scope: zoned, parent: "user_id",
+	relation: relation{name: "passkeys", noun: "passkey", scope: zoned, parent: "user_id"},
 	fields: func(p *deputy.Passkey) []field {
 		return []field{
 			{"zone_id", &p.ZoneID},
@@ -67,12 +71,13 @@ var passkeys = declare(table[deputy.Passkey]{
 		}
 	},
 	uniques: []unique[deputy.Passkey]{{field: "credential_id", column: "credential_id", within: zoned}},
-	after:   passkeyChanged("create"), cascade: passkeyChanged("revoke"),
-	stamp: func(p *deputy.Passkey) (*int64, *time.Time) { return &p.Revision, nil },
+	after:   passkeyChanged("create"),
+	cascade: passkeyChanged("revoke"),
+	stamp:   func(p *deputy.Passkey) (*int64, *time.Time) { return &p.Revision, nil },
 })
 
 var zoneInvitations = declare(table[deputy.ZoneInvitation]{
-	name: "zone_invitations", noun: "invitation", scope: zoned,
+	relation: relation{name: "zone_invitations", noun: "invitation", scope: zoned},
 	fields: func(i *deputy.ZoneInvitation) []field {
 		return []field{
 			{"zone_id", &i.ZoneID},

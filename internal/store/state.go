@@ -30,7 +30,7 @@ func (r runsOut) before(b *statement, now int64) {
 
 // state returns the conditions that a row is in a state, as far as that is
 // written down; each is a stretch of an index.
-func (t *table[T]) state(state deputy.Status, now int64) []condition {
+func (t *relation) state(state deputy.Status, now int64) []condition {
 	switch state {
 	case deputy.Active:
 		return []condition{func(b *statement) {
@@ -55,7 +55,7 @@ const fewDue = 10_000
 // believes that they are many, for it knows how many are active and how many
 // are over, and not that hardly any are both: few must be asked for, in the
 // order of the index.
-func (l *listing[T]) addDue(ctx context.Context, filters []deputy.Filter) error {
+func (l *listing) addDue(ctx context.Context, filters []deputy.Filter) error {
 	asked := false
 	for _, f := range filters {
 		if f.Op != deputy.InState {

@@ -15,6 +15,33 @@ import (
 // table is how the entities of one kind are stored. An aggregate declares its
 // own in its file; everything they have in common is here.
 type table[T any] struct {
+	relation
+	// fields lists the columns and where an entity keeps them.
+	fields func(*T) []field
+	// search lists columns that are derived from an entity for looking it up
+	// and never read. Column x_folded is what Contains looks into for x, x_key
+	// what Equals and Find compare for x; Find looks into a unique x_folded too.
+	search  func(*T) []field
+	uniques []unique[T]
+	// stamp returns what an update counts up and sets; either may be nil.
+	stamp func(*T) (revision *int64, updated *time.Time)
+	// change returns what a change of the entity changes in its zone; nil where
+	// no snapshot or cache holds such entities.
+	change func(*T) change
+	// before runs before an insert, after behind it, in the same transaction.
+	before, after func(context.Context, *tx, *T) error
+	// follow makes what hangs on an entity that was updated follow it.
+	follow func(context.Context, *tx, *T) error
+	// cascade removes what hangs on an entity about to be deleted.
+	cascade func(context.Context, *tx, *T) error
+	// remove replaces the removal of the row.
+	remove func(context.Context, *tx, *T) error
+}
+
+// relation is what of a table does not depend on the type of its entities. All
+// that needs no more is a method of it, as each method of a table is compiled
+// once for every type.
+type relation struct {
 	name   string
 	noun   string // what a caller calls one
 	scope  scope
@@ -23,12 +50,6 @@ type table[T any] struct {
 	live   string // a condition that rows must meet to exist; empty: none
 	// newest is what newest first means; empty where ids tell.
 	newest string
-	// fields lists the columns and where an entity keeps them.
-	fields func(*T) []field
-	// search lists columns that are derived from an entity for looking it up
-	// and never read. Column x_folded is what Contains looks into for x, x_key
-	// what Equals and Find compare for x; Find looks into a unique x_folded too.
-	search func(*T) []field
 	// computed are the expressions of fields that are read and never stored.
 	computed map[string]string
 	// sorts maps the fields that lists can be sorted by, beside created_at, to
@@ -47,26 +68,12 @@ type table[T any] struct {
 	indexes []served
 	sorted  map[string]string
 	// lapses says when an active row has expired; nil where none does.
-	lapses  *runsOut
-	uniques []unique[T]
-	// stamp returns what an update counts up and sets; either may be nil.
-	stamp func(*T) (revision *int64, updated *time.Time)
-	// change returns what a change of the entity changes in its zone; nil where
-	// no snapshot or cache holds such entities.
-	change func(*T) change
+	lapses *runsOut
 	// replace says what an insert does to a row that exists with the same key;
 	// empty: it is a conflict.
 	replace string
-	// before runs before an insert, after behind it, in the same transaction.
-	before, after func(context.Context, *tx, *T) error
-	// follow makes what hangs on an entity that was updated follow it.
-	follow func(context.Context, *tx, *T) error
-	// cascade removes what hangs on an entity about to be deleted.
-	cascade func(context.Context, *tx, *T) error
-	// remove replaces the removal of the row.
-	remove func(context.Context, *tx, *T) error
 
-	// Derived from the above by declare.
+	// Derived from the above and the fields by declare.
 	columns  []string
 	kinds    map[string]string // Go kind of a column's values
 	selected string
@@ -238,9 +245,6 @@ func (t *table[T]) find(ctx context.Context, r querier, in deputy.Scope, name, t
 	case strings.HasSuffix(u.column, "_key"):
 		text = key(text)
 	case strings.HasSuffix(u.column, "_folded"):
-		text = fold(text)
-	}
-	if strings.HasSuffix(u.column, "_folded") {
 		text = fold(text)
 	}
 	b.WriteString(" AND " + u.column + " = " + b.arg(text))

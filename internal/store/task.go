@@ -8,7 +8,7 @@ import (
 )
 
 var tasks = declare(table[deputy.Task]{
-	name: "tasks", noun: "task",
+	relation: relation{name: "tasks", noun: "task"},
 	fields: func(t *deputy.Task) []field {
 		return []field{
 			{"id", &t.ID},

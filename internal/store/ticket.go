@@ -11,7 +11,11 @@ import (
 
 // tickets are found by kind, zone and key; lists of them there are none.
 var tickets = declare(table[deputy.Ticket]{
-	name: "tickets", noun: "ticket", scope: zoned, id: "key",
+	relation: relation{
+		name: "tickets", noun: "ticket", scope: zoned, id: "key",
+		replace: "(kind, zone_id, key) DO UPDATE SET source = excluded.source, data = excluded.data, size = excluded.size," +
+			" created_at = excluded.created_at, expires_at = excluded.expires_at",
+	},
 	fields: func(t *deputy.Ticket) []field {
 		return []field{
 			{"kind", &t.Kind},
@@ -26,8 +30,6 @@ var tickets = declare(table[deputy.Ticket]{
 	search: func(t *deputy.Ticket) []field {
 		return []field{{"size", number(ticketSize + len(t.Source) + len(t.Data))}}
 	},
-	replace: "(kind, zone_id, key) DO UPDATE SET source = excluded.source, data = excluded.data, size = excluded.size," +
-		" created_at = excluded.created_at, expires_at = excluded.expires_at",
 })
 
 // ticketSize is about what a ticket takes beside its data, in the table and in

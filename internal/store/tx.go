@@ -32,10 +32,12 @@ type tx struct {
 	// statements counts what was run on behalf of members.
 	statements int
 	spans      map[span][]noted // what changed, as far as it was asked
+	seen       foreseen
 
 	// The state of one turn.
 	alone  bool // nobody else shares the transaction: it ends whole
 	marked bool // the savepoint is set
+	bare   bool // something was written without one
 	bumped map[deputy.ZoneID]int64
 	born   map[deputy.ZoneID]bool
 	named  int     // applications noted as changed
@@ -61,11 +63,26 @@ func (x *tx) exec(_ context.Context, text string, args ...any) (int64, error) {
 	return x.link.exec(x.ctx, text, args...)
 }
 
+// execLast is exec for a statement after which the turn can only go well, if it
+// changed anything: it sets no savepoint. A turn that fails all the same ends
+// the whole transaction.
+func (x *tx) execLast(text string, args ...any) (int64, error) {
+	x.seen.forget(text)
+	x.statements++
+	n, err := x.link.exec(x.ctx, text, args...)
+	x.bare = x.bare || n > 0 && !x.marked
+	return n, err
+}
+
 // writing sets the savepoint before the first statement of a turn that writes.
 // A read that fails although nothing is wrong with what it asks takes the
 // whole transaction along, and the members are run again one by one.
 func (x *tx) writing(text string) error {
-	if x.marked || x.alone || strings.HasPrefix(text, "SELECT") {
+	if strings.HasPrefix(text, "SELECT") {
+		return nil
+	}
+	x.seen.forget(text)
+	if x.marked || x.alone {
 		return nil
 	}
 	x.marked = true
@@ -79,7 +96,7 @@ func (x *tx) consistent(_ context.Context, read func(querier) error) error { ret
 
 // begin starts a member's turn.
 func (x *tx) begin() {
-	x.marked, x.named = false, 0
+	x.marked, x.bare, x.named = false, false, 0
 	clear(x.bumped)
 	clear(x.born)
 	x.mark, x.kept = x.touches, len(x.destroyed)
@@ -98,9 +115,15 @@ func (x *tx) keep() error {
 	return nil
 }
 
+// errBare ends a transaction in which a turn failed after its last statement.
+var errBare = errors.New("a turn failed that could not be undone alone")
+
 // undo ends a turn that failed.
 func (x *tx) undo() error {
 	x.touches, x.destroyed = x.mark, x.destroyed[:x.kept]
+	if x.bare && !x.alone {
+		return errBare
+	}
 	if !x.marked {
 		return nil
 	}
@@ -195,23 +218,40 @@ func (x *tx) Invitation(_ context.Context, token deputy.SecretHash) (*deputy.Inv
 }
 
 func (x *tx) SessionChain(_ context.Context, zone deputy.ZoneID, id deputy.SessionID) ([]*deputy.Session, *deputy.User, error) {
-	return sessionChain(x.ctx, x, zone, id)
+	return sessionChain(x.ctx, x, &x.seen, zone, id)
 }
 
 func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
-	return consent(x.ctx, x, zone, user, client, resource)
+	at := place{zone: zone, id: string(user), client: client, resource: resource}
+	return known(x.seen.consents, at, consents, func() (*deputy.ConsentRecord, error) {
+		return consent(x.ctx, x, zone, user, client, resource)
+	})
 }
 
-func (x *tx) Withdrawn(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (bool, error) {
-	return withdrawn(x.ctx, x, zone, user, client, resource)
+func (x *tx) Withdrawn(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (bool, error) {
+	g, err := x.Grant(ctx, zone, user, resource)
+	if err == nil && g.Status == deputy.Revoked {
+		return true, nil
+	}
+	if err == nil || deputy.KindOf(err) == deputy.NotFound {
+		_, err = x.Consent(ctx, zone, user, client, "")
+	}
+	if deputy.KindOf(err) == deputy.NotFound {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (x *tx) Secret(_ context.Context, zone deputy.ZoneID, entity deputy.ID) (*deputy.VaultSecret, error) {
-	return secretOf(x.ctx, x, zone, entity)
+	return known(x.seen.secrets, place{zone: zone, id: string(entity)}, secrets, func() (*deputy.VaultSecret, error) {
+		return secretOf(x.ctx, x, zone, entity)
+	})
 }
 
 func (x *tx) Grant(_ context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (*deputy.Grant, error) {
-	return grantOf(x.ctx, x, zone, user, resource)
+	return known(x.seen.grants, place{zone: zone, id: string(user), resource: resource}, grants, func() (*deputy.Grant, error) {
+		return grantOf(x.ctx, x, zone, user, resource)
+	})
 }
 
 func (x *tx) Affiliations(_ context.Context, zone deputy.ZoneID, user deputy.UserID) (*deputy.Affiliations, error) {

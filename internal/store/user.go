@@ -8,7 +8,12 @@ import (
 )
 
 var users = declare(table[deputy.User]{
-	name: "users", noun: "user", scope: zoned,
+	relation: relation{
+		name: "users", noun: "user", scope: zoned,
+		sorts:   map[string]string{"email": "email", "authenticated_at": "COALESCE(authenticated_at, 0)"},
+		indexes: []served{{deputy.Equals, "email", "users_email"}},
+		sorted:  map[string]string{"email": "users_email", "authenticated_at": "users_authenticated"},
+	},
 	fields: func(u *deputy.User) []field {
 		return []field{
 			{"zone_id", &u.ZoneID},
@@ -43,9 +48,6 @@ var users = declare(table[deputy.User]{
 			{"account_key", text(key(account))},
 		}
 	},
-	sorts:   map[string]string{"email": "email", "authenticated_at": "COALESCE(authenticated_at, 0)"},
-	indexes: []served{{deputy.Equals, "email", "users_email"}},
-	sorted:  map[string]string{"email": "users_email", "authenticated_at": "users_authenticated"},
 	uniques: []unique[deputy.User]{
 		{field: "identifier", column: "identifier_key", within: zoned},
 		{
@@ -103,7 +105,10 @@ func withdrawn(ctx context.Context, q querier, zone deputy.ZoneID, user deputy.U
 // without a resource says that the person has taken back all that they agreed
 // to for the client.
 var consents = declare(table[deputy.ConsentRecord]{
-	name: "consents", noun: "consent", scope: zoned, id: "resource_id",
+	relation: relation{
+		name: "consents", noun: "consent", scope: zoned, id: "resource_id",
+		replace: "(zone_id, user_id, client_id, resource_id) DO UPDATE SET scopes = excluded.scopes, created_at = excluded.created_at",
+	},
 	fields: func(c *deputy.ConsentRecord) []field {
 		return []field{
 			{"zone_id", &c.ZoneID},
@@ -114,8 +119,7 @@ var consents = declare(table[deputy.ConsentRecord]{
 			{"created_at", micros{&c.CreatedAt}},
 		}
 	},
-	replace: "(zone_id, user_id, client_id, resource_id) DO UPDATE SET scopes = excluded.scopes, created_at = excluded.created_at",
-	stamp:   func(*deputy.ConsentRecord) (*int64, *time.Time) { return nil, nil },
+	stamp: func(*deputy.ConsentRecord) (*int64, *time.Time) { return nil, nil },
 })
 
 // consent reads the record of a person, client and resource.

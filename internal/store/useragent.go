@@ -8,7 +8,7 @@ import (
 )
 
 var userAgents = declare(table[deputy.UserAgent]{
-	name: "user_agents", noun: "user agent", scope: zoned,
+	relation: relation{name: "user_agents", noun: "user agent", scope: zoned},
 	fields: func(u *deputy.UserAgent) []field {
 		return []field{
 			{"zone_id", &u.ZoneID},

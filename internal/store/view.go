@@ -237,7 +237,7 @@ func (s *Store) Client(ctx context.Context, zone deputy.ZoneID, clientID string)
 
 func (s *Store) SessionChain(ctx context.Context, zone deputy.ZoneID, id deputy.SessionID) (chain []*deputy.Session, u *deputy.User, err error) {
 	err = s.readers.consistent(ctx, func(q querier) (err error) {
-		chain, u, err = sessionChain(ctx, q, zone, id)
+		chain, u, err = sessionChain(ctx, q, &foreseen{}, zone, id)
 		return err
 	})
 	return chain, u, s.fault(err)

@@ -8,7 +8,10 @@ import (
 )
 
 var zones = declare(table[deputy.Zone]{
-	name: "zones", noun: "zone", scope: owned, live: "deleted_at IS NULL",
+	relation: relation{
+		name: "zones", noun: "zone", scope: owned, live: "deleted_at IS NULL",
+		related: map[string]string{"member": "id IN (SELECT zone_id FROM zone_members m WHERE m.organization_id = zones.organization_id AND m.organization_user_id = %s)"},
+	},
 	fields: func(z *deputy.Zone) []field {
 		return []field{
 			{"id", &z.ID},
@@ -39,7 +42,6 @@ var zones = declare(table[deputy.Zone]{
 			{"updated_at", micros{&z.UpdatedAt}},
 		}
 	},
-	related: map[string]string{"member": "id IN (SELECT zone_id FROM zone_members m WHERE m.organization_id = zones.organization_id AND m.organization_user_id = %s)"},
 	uniques: []unique[deputy.Zone]{{field: "slug", column: "slug", within: owned, slug: true, where: "deleted_at IS NULL"}},
 	// The revision counts the changes of everything in the zone: see changed.
 	stamp: func(z *deputy.Zone) (*int64, *time.Time) { return nil, &z.UpdatedAt },

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"deputy/internal/deputy"
@@ -17,6 +19,7 @@ var commits = map[string]func(*world){
 	"a basis that has moved is stale":                basis,
 	"a basis minds what it relies on":                reliance,
 	"a member of a group sees those before it":       groupOrder,
+	"what a basis lists is read as it is":            readAgain,
 	"a given-up write does nothing":                  cancelled,
 	"a closed store writes nothing":                  closed,
 	"touches are written once":                       touches,
@@ -276,6 +279,103 @@ func (w *world) noDecisionIsLate() {
 	if now := w.revision(); now != revision || decisions == 0 {
 		w.Errorf("revision %d after %d changes and %d decisions", now, revision-1, decisions)
 	}
+}
+
+// readAgain lets writes that have their rows read for all at once race with
+// writes that change those: each sees what is there in its turn.
+func readAgain(w *world) {
+	u, r, s := w.user("u"), w.resource("r"), w.session(deputy.UserSession)
+	s.UserID = &u.ID
+	put(w, deputy.Tx.Users, u)
+	put(w, deputy.Tx.Resources, r)
+	put(w, deputy.Tx.Sessions, s)
+	g := w.grant(u, r)
+	g.Scopes = []string{"0"}
+	put(w, deputy.Tx.Grants, g)
+	kept := &deputy.VaultSecret{ID: w.newID(), ZoneID: w.zone.ID, EntityID: deputy.ID(r.ID), Name: "s", Type: deputy.TokenSecret, Sealed: []byte("s"), Version: 1, CreatedAt: w.tick()}
+	put(w, deputy.Tx.Secrets, kept)
+	agreed := &deputy.ConsentRecord{ZoneID: w.zone.ID, UserID: u.ID, ClientID: "c", ResourceID: r.ID, Scopes: []string{"0"}, CreatedAt: w.tick()}
+	w.insert(func(t deputy.Tx) error { return t.PutConsent(w.ctx, agreed) })
+	revision := w.revision()
+	again := deputy.Rows{Sessions: []*deputy.Session{s, nil}, User: u.ID, Client: "c", Resource: r.ID, Entity: deputy.ID(r.ID)}
+
+	var changed atomic.Int64 // as of the turns before
+	change := func(t deputy.Tx) error {
+		n := fmt.Sprint(changed.Load() + 1)
+		_, err := t.Users().Update(w.ctx, w.in, deputy.ID(u.ID), func(u *deputy.User) error { u.Email = n; return nil })
+		if err == nil {
+			_, err = t.Sessions().Update(w.ctx, w.in, deputy.ID(s.ID), func(s *deputy.Session) error { s.Name = n; return nil })
+		}
+		if err == nil {
+			_, err = t.Grants().Update(w.ctx, w.in, g.ID, func(g *deputy.Grant) error { g.Scopes = []string{n}; return nil })
+		}
+		if err == nil {
+			_, err = t.Secrets().Update(w.ctx, w.in, kept.ID, func(k *deputy.VaultSecret) error { k.Name = n; return nil })
+		}
+		if err == nil {
+			now := *agreed
+			now.Scopes = []string{n}
+			err = t.PutConsent(w.ctx, &now)
+		}
+		changed.Add(1)
+		return err
+	}
+	look := func(t deputy.Tx) error {
+		n := fmt.Sprint(changed.Load())
+		chain, user, err := t.SessionChain(w.ctx, w.zone.ID, s.ID)
+		if err != nil {
+			return err
+		}
+		said, err := t.Grant(w.ctx, w.zone.ID, u.ID, r.ID)
+		if err != nil {
+			return err
+		}
+		secret, err := t.Secret(w.ctx, w.zone.ID, deputy.ID(r.ID))
+		if err != nil {
+			return err
+		}
+		c, err := t.Consent(w.ctx, w.zone.ID, u.ID, "c", r.ID)
+		if err != nil {
+			return err
+		}
+		if seen := []string{user.Email, chain[0].Name, said.Scopes[0], secret.Name, c.Scopes[0]}; n != "0" && slices.ContainsFunc(seen, func(v string) bool { return v != n }) {
+			w.Errorf("after %s changes the rows are of %q", n, seen)
+		}
+		return nil
+	}
+	var wait sync.WaitGroup
+	for n := range 16 {
+		wait.Go(func() {
+			for range 20 {
+				e := w.event()
+				var err error
+				if n%4 == 0 {
+					err = w.Write(w.ctx, e, change)
+				} else {
+					e.Basis = &deputy.Basis{Zone: w.zone.ID, Revision: revision, Relies: func(deputy.ChangeKind, string) bool { return false }, Again: again}
+					err = w.Write(w.ctx, e, look)
+				}
+				if err != nil {
+					w.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+
+	// What is not there is not there.
+	e := w.event()
+	e.Basis = &deputy.Basis{Zone: w.zone.ID, Revision: w.revision(), Again: deputy.Rows{Sessions: []*deputy.Session{{ID: "no"}}, User: "no", Client: "no", Resource: r.ID, Entity: "no"}}
+	w.must(w.Write(w.ctx, e, func(t deputy.Tx) error {
+		_, _, chain := t.SessionChain(w.ctx, w.zone.ID, "no")
+		_, said := t.Grant(w.ctx, w.zone.ID, "no", r.ID)
+		_, secret := t.Secret(w.ctx, w.zone.ID, "no")
+		_, agreed := t.Consent(w.ctx, w.zone.ID, "no", "no", r.ID)
+		for _, err := range []error{chain, said, secret, agreed} {
+			w.is(err, deputy.NotFound)
+		}
+		return nil
+	}))
 }
 
 func cancelled(w *world) {

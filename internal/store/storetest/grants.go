@@ -10,7 +10,7 @@ import (
 
 // grants are the cases about what people have authorized at providers.
 var grants = map[string]func(*world){
-	"the newest active grant of a person":         newestGrant,
+	"what a person last said about a resource":    newestGrant,
 	"the refresh of a grant is somebody's own":    leasedGrant,
 	"a lease that has run out goes to the next":   lostGrantLease,
 	"a grant that is over has no tokens any more": withdrawnGrant,
@@ -28,7 +28,11 @@ func newestGrant(w *world) {
 			return err
 		}
 		w.same(older, sure(t.Grant(w.ctx, w.zone.ID, u.ID, r.ID)))
-		return t.Grants().Delete(w.ctx, w.in, older.ID)
+		if err := t.Grants().Delete(w.ctx, w.in, older.ID); err != nil {
+			return err
+		}
+		w.same(over, sure(t.Grant(w.ctx, w.zone.ID, u.ID, r.ID)))
+		return t.Grants().Delete(w.ctx, w.in, over.ID)
 	})
 	for _, ask := range []func() (*deputy.Grant, error){
 		func() (*deputy.Grant, error) { return w.Grant(w.ctx, w.zone.ID, u.ID, r.ID) },

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ var tickets = map[string]func(*world){
 	"a ticket takes another's place":           ticketPlace,
 	"tickets over are swept away":              ticketSweep,
 	"a family of refresh tokens":               refreshFamily,
+	"refresh tokens are replaced one by one":   turnedFamily,
 	"a source with many tickets displaces its": ticketBound,
 }
 
@@ -233,4 +235,79 @@ func refreshFamily(w *world) {
 	sure(w.Sweep(w.ctx, 10))
 	_, err := w.RefreshFamilies().Get(w.ctx, w.in, deputy.ID(f.SessionID))
 	w.is(err, deputy.NotFound)
+}
+
+// turnedFamily replaces the tokens of families: each only by who has the newest,
+// one at a time, and not at all where what goes with it fails.
+func turnedFamily(w *world) {
+	now := w.tick()
+	hash := func(generation int64) deputy.SecretHash {
+		return deputy.HashSecret(deputy.Conceal(fmt.Sprint(generation)))
+	}
+	begun := func() *deputy.RefreshFamily {
+		f := &deputy.RefreshFamily{
+			ZoneID: w.zone.ID, SessionID: fresh[deputy.SessionID](w), ClientID: "client", Generation: 1,
+			Current: hash(1), Tag: []byte("tag"), Data: []byte(`{"a":1}`), CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+		}
+		w.insert(func(x deputy.Tx) error { return x.RefreshFamilies().Insert(w.ctx, f) })
+		return f
+	}
+	read := func(f *deputy.RefreshFamily) *deputy.RefreshFamily {
+		return sure(w.RefreshFamilies().Get(w.ctx, w.in, deputy.ID(f.SessionID)))
+	}
+	following := func(f deputy.RefreshFamily) *deputy.RefreshFamily {
+		f.Generation++
+		f.Previous, f.Current = f.Current, hash(f.Generation)
+		f.Sealed, f.Turns = []byte("sealed"), append(slices.Clone(f.Turns), now.UnixMicro())
+		return &f
+	}
+	turn := func(to *deputy.RefreshFamily, was deputy.SecretHash, then error) error {
+		return w.write(func(x deputy.Tx) error {
+			if err := x.TurnRefresh(w.ctx, to, was); err != nil {
+				return err
+			}
+			return then
+		})
+	}
+	f, other := begun(), begun()
+	second := following(*f)
+	w.is(turn(second, hash(2), nil), deputy.Stale)
+	w.same(f, read(f))
+	w.must(turn(second, f.Current, nil))
+	w.same(second, read(f))
+	w.is(turn(second, f.Current, nil), deputy.Stale)
+	w.same(other, read(other))
+	nobody := following(*f)
+	nobody.SessionID = "nobody"
+	w.is(turn(nobody, f.Current, nil), deputy.Stale)
+
+	// Many at once.
+	failing := errors.New("and then it failed")
+	var wait sync.WaitGroup
+	var turned atomic.Int64
+	for n := range 32 {
+		wait.Go(func() {
+			for range 10 {
+				var then error
+				switch {
+				case n%2 == 1: // others, whose group goes well
+					w.must(w.write(func(deputy.Tx) error { return nil }))
+					continue
+				case n%8 == 0:
+					then = failing
+				}
+				at := read(f)
+				switch err := turn(following(*at), at.Current, then); {
+				case err == nil:
+					turned.Add(1)
+				case !errors.Is(err, failing) && deputy.KindOf(err) != deputy.Stale:
+					w.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if now := read(f); now.Generation != 2+turned.Load() || turned.Load() == 0 || int64(len(now.Turns)) != now.Generation-1 {
+		w.Errorf("after %d turns the family is at %d, with %d times", turned.Load(), now.Generation, len(now.Turns))
+	}
 }

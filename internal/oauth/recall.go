@@ -1,0 +1,174 @@
+package oauth
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/maypok86/otter/v2"
+
+	"deputy/internal/deputy"
+	"deputy/internal/policy"
+)
+
+// maxRecalled is how many rows of a kind a node remembers, one to two kilobytes
+// each.
+const maxRecalled = 4096
+
+// memory is rows as this node last read them, of what no zone revision covers:
+// people with their sessions, what they said about resources, secrets, refresh
+// tokens. It is no authority. What it has may be out of date, and two rules keep
+// that from mattering:
+//
+//   - Of what is remembered only a yes can come. The transaction that commits it
+//     reads the same rows again (issuance.reread, refresh.turn) and makes the
+//     request Stale where one has changed.
+//   - Where a no would come of it, and after Stale, the request is decided again
+//     on rows that are read (issuance.anew).
+type memory struct {
+	people   *otter.Cache[rowKey, *remembered]
+	said     *otter.Cache[saidKey, *deputy.Grant]         // nil: nothing
+	consents *otter.Cache[saidKey, *deputy.ConsentRecord] // nil: none
+	secrets  *otter.Cache[rowKey, *deputy.VaultSecret]
+	families *otter.Cache[rowKey, *deputy.RefreshFamily]
+}
+
+// rowKey names a row by its id, or a person by that of a session.
+type rowKey struct {
+	zone deputy.ZoneID
+	id   deputy.ID
+}
+
+// saidKey names what a person said about a resource: to a client, where that is
+// not empty.
+type saidKey struct {
+	zone     deputy.ZoneID
+	user     deputy.UserID
+	client   deputy.ID
+	resource deputy.ResourceID
+}
+
+// remembered is a person with the session that they are known by.
+type remembered struct {
+	sessions []*deputy.Session
+	user     *deputy.User
+	seen     *policy.User // as policies see them that do not ask for groups and roles
+}
+
+func newMemory() memory {
+	return memory{
+		people: newRows[rowKey, *remembered](), said: newRows[saidKey, *deputy.Grant](), consents: newRows[saidKey, *deputy.ConsentRecord](),
+		secrets: newRows[rowKey, *deputy.VaultSecret](), families: newRows[rowKey, *deputy.RefreshFamily](),
+	}
+}
+
+func newRows[K comparable, V any]() *otter.Cache[K, V] {
+	return otter.Must(&otter.Options[K, V]{MaximumSize: maxRecalled, Executor: func(f func()) { f() }})
+}
+
+// recall returns what is remembered for an issuance, or else what read finds,
+// which is remembered unless it is an error.
+func recall[K comparable, V any](i *issuance, rows *otter.Cache[K, V], key K, read func() (V, error)) (V, error) {
+	if !i.anew {
+		if v, ok := rows.GetIfPresent(key); ok {
+			i.recalled = true
+			return v, nil
+		}
+	}
+	v, err := read()
+	if err != nil {
+		rows.Invalidate(key)
+		return v, err
+	}
+	rows.Set(key, v)
+	return v, nil
+}
+
+// doubtful reports whether a request that ended with err is to be decided again,
+// because what it was decided on was remembered and may have changed. That a
+// provider or the database is away does not come of it.
+func (i *issuance) doubtful(err error) bool {
+	r, refused := asDecision(err)
+	return i.recalled && (refused && r.code != codeUnavailable || deputy.KindOf(err) == deputy.NotFound)
+}
+
+// personOf returns the person of a session and their sessions: neither where the
+// session is gone, and no person where they are.
+func (s *Server) personOf(ctx context.Context, i *issuance, session deputy.SessionID) (*remembered, error) {
+	key := rowKey{i.zone.id, deputy.ID(session)}
+	r, err := recall(i, s.memory.people, key, func() (*remembered, error) {
+		chain, user, err := s.store.SessionChain(ctx, i.zone.id, session)
+		if err != nil {
+			return nil, err
+		}
+		r := &remembered{sessions: chain, user: user}
+		if user != nil {
+			r.seen = s.people.of(policy.NewUser(policy.UserFacts{ID: user.ID, Identifier: user.Identifier, Email: user.Email}), user.KeyID)
+		}
+		return r, nil
+	})
+	if err != nil {
+		return &remembered{}, unlessAbsent(err)
+	}
+	return r, nil
+}
+
+// recalling is where an issuance reads what a person said.
+type recalling struct {
+	*Server
+	of *issuance
+}
+
+// Grant returns what a person last said about a resource, nil for nothing.
+func (r recalling) Grant(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (*deputy.Grant, error) {
+	return recall(r.of, r.memory.said, saidKey{zone: zone, user: user, resource: resource}, func() (*deputy.Grant, error) {
+		g, err := r.store.Grant(ctx, zone, user, resource)
+		return g, unlessAbsent(err)
+	})
+}
+
+// Withdrawn is as the store has it.
+func (r recalling) Withdrawn(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (bool, error) {
+	g, err := r.Grant(ctx, zone, user, resource)
+	if err != nil || g != nil && g.Status == deputy.Revoked {
+		return err == nil, err
+	}
+	back, err := r.Consent(ctx, zone, user, client, "")
+	return back != nil, err
+}
+
+// Consent returns the record of a person, client and resource, nil if there is
+// none; without a resource that they have taken back what they agreed to.
+func (r recalling) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
+	return recall(r.of, r.memory.consents, saidKey{zone, user, client, resource}, func() (*deputy.ConsentRecord, error) {
+		given, err := r.store.Consent(ctx, zone, user, client, resource)
+		return given, unlessAbsent(err)
+	})
+}
+
+// secretOf returns the secret of an entity, or NotFound.
+func (s *Server) secretOf(ctx context.Context, i *issuance, entity deputy.ID) (*deputy.VaultSecret, error) {
+	return recall(i, s.memory.secrets, rowKey{i.zone.id, entity}, func() (*deputy.VaultSecret, error) {
+		return s.store.Secret(ctx, i.zone.id, entity)
+	})
+}
+
+// familyOf returns the family of a refresh token, or NotFound. It is remembered
+// only by its newest token: all that is to say about an older one is read.
+func (s *Server) familyOf(ctx context.Context, i *issuance, session deputy.SessionID, presented deputy.SecretHash) (*deputy.RefreshFamily, error) {
+	if f, ok := s.memory.families.GetIfPresent(rowKey{i.zone.id, deputy.ID(session)}); ok && !i.anew && bytes.Equal(f.Current, presented) {
+		i.recalled = true
+		return f, nil
+	}
+	return s.store.RefreshFamilies().Get(ctx, deputy.Scope{Zone: i.zone.id}, deputy.ID(session))
+}
+
+// again names the rows that the commit reads again.
+func (i *issuance) again() (rows deputy.Rows) {
+	if i.held != nil && i.held.use == deputy.UseSecret {
+		rows.Entity = deputy.ID(i.target.ID)
+	}
+	if user := i.standing.User; user != nil {
+		rows.Sessions, rows.User, rows.Client, rows.Resource = i.standing.Sessions, user.ID, i.client.consenter(), i.target.ID
+	}
+	return rows
+}
