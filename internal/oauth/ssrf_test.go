@@ -171,6 +171,9 @@ func (w *world) brokeredPlaces(agent *app, site *publisher, asked *int) map[stri
 	w.depend(agent, unregistered)
 	front := w.newResource("urn:front", func(x *deputy.Resource) { x.ApplicationID = &agent.ID })
 	absent := w.newPerson("absent@example.test")
+	for _, session := range []*deputy.Session{absent.web, absent.child} { // longer than the clock goes here
+		w.setSession(session, func(s *deputy.Session) { s.ExpiresAt = s.ExpiresAt.Add(365 * 24 * time.Hour) })
+	}
 	stale := w.newGrant(absent.User, r)
 	sealed, err := w.vault.Seal(context.Background(), absent.User.KeyID, vault.GrantPlace(w.zone.ID, stale.ID), []byte(`{"access_token":"x","refresh_token":"y"}`))
 	if err != nil {
@@ -209,9 +212,6 @@ func (w *world) brokeredPlaces(agent *app, site *publisher, asked *int) map[stri
 				x.OAuth2 = &deputy.ProviderOAuth2{AuthorizationEndpoint: &authorize, TokenEndpoint: &address}
 			})
 			*asked++
-			now := w.clock.Now()
-			w.setSession(absent.web, func(s *deputy.Session) { s.ExpiresAt = now.Add(time.Hour) })
-			w.setSession(absent.child, func(s *deputy.Session) { s.ExpiresAt = now.Add(time.Hour) })
 			a := w.exchange(agent, w.userToken(absent, agent.credential.Identifier, front.Identifier), r.Identifier)
 			if a.status != 503 {
 				w.Errorf("refresh at %.60q: %s", address, a)
