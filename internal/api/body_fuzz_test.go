@@ -106,14 +106,16 @@ func (e *estate) lastEvent() deputy.EventID {
 	return event.ID
 }
 
-// undo removes what a body made, where it can be removed.
+// undo removes what a body made, where it can be removed, and saves drafts that it
+// changed or published as they were: what is wrong with one is said later, in the
+// words of whoever wrote it.
 func (e *estate) undo(op described, id string) {
 	e.t.Helper()
 	draft, spent := strings.CutSuffix(op.path, "/publish")
 	if of, released := strings.CutSuffix(op.path, "/{package_id}/versions"); released {
 		draft, spent = of+"/{package_id}/draft", true
 	}
-	if spent { // save it again
+	if spent || op.method == http.MethodPut && strings.HasSuffix(draft, "/draft") {
 		e.call("PUT "+e.path(draft, nil), e.bodyFor("PUT", draft))
 	}
 	if op.method != http.MethodPost || id == "" {
