@@ -42,7 +42,7 @@ func (b *benchmark) exchangeBrokered(ctx context.Context) error {
 	}
 	var tokens []string
 	for n := range benchPeople {
-		token, err := b.delegator(ctx, fmt.Sprintf("person-%d@example.com", n))
+		token, err := b.delegator(ctx, fmt.Sprintf("delegator-%d@example.com", n))
 		if err != nil {
 			return fmt.Errorf("a person signs up: %w", err)
 		}
