@@ -235,7 +235,7 @@ func TestRefreshUnderFire(t *testing.T) {
 	g.upstream.Lose = nil
 	expire()
 	status, body, err := ask(here.URL)
-	for n := 0; n < 20 && status == 503; n++ { // a lease may be left, a circuit open
+	for n := 0; n < 60 && status == 503; n++ { // a lease may be left, a circuit open
 		time.Sleep(fireLease / 5)
 		status, body, err = ask(here.URL)
 	}
