@@ -134,7 +134,7 @@ func (s *Server) brokered(ctx context.Context, i *issuance) error {
 		if g, err = s.freshened(ctx, i, g); err != nil {
 			return err
 		}
-		s.memory.said.Set(saidKey{zone: i.zone.id, user: user.ID, resource: i.target.ID}, g)
+		s.memory.Set(rowKey{kind: aGrant, zone: i.zone.id, user: user.ID, about: i.target.ID}, g)
 	}
 	if usable {
 		i.standing.Grant = g

@@ -10,9 +10,8 @@ import (
 	"deputy/internal/policy"
 )
 
-// maxRecalled is how many rows of a kind a node remembers, one to two kilobytes
-// each.
-const maxRecalled = 4096
+// maxRecalled is how many rows a node remembers, one to two kilobytes each.
+const maxRecalled = 16384
 
 // memory is rows as this node last read them, of what no zone revision covers:
 // people with their sessions, what they said about resources, secrets, refresh
@@ -24,28 +23,28 @@ const maxRecalled = 4096
 //     request Stale where one has changed.
 //   - Where a no would come of it, and after Stale, the request is decided again
 //     on rows that are read (issuance.anew).
-type memory struct {
-	people   *otter.Cache[rowKey, *remembered]
-	said     *otter.Cache[saidKey, *deputy.Grant]         // nil: nothing
-	consents *otter.Cache[saidKey, *deputy.ConsentRecord] // nil: none
-	secrets  *otter.Cache[rowKey, *deputy.VaultSecret]
-	families *otter.Cache[rowKey, *deputy.RefreshFamily]
-}
+type memory struct{ *otter.Cache[rowKey, any] }
 
-// rowKey names a row by its id, or a person by that of a session.
+// rowKey names what is remembered, by the fields that its kind has.
 type rowKey struct {
-	zone deputy.ZoneID
-	id   deputy.ID
+	kind   rowKind
+	zone   deputy.ZoneID
+	id     deputy.ID     // of the entity that a secret is kept for, or of a session
+	user   deputy.UserID // who said something
+	client deputy.ID     // to whom
+	about  deputy.ResourceID
 }
 
-// saidKey names what a person said about a resource: to a client, where that is
-// not empty.
-type saidKey struct {
-	zone     deputy.ZoneID
-	user     deputy.UserID
-	client   deputy.ID
-	resource deputy.ResourceID
-}
+// rowKind is what a key names.
+type rowKind byte
+
+const (
+	aPerson  rowKind = iota // *remembered, by a session
+	aGrant                  // *deputy.Grant, nil for nothing; by user and resource
+	aConsent                // *deputy.ConsentRecord, nil for none; by user, client and resource
+	aSecret                 // *deputy.VaultSecret, by its entity
+	aFamily                 // *deputy.RefreshFamily, by its session
+)
 
 // remembered is a person with the session that they are known by.
 type remembered struct {
@@ -55,23 +54,16 @@ type remembered struct {
 }
 
 func newMemory() memory {
-	return memory{
-		people: newRows[rowKey, *remembered](), said: newRows[saidKey, *deputy.Grant](), consents: newRows[saidKey, *deputy.ConsentRecord](),
-		secrets: newRows[rowKey, *deputy.VaultSecret](), families: newRows[rowKey, *deputy.RefreshFamily](),
-	}
-}
-
-func newRows[K comparable, V any]() *otter.Cache[K, V] {
-	return otter.Must(&otter.Options[K, V]{MaximumSize: maxRecalled, Executor: func(f func()) { f() }})
+	return memory{otter.Must(&otter.Options[rowKey, any]{MaximumSize: maxRecalled, Executor: func(f func()) { f() }})}
 }
 
 // recall returns what is remembered for an issuance, or else what read finds,
 // which is remembered unless it is an error.
-func recall[K comparable, V any](i *issuance, rows *otter.Cache[K, V], key K, read func() (V, error)) (V, error) {
+func recall[V any](i *issuance, rows memory, key rowKey, read func() (V, error)) (V, error) {
 	if !i.anew {
 		if v, ok := rows.GetIfPresent(key); ok {
 			i.recalled = true
-			return v, nil
+			return v.(V), nil
 		}
 	}
 	v, err := read()
@@ -94,8 +86,7 @@ func (i *issuance) doubtful(err error) bool {
 // personOf returns the person of a session and their sessions: neither where the
 // session is gone, and no person where they are.
 func (s *Server) personOf(ctx context.Context, i *issuance, session deputy.SessionID) (*remembered, error) {
-	key := rowKey{i.zone.id, deputy.ID(session)}
-	r, err := recall(i, s.memory.people, key, func() (*remembered, error) {
+	r, err := recall(i, s.memory, rowKey{kind: aPerson, zone: i.zone.id, id: deputy.ID(session)}, func() (*remembered, error) {
 		chain, user, err := s.store.SessionChain(ctx, i.zone.id, session)
 		if err != nil {
 			return nil, err
@@ -120,7 +111,7 @@ type recalling struct {
 
 // Grant returns what a person last said about a resource, nil for nothing.
 func (r recalling) Grant(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (*deputy.Grant, error) {
-	return recall(r.of, r.memory.said, saidKey{zone: zone, user: user, resource: resource}, func() (*deputy.Grant, error) {
+	return recall(r.of, r.memory, rowKey{kind: aGrant, zone: zone, user: user, about: resource}, func() (*deputy.Grant, error) {
 		g, err := r.store.Grant(ctx, zone, user, resource)
 		return g, unlessAbsent(err)
 	})
@@ -139,7 +130,7 @@ func (r recalling) Withdrawn(ctx context.Context, zone deputy.ZoneID, user deput
 // Consent returns the record of a person, client and resource, nil if there is
 // none; without a resource that they have taken back what they agreed to.
 func (r recalling) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
-	return recall(r.of, r.memory.consents, saidKey{zone, user, client, resource}, func() (*deputy.ConsentRecord, error) {
+	return recall(r.of, r.memory, rowKey{kind: aConsent, zone: zone, user: user, client: client, about: resource}, func() (*deputy.ConsentRecord, error) {
 		given, err := r.store.Consent(ctx, zone, user, client, resource)
 		return given, unlessAbsent(err)
 	})
@@ -147,7 +138,7 @@ func (r recalling) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.
 
 // secretOf returns the secret of an entity, or NotFound.
 func (s *Server) secretOf(ctx context.Context, i *issuance, entity deputy.ID) (*deputy.VaultSecret, error) {
-	return recall(i, s.memory.secrets, rowKey{i.zone.id, entity}, func() (*deputy.VaultSecret, error) {
+	return recall(i, s.memory, rowKey{kind: aSecret, zone: i.zone.id, id: entity}, func() (*deputy.VaultSecret, error) {
 		return s.store.Secret(ctx, i.zone.id, entity)
 	})
 }
@@ -155,9 +146,11 @@ func (s *Server) secretOf(ctx context.Context, i *issuance, entity deputy.ID) (*
 // familyOf returns the family of a refresh token, or NotFound. It is remembered
 // only by its newest token: all that is to say about an older one is read.
 func (s *Server) familyOf(ctx context.Context, i *issuance, session deputy.SessionID, presented deputy.SecretHash) (*deputy.RefreshFamily, error) {
-	if f, ok := s.memory.families.GetIfPresent(rowKey{i.zone.id, deputy.ID(session)}); ok && !i.anew && bytes.Equal(f.Current, presented) {
-		i.recalled = true
-		return f, nil
+	if known, ok := s.memory.GetIfPresent(rowKey{kind: aFamily, zone: i.zone.id, id: deputy.ID(session)}); ok && !i.anew {
+		if f := known.(*deputy.RefreshFamily); bytes.Equal(f.Current, presented) {
+			i.recalled = true
+			return f, nil
+		}
 	}
 	return s.store.RefreshFamilies().Get(ctx, deputy.Scope{Zone: i.zone.id}, deputy.ID(session))
 }

@@ -178,7 +178,7 @@ func (s *Server) attempt(ctx context.Context, i *issuance, claimed *claimant) (*
 			c.touched.Store(i.from.at.Unix())
 		}
 		if r := i.refresh; r != nil && r.made != nil {
-			s.memory.families.Set(rowKey{i.zone.id, deputy.ID(r.made.SessionID)}, r.made)
+			s.memory.Set(rowKey{kind: aFamily, zone: i.zone.id, id: deputy.ID(r.made.SessionID)}, r.made)
 		}
 		return minted, nil
 	}
