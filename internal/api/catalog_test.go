@@ -93,6 +93,8 @@ func TestPackageLifecycle(t *testing.T) {
 		step{do: "PUT /zones/{zone}/packages/{package}/draft", header: map[string]string{"If-Match": `"{sha}"`},
 			body: `{"name": "Broken", "inputs": {"schema": {"type": "object", "allOf": []}, "bindings": "{"}}`, status: 200, events: []string{"packages:update"}},
 		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "Broken", "inputs": {"schema": {"maxLength": 1.5}}}`, status: 400},
+		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "Broken", "outputs": {"schema": {"description": null}, "bindings": "{}"}}`, status: 400,
+			want: `{"code": "validation_error", "details": [{"field": "outputs.schema.description"}]}`},
 		step{do: "GET /zones/{zone}/packages/{package}", status: 200, want: `{"name": "Calendar API", "draft": {"name": "Broken"}}`},
 		step{do: "POST /zones/{zone}/packages/{package}/draft/validate", status: 200,
 			want: `{"findings": [{"code": "validation_error", "field": "inputs.schema.allOf"}, {"field": "inputs.bindings"}]}`, events: []string{"package_drafts:validate"}},

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"deputy/internal/catalog"
@@ -56,6 +57,9 @@ func packageTarget(p *deputy.Package) *deputy.Target {
 
 // setDraft puts a manifest into a package as its draft.
 func (c *call) setDraft(p *deputy.Package, m *catalog.Manifest) error {
+	if err := withoutNullKeywords(m); err != nil {
+		return err
+	}
 	raw, err := m.JSON()
 	if err != nil {
 		return err
@@ -401,4 +405,22 @@ func (a *API) getKind(_ context.Context, c *call, _ *empty) (*output[PackageKind
 	}
 	v, err := viewKind(k)
 	return &output[PackageKind]{v}, err
+}
+
+// withoutNullKeywords refuses null as the value of a keyword of a schema other
+// than those that hold any value: the checker of bodies takes it for the absence
+// of the keyword, and what is shown of the draft would have it.
+func withoutNullKeywords(m *catalog.Manifest) error {
+	for field, b := range map[string]*catalog.Binding{"inputs.schema": m.Inputs, "outputs.schema": m.Outputs} {
+		var keywords map[string]Value
+		if b == nil || json.Unmarshal(b.Schema, &keywords) != nil {
+			continue // a schema that is no object is refused elsewhere
+		}
+		for name, v := range keywords {
+			if string(v) == "null" && name != "const" && name != "default" {
+				return deputy.Bad(field+"."+name, mustNotBeNull)
+			}
+		}
+	}
+	return nil
 }
