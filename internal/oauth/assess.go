@@ -318,11 +318,11 @@ func (s *Server) compare(ctx context.Context, l *login, a *assessment) error {
 // client, or authorized for a resource, and must be asked whatever the client's
 // consent is: what is recorded by itself must not undo it. That they have agreed
 // on the way settles the resource here, and the client where it is recorded.
-func (l *login) withdrawn(ctx context.Context, in consents, user deputy.UserID, by *client, resource deputy.ResourceID) (bool, error) {
+func (l *login) withdrawn(ctx context.Context, in deputy.Said, user deputy.UserID, by *client, resource deputy.ResourceID) (bool, error) {
 	if l.Consented {
 		resource = ""
 	}
-	return in.Withdrawn(ctx, l.zone.id, user, by.consenter(), resource)
+	return deputy.Withdrawn(ctx, in, l.zone.id, user, by.consenter(), resource)
 }
 
 // consentOf returns what a person has agreed to for a client, or nil.

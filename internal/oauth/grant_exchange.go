@@ -174,23 +174,16 @@ func agreeExchange(s *Server, ctx context.Context, i *issuance) error {
 	return i.checkConsent(ctx, recalling{s, i})
 }
 
-// consents is where agreements are read: what is remembered, or the committing
-// transaction.
-type consents interface {
-	Consent(context.Context, deputy.ZoneID, deputy.UserID, deputy.ID, deputy.ResourceID) (*deputy.ConsentRecord, error)
-	Withdrawn(context.Context, deputy.ZoneID, deputy.UserID, deputy.ID, deputy.ResourceID) (bool, error)
-}
-
 // checkConsent refuses unless the person has agreed, or need not. A grant that
 // was revoked says no for every client until they authorize the resource again,
 // whoever provides its credential, and a consent that was withdrawn for every
 // resource until they agree to something for the client again.
-func (i *issuance) checkConsent(ctx context.Context, in consents) error {
+func (i *issuance) checkConsent(ctx context.Context, in deputy.Said) error {
 	user := i.standing.User
 	if user == nil {
 		return nil
 	}
-	revoked, err := in.Withdrawn(ctx, i.zone.id, user.ID, i.client.consenter(), i.target.ID)
+	revoked, err := deputy.Withdrawn(ctx, in, i.zone.id, user.ID, i.client.consenter(), i.target.ID)
 	if err != nil {
 		return err
 	}

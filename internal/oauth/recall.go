@@ -117,16 +117,6 @@ func (r recalling) Grant(ctx context.Context, zone deputy.ZoneID, user deputy.Us
 	})
 }
 
-// Withdrawn is as the store has it.
-func (r recalling) Withdrawn(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (bool, error) {
-	g, err := r.Grant(ctx, zone, user, resource)
-	if err != nil || g != nil && g.Status == deputy.Revoked {
-		return err == nil, err
-	}
-	back, err := r.Consent(ctx, zone, user, client, "")
-	return back != nil, err
-}
-
 // Consent returns the record of a person, client and resource, nil if there is
 // none; without a resource that they have taken back what they agreed to.
 func (r recalling) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {

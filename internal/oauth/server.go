@@ -341,3 +341,7 @@ func isUUID(s string) bool {
 	}
 	return true
 }
+
+// PasswordHashes returns how many hashes of passwords were made since the start,
+// to keep or to compare.
+func (s *Server) PasswordHashes() uint64 { return s.passwords.Made() }

@@ -82,10 +82,6 @@ func (s *Server) observe(snap *snapshot, question *policy.Request, e *deputy.Eve
 	}
 }
 
-// PasswordHashes returns how many hashes of passwords were made since the start,
-// to keep or to compare.
-func (s *Server) PasswordHashes() uint64 { return s.passwords.Made() }
-
 // ShadowsDropped returns how many questions were not put to a shadow because
 // too many waited.
 func (s *Server) ShadowsDropped() int64 { return s.shadows.dropped.Load() }

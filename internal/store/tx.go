@@ -228,20 +228,6 @@ func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, 
 	})
 }
 
-func (x *tx) Withdrawn(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (bool, error) {
-	g, err := x.Grant(ctx, zone, user, resource)
-	if err == nil && g.Status == deputy.Revoked {
-		return true, nil
-	}
-	if err == nil || deputy.KindOf(err) == deputy.NotFound {
-		_, err = x.Consent(ctx, zone, user, client, "")
-	}
-	if deputy.KindOf(err) == deputy.NotFound {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 func (x *tx) Secret(_ context.Context, zone deputy.ZoneID, entity deputy.ID) (*deputy.VaultSecret, error) {
 	return known(x.seen.secrets, place{zone: zone, id: string(entity)}, secrets, func() (*deputy.VaultSecret, error) {
 		return secretOf(x.ctx, x, zone, entity)

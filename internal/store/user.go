@@ -90,17 +90,6 @@ var users = declare(table[deputy.User]{
 	},
 })
 
-// withdrawn reports whether a person's newest grant for a resource was revoked
-// and none is active, or a consent of theirs says that nothing is given to the
-// client any more.
-func withdrawn(ctx context.Context, q querier, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (bool, error) {
-	revoked, err := column[int64](ctx, q, "SELECT CASE WHEN COALESCE((SELECT status FROM grants WHERE zone_id = $1 AND user_id = $2 AND resource_id = $3"+
-		" ORDER BY CASE status WHEN 'active' THEN 0 ELSE 1 END, id DESC LIMIT 1), '') = 'revoked'"+
-		" OR EXISTS (SELECT 1 FROM consents WHERE zone_id = $1 AND user_id = $2 AND client_id = $4 AND resource_id = '') THEN 1 ELSE 0 END",
-		string(zone), string(user), string(resource), string(client))
-	return len(revoked) > 0 && revoked[0] == 1, err
-}
-
 // consents have no id of their own; their table is read and written whole. One
 // without a resource says that the person has taken back all that they agreed
 // to for the client.

@@ -251,14 +251,6 @@ func (s *Store) Consent(ctx context.Context, zone deputy.ZoneID, user deputy.Use
 	return c, s.fault(err)
 }
 
-func (s *Store) Withdrawn(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (yes bool, err error) {
-	err = s.readers.with(ctx, func(q querier) (err error) {
-		yes, err = withdrawn(ctx, q, zone, user, client, resource)
-		return err
-	})
-	return yes, s.fault(err)
-}
-
 func (s *Store) Secret(ctx context.Context, zone deputy.ZoneID, entity deputy.ID) (found *deputy.VaultSecret, err error) {
 	err = s.readers.with(ctx, func(q querier) (err error) {
 		found, err = secretOf(ctx, q, zone, entity)

@@ -110,11 +110,11 @@ func withdrawn(w *world) {
 	put(w, deputy.Tx.Resources, r, another)
 	is := func(want bool) {
 		w.Helper()
-		got, err := w.Withdrawn(w.ctx, w.zone.ID, u.ID, "app", r.ID)
+		got, err := deputy.Withdrawn(w.ctx, w, w.zone.ID, u.ID, "app", r.ID)
 		var inside bool
 		w.must(err)
 		w.must(w.write(func(t deputy.Tx) (err error) {
-			inside, err = t.Withdrawn(w.ctx, w.zone.ID, u.ID, "app", r.ID)
+			inside, err = deputy.Withdrawn(w.ctx, t, w.zone.ID, u.ID, "app", r.ID)
 			return err
 		}))
 		if got != want || inside != want {
@@ -480,7 +480,7 @@ func consentsOfPerson(w *world) {
 	given("v", "a", "r")
 	w.same([]*deputy.ConsentRecord{a1, a2, b}, sure(w.Consents(w.ctx, w.zone.ID, "u")))
 	withdrawn := func(user deputy.UserID, client deputy.ID) bool {
-		return sure(w.Withdrawn(w.ctx, w.zone.ID, user, client, "r"))
+		return sure(deputy.Withdrawn(w.ctx, w, w.zone.ID, user, client, "r"))
 	}
 	w.insert(func(t deputy.Tx) error { return t.WithdrawConsents(w.ctx, w.zone.ID, "u", "a") })
 	w.same([]*deputy.ConsentRecord{b}, sure(w.Consents(w.ctx, w.zone.ID, "u")))
