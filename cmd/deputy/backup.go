@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"deputy/internal/server"
 
@@ -21,12 +23,25 @@ func newBackup() *cobra.Command {
 }
 
 func newRestore() *cobra.Command {
-	c := withFile(server.Restore)
-	c.Use = "restore FILE"
-	c.Short = "Make the database of the data folder from a backup"
-	c.Long = "Makes the database of the data folder from a backup, after checking it. The root key must be in its\n" +
-		"place. Where there is a database already, nothing is done: move it away first."
-	c.Example = "  deputy restore /backups/deputy-2026-11-01.db"
+	var at string
+	c := withFile(func(ctx context.Context, cfg server.Config, from string, out io.Writer) error {
+		var moment time.Time
+		if at != "" {
+			var err error
+			if moment, err = time.Parse(time.RFC3339, at); err != nil {
+				return &usageError{fmt.Errorf("--at %q is no time such as 2026-11-01T12:00:00Z", at)}
+			}
+		}
+		return server.Restore(ctx, cfg, from, moment, out)
+	})
+	c.Flags().StringVar(&at, "at", "", "moment to restore from an archive, such as 2026-11-01T12:00:00Z (default: the newest)")
+	c.Use = "restore FILE|FOLDER"
+	c.Short = "Make the database of the data folder from a backup or an archive"
+	c.Long = "Makes the database of the data folder from a backup, or from the folder of an archive as it was at a\n" +
+		"moment, after checking it. The root key must be in its place. Where there is a database already,\n" +
+		"nothing is done: move it away first."
+	c.Example = "  deputy restore /backups/deputy-2026-11-01.db\n" +
+		"  deputy restore --at 2026-11-01T12:00:00Z /archive"
 	return c
 }
 

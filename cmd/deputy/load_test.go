@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"deputy/internal/deputy"
 	"deputy/internal/deputytest"
 )
 
@@ -52,6 +53,83 @@ func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
 		}
 	}
 	t.Logf("%d tokens answered before %d kills, each with its event after", tokens, times(5, 50))
+}
+
+// The archive of a server that was killed under load has all that was answered
+// until the moment that a restore names, which is little before the end, on
+// another machine with the root key alone.
+func TestKilledUnderLoadTheArchiveHasWhatWasAnswered(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	archive := filepath.Join(folder, "archive")
+	n := startNode(t, filepath.Join(folder, "data"), "--archive-folder", archive)
+	m := n.login(t, readAccount(t, filepath.Join(folder, "data")))
+	zone := m.newZone(t, "Archived")
+	a := m.newAgent(t, zone, "archived")
+	var early []string
+	for range 20 {
+		status, body, err := a.token(n)
+		if err != nil || status != 200 {
+			t.Fatalf("%d %v %v", status, body, err)
+		}
+		id, err := jti(body["access_token"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		early = append(early, id)
+	}
+	asked := time.Now()
+	answered := loadUntilKilled(t, n, a, 4*time.Second)
+	killed := time.Now()
+	other := filepath.Join(folder, "other")
+	if err := os.Mkdir(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"root.key", "bootstrap.json"} {
+		raw, err := os.ReadFile(filepath.Join(folder, "data", file))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(other, file), raw, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	status, said, complaint := command(t, nil, "restore", "--data-dir", other, archive)
+	if status != 0 {
+		t.Fatalf("exit %d %s", status, complaint)
+	}
+	_, at, _ := strings.Cut(strings.TrimSuffix(strings.TrimSpace(said), "; start the server"), " as it was at ")
+	reached, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil || reached.Before(asked) || reached.After(killed) {
+		t.Fatalf("%q: %v", said, err)
+	}
+	n = startNode(t, other)
+	m = n.login(t, readAccount(t, other))
+	total := len(answered)
+	notLogged(t, m, zone, answered)
+	for id := range answered {
+		// An id begins with when it was made, in milliseconds, which is before
+		// its event is committed.
+		if made, ok := deputy.ID(id).Time(); !ok || made.Before(reached.Add(-time.Second)) {
+			t.Errorf("%s of %v lacks its event at %v", id, made, reached)
+		}
+	}
+	before := map[string]bool{}
+	for _, id := range early {
+		before[id] = true
+	}
+	notLogged(t, m, zone, before)
+	if len(before) > 0 {
+		t.Errorf("%d of those before lack theirs", len(before))
+	}
+	events := filepath.Join(folder, "events.jsonl")
+	if status, _, complaint := command(t, nil, "audit", "export", "--data-dir", other, events); status != 0 {
+		t.Fatalf("exit %d %s", status, complaint)
+	}
+	if status, _, complaint := command(t, nil, "audit", "verify", events); status != 0 {
+		t.Errorf("exit %d %s", status, complaint)
+	}
+	t.Logf("%d tokens in %v; the archive lacks %d, of the last %v", total, killed.Sub(asked), len(answered), killed.Sub(reached))
 }
 
 // loadUntilKilled asks for tokens on many connections, kills the server after

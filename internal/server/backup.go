@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"deputy/internal/store"
 	"deputy/internal/vault"
@@ -34,9 +35,11 @@ func Backup(ctx context.Context, cfg Config, file string, out io.Writer) error {
 	return nil
 }
 
-// Restore makes the database of the data folder from a backup, and says so on
-// out. The root key must be there, and no database.
-func Restore(ctx context.Context, cfg Config, file string, out io.Writer) error {
+// Restore makes the database of the data folder from a backup, or from an
+// archive as it was at a moment, and says so on out. The zero moment is the
+// newest, and the only one of a backup. The root key must be there, and no
+// database.
+func Restore(ctx context.Context, cfg Config, from string, at time.Time, out io.Writer) error {
 	if err := cfg.check(); err != nil {
 		return err
 	}
@@ -50,7 +53,18 @@ func Restore(ctx context.Context, cfg Config, file string, out io.Writer) error 
 	if err != nil {
 		return err
 	}
-	if err := store.Restore(ctx, file, sqliteFile(cfg), root.Fingerprint()); err != nil {
+	if info, err := os.Stat(from); err == nil && info.IsDir() {
+		reached, err := store.Rewind(ctx, from, at, sqliteFile(cfg), root.Fingerprint())
+		if err != nil {
+			return fmt.Errorf("cannot restore: %w", err)
+		}
+		fmt.Fprintf(out, "restored %s as it was at %s; start the server\n", sqliteFile(cfg), reached.Format(time.RFC3339Nano))
+		return nil
+	}
+	if !at.IsZero() {
+		return fmt.Errorf("cannot restore: a moment can be chosen of an archive, and %s is no folder", from)
+	}
+	if err := store.Restore(ctx, from, sqliteFile(cfg), root.Fingerprint()); err != nil {
 		return fmt.Errorf("cannot restore: %w", err)
 	}
 	fmt.Fprintf(out, "restored %s; start the server\n", sqliteFile(cfg))

@@ -30,6 +30,9 @@ type Config struct {
 	// EvaluationRetention is a duration as text.
 	EvaluationRetention string
 	AWSKMS              bool
+	// ArchiveFolder and ArchiveRetention are where and for how long what brings
+	// a SQLite database back to any moment is kept; the second is a duration.
+	ArchiveFolder, ArchiveRetention string
 	// Where events are streamed to: see sink.go.
 	EventsFolder, EventsS3, EventsSyslog, EventsWebhook string
 	EventsWebhookSecret                                 string
@@ -92,6 +95,10 @@ var Settings = []Setting{
 		Text: func(c *Config) *string { return &c.EvaluationRetention }},
 	{Flag: "aws-kms", Env: "DEPUTY_AWS_KMS", Help: "let zones have an encryption_key of AWS KMS, which is used with the credentials of AWS's environment variables, a container's or an instance's",
 		Switch: func(c *Config) *bool { return &c.AWSKMS }},
+	{Flag: "archive-folder", Env: "DEPUTY_ARCHIVE_FOLDER", Help: "folder, on another disk, that gets what brings the SQLite database back to any moment (default: off)",
+		Text: func(c *Config) *string { return &c.ArchiveFolder }},
+	{Flag: "archive-retention", Env: "DEPUTY_ARCHIVE_RETENTION", Default: "168h", Help: "how far back that goes, at least 24h",
+		Text: func(c *Config) *string { return &c.ArchiveRetention }},
 	{Flag: "events-folder", Env: "DEPUTY_EVENTS_FOLDER", Help: "folder that the log is streamed to, as files of OCSF events (default: off)",
 		Text: func(c *Config) *string { return &c.EventsFolder }},
 	{Flag: "events-s3", Env: "DEPUTY_EVENTS_S3", Help: "s3://BUCKET/PREFIX?region=REGION&endpoint=URL that the log is streamed to, as objects; without an endpoint it is Amazon's (default: off)",
@@ -186,6 +193,12 @@ func (c *Config) check() error {
 	if err := c.checkEvents(); err != nil {
 		return err
 	}
+	if c.ArchiveFolder != "" && c.DatabaseURL != "" {
+		return fmt.Errorf("--archive-folder is for SQLite: PostgreSQL archives its own log, with archive_mode and archive_command")
+	}
+	if c.archiveRetention() < 24*time.Hour {
+		return fmt.Errorf("--archive-retention must be a duration of at least 24h, such as 168h")
+	}
 	if c.retention() < time.Hour {
 		return fmt.Errorf("--evaluation-retention must be a duration of at least 1h, such as 720h")
 	}
@@ -196,6 +209,13 @@ func (c *Config) check() error {
 // duration.
 func (c *Config) retention() time.Duration {
 	d, _ := time.ParseDuration(cmp.Or(c.EvaluationRetention, "720h"))
+	return d
+}
+
+// archiveRetention returns for how long the archive is kept; 0 when that is no
+// duration.
+func (c *Config) archiveRetention() time.Duration {
+	d, _ := time.ParseDuration(cmp.Or(c.ArchiveRetention, "168h"))
 	return d
 }
 

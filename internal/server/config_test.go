@@ -106,6 +106,8 @@ func TestSettingsThatContradictEachOther(t *testing.T) {
 		"wildcard, public URL":      {map[string]string{"DEPUTY_LISTEN": "0.0.0.0:8080", "DEPUTY_PUBLIC_URL": "https://id.example.com"}, ""},
 		"PostgreSQL, no root key":   {map[string]string{"DEPUTY_DATABASE_URL": "postgres://x"}, "--root-key-file"},
 		"PostgreSQL and a root key": {map[string]string{"DEPUTY_DATABASE_URL": "postgres://x", "DEPUTY_ROOT_KEY_FILE": "key"}, ""},
+		"an archive of PostgreSQL":  {map[string]string{"DEPUTY_DATABASE_URL": "postgres://x", "DEPUTY_ROOT_KEY_FILE": "key", "DEPUTY_ARCHIVE_FOLDER": "a"}, "archive_command"},
+		"an archive of an hour":     {map[string]string{"DEPUTY_ARCHIVE_RETENTION": "1h"}, "--archive-retention"},
 		"events as CSV":             {map[string]string{"DEPUTY_EVENTS_FORMAT": "csv"}, "jsonl or parquet"},
 		"events never":              {map[string]string{"DEPUTY_EVENTS_INTERVAL": "never"}, "--events-interval"},
 		"a bucket without a key":    {map[string]string{"DEPUTY_EVENTS_S3": "s3://bucket?region=r"}, "DEPUTY_EVENTS_S3_ACCESS_KEY_ID"},

@@ -30,9 +30,10 @@ type data struct {
 }
 
 // openData reads or makes the root key, opens the database, brings its schema
-// up to date and checks that the two belong together. The store calls committed,
-// which may be nil, for each of its commits.
-func openData(ctx context.Context, cfg Config, log *slog.Logger, committed func(int, time.Duration)) (*data, error) {
+// up to date and checks that the two belong together. Who serves names the folder
+// of the archive, which is else empty. The store calls committed, which may be
+// nil, for each of its commits.
+func openData(ctx context.Context, cfg Config, log *slog.Logger, archive string, committed func(int, time.Duration)) (*data, error) {
 	if file := sqliteFile(cfg); cfg.Migrate == "off" && file != "" {
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("there is no database %s, and --migrate off makes none: run deputy migrate, or leave --migrate at auto", file)
@@ -52,6 +53,7 @@ func openData(ctx context.Context, cfg Config, log *slog.Logger, committed func(
 	d.store, err = store.Open(ctx, store.Config{
 		Path: sqliteFile(cfg), URL: cfg.DatabaseURL, CursorKey: root.Derive("list cursors"),
 		Now: cfg.now, Sealing: d.sealing, Destroyed: func(key deputy.ID) { d.vault.Forget(key) }, Migrate: cfg.Migrate == "auto", Logger: log, Committed: committed,
+		Archive: archive, ArchiveRetention: cfg.archiveRetention(),
 	})
 	if err != nil {
 		return nil, err
@@ -151,7 +153,7 @@ func openQuiet(ctx context.Context, cfg Config, logs io.Writer) (*data, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openData(ctx, cfg, log, nil)
+	return openData(ctx, cfg, log, "", nil)
 }
 
 // Bootstrap is what a client needs to manage an organization: the content of

@@ -64,6 +64,7 @@ const (
 	taskStuck      = time.Hour
 	lagMuch        = 100_000 // events
 	keyLate        = 8 * 24 * time.Hour
+	archiveLate    = 5 * time.Minute
 	tail           = 1000 // events of each log that are checked
 	someLogs       = 100
 )
@@ -96,6 +97,7 @@ func Examine(ctx context.Context, cfg Config, c Checkup) []Finding {
 	d.public(ctx)
 	d.mail(ctx)
 	d.backups()
+	d.archive()
 	return d.found
 }
 
@@ -177,7 +179,7 @@ func (d *doctor) database(ctx context.Context, fetcher *upstream.Fetcher) {
 		d.say(Trouble, "settings", "set it as docs/settings.md says", "%v", err)
 		return
 	}
-	opened, err := openData(ctx, cfg, log, nil)
+	opened, err := openData(ctx, cfg, log, "", nil)
 	if err != nil {
 		d.say(Trouble, "database", "see that it runs, that --database-url is right, and that it was migrated by this program", "%v", err)
 		return
@@ -413,4 +415,22 @@ func (d *doctor) backups() {
 		return
 	}
 	d.say(Fine, "backups", "", "the newest is of %s", newest.UTC().Format(time.RFC3339))
+}
+
+// archive looks at when the archive was last written to, which a running server
+// does every minute at least.
+func (d *doctor) archive() {
+	if d.cfg.ArchiveFolder == "" {
+		return
+	}
+	first, newest, err := store.ArchiveSpan(d.cfg.ArchiveFolder)
+	switch {
+	case err != nil:
+		d.say(Trouble, "archive", "see the log of the server for why it cannot write to it", "%v", err)
+	case d.cfg.now().Sub(newest) > archiveLate:
+		d.say(Warning, "archive", "see the log of the server for why it does not write to it; a server must be running",
+			"nothing was written to it since %s", newest.UTC().Format(time.RFC3339))
+	default:
+		d.say(Fine, "archive", "", "goes from %s to %s", first.UTC().Format(time.RFC3339), newest.UTC().Format(time.RFC3339))
+	}
 }

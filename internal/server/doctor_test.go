@@ -142,6 +142,11 @@ func TestTheDoctorFindsWhatIsWrong(t *testing.T) {
 		"no such relay":   {func(p *patient) { p.cfg.SMTPURL = "ftp://x" }, server.Trouble, "mail", "--smtp-url"},
 		"no backups":      {func(p *patient) { p.checkup.Backups = p.TempDir() }, server.Trouble, "backups", "there is none"},
 		"backups nowhere": {func(p *patient) { p.checkup.Backups += "-gone" }, server.Trouble, "backups", "no such file"},
+		"no archive":      {func(p *patient) { p.cfg.ArchiveFolder = p.TempDir() }, server.Trouble, "archive", "no base"},
+		"an archive too old": {func(p *patient) {
+			p.archived()
+			p.cfg.Now = far(time.Hour)
+		}, server.Warning, "archive", "nothing was written to it since"},
 		"backups too old": {func(p *patient) { p.old() }, server.Warning, "backups", "48 h old"},
 		"no database left": {func(p *patient) {
 			p.cfg.DataDir, p.cfg.RootKeyFile = p.TempDir(), filepath.Join(p.cfg.DataDir, "root.key")
@@ -187,4 +192,22 @@ func (p *patient) disk(free uint64) {
 func (p *patient) old() {
 	at := time.Now().Add(-48*time.Hour - time.Minute)
 	p.must(os.Chtimes(filepath.Join(p.checkup.Backups, "today.db"), at, at))
+}
+
+// archived gives the patient an archive that another server has written.
+func (p *patient) archived() {
+	p.Helper()
+	folder := filepath.Join(p.TempDir(), "archive")
+	s, _ := open(p.T, map[string]string{"DEPUTY_ARCHIVE_FOLDER": folder}, io.Discard)
+	serve(p.T, s)
+	for {
+		if marks, _ := filepath.Glob(filepath.Join(folder, "*.base")); len(marks) > 0 {
+			break
+		}
+		if p.Context().Err() != nil {
+			p.Fatal("no archive is made")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	p.cfg.ArchiveFolder = folder
 }

@@ -235,6 +235,12 @@ func (m *meters) watch(s *Server, running func() int) {
 	}, func() float64 { return float64(s.oauth.PasswordHashes()) }))
 	gauge("deputy_http_requests_running", "Requests being answered.", func() float64 { return float64(running()) })
 	gauge("deputy_zone_snapshots", "Zones whose snapshot is in memory.", func() float64 { return float64(s.oauth.Snapshots()) })
+	if _, ok := s.store.ArchiveLag(); ok {
+		gauge("deputy_archive_lag_seconds", "For how long nothing of what was committed can be restored from the archive.", func() float64 {
+			lag, _ := s.store.ArchiveLag()
+			return lag.Seconds()
+		})
+	}
 	m.registry.MustRegister(&backlog{server: s})
 }
 

@@ -98,7 +98,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	if s.mails, err = newTransport(s.cfg); err != nil {
 		return nil, errors.Join(err, s.listener.Close())
 	}
-	if s.data, err = openData(ctx, s.cfg, log, s.meters.committed()); err != nil {
+	if s.data, err = openData(ctx, s.cfg, log, s.cfg.ArchiveFolder, s.meters.committed()); err != nil {
 		return nil, errors.Join(err, s.listener.Close())
 	}
 	if err := s.firstStart(ctx); err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -37,10 +36,8 @@ func Backup(ctx context.Context, path, file string) error {
 // or that a newer program made. The root key that the backup belongs to is
 // known by its fingerprint.
 func Restore(ctx context.Context, file, path, fingerprint string) error {
-	for _, there := range []string{path, path + "-wal", path + "-journal"} {
-		if _, err := os.Stat(there); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s exists: move it away first", there)
-		}
+	if err := nothingAt(path); err != nil {
+		return err
 	}
 	in, err := os.Open(file)
 	if err != nil {
@@ -112,9 +109,5 @@ func newFile(path string, write func(*os.File) error) (err error) {
 	if err := os.Link(f.Name(), path); err != nil { // fails where there is one
 		return err
 	}
-	d, err := os.Open(folder)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return syncFolder(folder)
 }

@@ -18,6 +18,7 @@ import (
 // On PostgreSQL, which does all that alone, it is nil.
 type checkpoints struct {
 	s       *Store
+	after   int64        // bytes: checkpointAfter
 	pending atomic.Int64 // bytes written since the last one, roughly
 	rest    atomic.Bool  // the writer's part is due
 	shred   atomic.Bool  // the log has to be emptied, because of what is in it
@@ -38,14 +39,14 @@ const (
 )
 
 func newCheckpoints(s *Store) *checkpoints {
-	c := &checkpoints{s: s, due: make(chan struct{}, 1), stop: make(chan struct{}), gone: make(chan struct{})}
+	c := &checkpoints{s: s, after: checkpointAfter, due: make(chan struct{}, 1), stop: make(chan struct{}), gone: make(chan struct{})}
 	go c.run()
 	return c
 }
 
 // wrote counts a commit.
 func (c *checkpoints) wrote(events, statements int) {
-	if c == nil || c.pending.Add(int64(events+commitBytes+statements*statementBytes)) < checkpointAfter {
+	if c == nil || c.pending.Add(int64(events+commitBytes+statements*statementBytes)) < c.after {
 		return
 	}
 	c.pending.Store(0)
@@ -63,6 +64,14 @@ func (c *checkpoints) run() {
 			return
 		case <-c.due:
 		case <-c.again():
+		}
+		if !c.s.archive.prepare() {
+			continue
+		}
+		if c.shred.Load() && c.s.archive.following() {
+			c.rest.Store(true)
+			c.nudge()
+			continue
 		}
 		if c.shred.CompareAndSwap(true, false) {
 			if empty, err := c.s.emptied(context.Background()); err != nil || !empty {
@@ -82,6 +91,13 @@ func (c *checkpoints) run() {
 			c.s.log.Warn("a checkpoint failed", slog.Any("error", err))
 		}
 		c.rest.Store(true)
+	}
+}
+
+// nudge gives the writer something to do, after which its part is done.
+func (c *checkpoints) nudge() {
+	if err := c.s.work(context.Background(), func(*tx) error { return nil }); err != nil {
+		c.s.log.Warn("a checkpoint failed", slog.Any("error", err))
 	}
 }
 
@@ -109,17 +125,22 @@ func (c *checkpoints) empty() {
 // log, unless somebody reads what is only there. Others write again when it is
 // done, which is at once.
 func (s *Store) emptied(ctx context.Context) (empty bool, err error) {
-	err = s.writing.with(ctx, func(q querier) error {
-		if _, err := q.exec(ctx, "PRAGMA busy_timeout = 20"); err != nil {
-			return err
-		}
-		defer q.exec(ctx, "PRAGMA busy_timeout = 5000")
-		var busy, pages, moved int64
-		err := row(ctx, q, "PRAGMA wal_checkpoint(TRUNCATE)", nil, &busy, &pages, &moved)
-		empty = busy == 0
+	err = s.writing.with(ctx, func(q querier) (err error) {
+		empty, err = s.emptiedOn(ctx, q)
 		return err
 	})
 	return empty, err
+}
+
+// emptiedOn is emptied on a connection that is at hand.
+func (s *Store) emptiedOn(ctx context.Context, q querier) (empty bool, err error) {
+	if _, err := q.exec(ctx, "PRAGMA busy_timeout = 20"); err != nil {
+		return false, err
+	}
+	defer q.exec(ctx, "PRAGMA busy_timeout = 5000")
+	var busy, pages, moved int64
+	err = row(ctx, q, "PRAGMA wal_checkpoint(TRUNCATE)", nil, &busy, &pages, &moved)
+	return busy == 0, err
 }
 
 // forget tells of data keys that were destroyed, and has what is left of them
@@ -138,7 +159,17 @@ func (c *checkpoints) finish(q querier) {
 	if c == nil || !c.rest.CompareAndSwap(true, false) {
 		return
 	}
-	if err := checkpoint(q); err != nil {
+	var err error
+	if c.s.archive.following() {
+		cut := c.shred.Load()
+		var done bool
+		if done, err = c.s.archive.turn(q, cut); done {
+			c.shred.Store(false)
+		}
+	} else {
+		err = checkpoint(q)
+	}
+	if err != nil {
 		c.s.log.Warn("a checkpoint failed", slog.Any("error", err))
 	}
 }

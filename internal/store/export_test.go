@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"time"
 
 	"deputy/internal/deputy"
 )
@@ -91,4 +93,37 @@ func (e explainer) query(ctx context.Context, text string, args ...any) (*sql.Ro
 		return nil, err
 	}
 	return e.querier.query(ctx, text, args...)
+}
+
+// ArchiveBound bounds the log that waits for the archive to n bytes.
+func (s *Store) ArchiveBound(n int64) { s.archive.bound = n }
+
+// ShipArchive has the archive written now, instead of within half a second.
+func (s *Store) ShipArchive() { s.archive.shipped() }
+
+// CheckpointAfter has a checkpoint made each time that about n bytes were written.
+func (s *Store) CheckpointAfter(n int64) { s.checkpoints.after = n }
+
+// CutLog has SQLite's log cut soon, as when a key was destroyed.
+func (s *Store) CutLog() { s.checkpoints.empty() }
+
+// PiecesOf returns a file of n pieces with pages of some bytes.
+func PiecesOf(page, n int) []byte {
+	c := newChain()
+	raw := c.header(1, page)
+	for i := range n {
+		p := piece{time.UnixMicro(int64(i)), time.UnixMicro(int64(i + 1)), &pages{page, 2, map[uint32][]byte{2: make([]byte, page)}}, true}
+		raw = append(raw, c.piece(p)...)
+	}
+	return raw
+}
+
+// ReadPieces returns how many pieces a file has up to where it ends or is
+// damaged.
+func ReadPieces(raw []byte) (n int) {
+	p, err := readPieces(bytes.NewReader(raw))
+	for ; err == nil; n++ {
+		_, err = p.next(func(_, _ time.Time) bool { return true }, func(uint32, []byte) error { return nil })
+	}
+	return max(0, n-1)
 }

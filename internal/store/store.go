@@ -62,6 +62,11 @@ type Config struct {
 	// Destroyed is told of each data key that was destroyed here, once that is
 	// committed. It must not wait for anything. Nil: nobody wants to know.
 	Destroyed func(deputy.ID)
+	// Archive is a folder that keeps what brings the SQLite database back to any
+	// moment of the ArchiveRetention, as Rewind does; empty: none. Only who
+	// serves names it: one program writes to it.
+	Archive          string
+	ArchiveRetention time.Duration
 	// Migrate brings the schema up to date first. Without it, Ready tells
 	// whether it is.
 	Migrate bool
@@ -88,6 +93,7 @@ type Store struct {
 	writing     *links
 	writer      *writer
 	checkpoints *checkpoints
+	archive     *archive // nil: there is none
 	hints       hints
 	kept        int64 // revisions of a zone's list of changes
 	looks       int   // events that a page of decisions looks at
@@ -102,6 +108,9 @@ var _ deputy.Store = (*Store)(nil)
 
 // Open opens the database, bringing its schema up to date if asked to.
 func Open(ctx context.Context, c Config) (*Store, error) {
+	if c.Archive != "" && c.Path == "" {
+		return nil, errors.New("only a SQLite database has an archive")
+	}
 	if len(c.CursorKey) < 32 {
 		return nil, errors.New("the key of the cursors must have at least 32 bytes")
 	}
@@ -120,12 +129,28 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 			return nil, fmt.Errorf("bringing the database schema up to date: %w", err)
 		}
 	}
+	if c.Archive != "" {
+		var err error
+		if s.archive, err = newArchive(s, c); err != nil {
+			s.readers.close()
+			s.writing.close()
+			return nil, fmt.Errorf("opening the archive: %w", err)
+		}
+	}
+	if s.d == sqliteDialect {
+		s.checkpoints = newCheckpoints(s)
+	}
 	s.writer = &writer{s: s, queue: make(chan *member, maxGroup), gone: make(chan struct{})}
 	go s.writer.run()
 	s.close = sync.OnceValue(func() error {
 		s.writer.close()
 		s.checkpoints.close()
-		return errors.Join(s.readers.close(), s.writing.close())
+		s.archive.close()
+		err := errors.Join(s.readers.close(), s.writing.close())
+		if s.archive != nil {
+			s.archive.db.Close()
+		}
+		return err
 	})
 	return s, nil
 }
@@ -150,7 +175,6 @@ func (s *Store) connect(c Config) error {
 			return err
 		}
 		s.readers, s.writing = newLinks(s.d, readers, 16), newLinks(s.d, writing, 2)
-		s.checkpoints = nil
 		return nil
 	}
 	s.d = sqliteDialect
@@ -159,14 +183,18 @@ func (s *Store) connect(c Config) error {
 		return err
 	}
 	// Checkpoints are made beside the writer; if they ever fall behind, SQLite
-	// makes one itself after this many pages. What is deleted is overwritten: a
+	// makes one itself after this many pages, unless the archive has to have seen
+	// them. What is deleted is overwritten: a
 	// key that was destroyed must not be found in a free page.
-	writing, err := sql.Open(s.d.driver, dataSource(c.Path, "immediate", "wal_autocheckpoint(32000)", "cache_size(-2000)", "secure_delete(1)"))
+	behind := "wal_autocheckpoint(32000)"
+	if c.Archive != "" {
+		behind = "wal_autocheckpoint(0)"
+	}
+	writing, err := sql.Open(s.d.driver, dataSource(c.Path, "immediate", behind, "cache_size(-2000)", "secure_delete(1)"))
 	if err != nil {
 		return err
 	}
 	s.readers, s.writing = newLinks(s.d, readers, min(8, max(4, runtime.GOMAXPROCS(0)))), newLinks(s.d, writing, 2)
-	s.checkpoints = newCheckpoints(s)
 	return nil
 }
 

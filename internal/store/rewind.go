@@ -1,0 +1,238 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Rewind makes the SQLite database at path from an archive, as it was at a
+// moment; the zero moment is the newest. It returns the moment that it got to:
+// everything that was committed before is there, and nothing from after at. It
+// refuses what Restore refuses, a moment before the first that the archive has,
+// and an archive in which anything is damaged or missing on the way, unless it
+// is the end of the last piece, which was never finished then.
+func Rewind(ctx context.Context, folder string, at time.Time, path, fingerprint string) (reached time.Time, err error) {
+	if err := nothingAt(path); err != nil {
+		return reached, err
+	}
+	bases, err := basesIn(folder)
+	if err != nil {
+		return reached, err
+	}
+	if len(bases) == 0 {
+		return reached, fmt.Errorf("%s has no base: it is no archive, or the first was not finished", folder)
+	}
+	r := &rewinding{folder: folder, at: at, base: bases[len(bases)-1]}
+	if !at.IsZero() {
+		if at.Before(bases[0].Whole) {
+			_, newest, _ := ArchiveSpan(folder)
+			return reached, fmt.Errorf("%s goes from %s to %s", folder, moment(bases[0].Whole), moment(newest))
+		}
+		for _, b := range bases {
+			if !b.Whole.After(at) {
+				r.base = b
+			}
+		}
+	}
+	err = newFile(path, func(f *os.File) error {
+		if err := r.into(f); err != nil {
+			return err
+		}
+		if err := examine(ctx, f.Name(), fingerprint); err != nil {
+			return fmt.Errorf("what %s had then %w", folder, err)
+		}
+		return nil
+	})
+	return r.reached, err
+}
+
+// ArchiveSpan returns the first moment that an archive can bring back, and when
+// it was last written to.
+func ArchiveSpan(folder string) (first, newest time.Time, err error) {
+	bases, err := basesIn(folder)
+	if err != nil {
+		return first, newest, err
+	}
+	if len(bases) == 0 {
+		return first, newest, fmt.Errorf("%s has no base yet", folder)
+	}
+	last, err := lastNumber(folder)
+	if err != nil {
+		return first, newest, err
+	}
+	info, err := os.Stat(filepath.Join(folder, pieceFile(last)))
+	if err != nil {
+		return first, newest, err
+	}
+	return bases[0].Whole, info.ModTime(), nil
+}
+
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// nothingAt refuses where there is a database.
+func nothingAt(path string) error {
+	for _, there := range []string{path, path + "-wal", path + "-journal"} {
+		if _, err := os.Stat(there); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s exists: move it away first", there)
+		}
+	}
+	return nil
+}
+
+// basesIn returns the bases of an archive that are whole, the oldest first.
+func basesIn(folder string) (bases []*base, err error) {
+	entries, err := os.ReadDir(folder) // by name
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		number, ours := numberOf(e.Name())
+		if !ours || !strings.HasSuffix(e.Name(), ".base") {
+			continue
+		}
+		raw, err := os.ReadFile(filepath.Join(folder, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		b, err := readMark(raw)
+		if err != nil || b.First != number {
+			return nil, fmt.Errorf("%s %w", filepath.Join(folder, e.Name()), errDamaged)
+		}
+		bases = append(bases, b)
+	}
+	slices.SortFunc(bases, func(a, b *base) int { return int(a.First - b.First) })
+	return bases, nil
+}
+
+func readMark(raw []byte) (*base, error) {
+	said, sum, _ := bytes.Cut(raw, []byte("\n"))
+	if fmt.Sprintf("%x\n", sha256.Sum256(said)) != string(sum) {
+		return nil, errDamaged
+	}
+	b := new(base)
+	return b, json.Unmarshal(said, b)
+}
+
+// rewinding makes a database of a base and pieces.
+type rewinding struct {
+	folder  string
+	at      time.Time
+	base    *base
+	reached time.Time
+	whole   bool // the base is
+}
+
+// wanted reports whether a piece is not too late.
+func (r *rewinding) wanted(_, ended time.Time) bool { return r.at.IsZero() || !ended.After(r.at) }
+
+func (r *rewinding) into(f *os.File) error {
+	if err := r.start(f); err != nil {
+		return err
+	}
+	last, err := lastNumber(r.folder)
+	if err != nil {
+		return err
+	}
+	var before *chain
+	for n := r.base.First; n <= last; n++ {
+		more, err := r.file(f, n, &before)
+		if err != nil {
+			return fmt.Errorf("%s %w", filepath.Join(r.folder, pieceFile(n)), err)
+		}
+		if !more {
+			break
+		}
+	}
+	if !r.whole {
+		return fmt.Errorf("%s ends before the base that is to be restored is whole", r.folder)
+	}
+	return nil
+}
+
+// start copies the base.
+func (r *rewinding) start(f *os.File) error {
+	name := filepath.Join(r.folder, baseFile(r.base.First))
+	in, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(f, sum), in)
+	if err != nil {
+		return err
+	}
+	if n != r.base.Size || hex.EncodeToString(sum.Sum(nil)) != r.base.SHA256 {
+		return fmt.Errorf("%s %w", name, errDamaged)
+	}
+	return nil
+}
+
+// file applies the pieces of a file, and reports whether the next one may go on.
+func (r *rewinding) file(f *os.File, number int64, before **chain) (more bool, err error) {
+	in, err := os.Open(filepath.Join(r.folder, pieceFile(number)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, errors.New("is missing")
+	}
+	if err != nil {
+		return false, err
+	}
+	defer in.Close()
+	p, err := readPieces(in)
+	if err != nil {
+		return false, err
+	}
+	switch id := hex.EncodeToString(p.chain.id[:]); {
+	case *before == nil && id != r.base.Chain || p.number != number:
+		return false, errors.New("is of another archive")
+	case *before != nil && id != r.base.Chain:
+		if p.before != (sum{}) {
+			return false, errors.New("does not go on from the file before, and does not begin anew")
+		}
+		return false, nil // the server began anew
+	case *before != nil && p.before != (*before).last:
+		return false, fmt.Errorf("does not go on from %s, which is damaged or cut short", pieceFile(number-1))
+	}
+	for {
+		var begun, ended time.Time
+		count, err := p.next(func(b, e time.Time) bool {
+			begun, ended = b, e
+			return r.wanted(b, e)
+		}, func(n uint32, page []byte) error {
+			_, err := f.WriteAt(page, int64(n-1)*int64(p.page))
+			return err
+		})
+		switch {
+		case errors.Is(err, errUnwanted):
+			return false, nil
+		case errors.Is(err, io.EOF), errors.Is(err, errCut):
+			*before = &p.chain
+			return true, nil
+		case err != nil && !r.reached.IsZero():
+			return false, fmt.Errorf("%w after %s: restore to that moment, or to one before", err, moment(r.reached))
+		case err != nil:
+			return false, err
+		}
+		if count > 0 {
+			if err := f.Truncate(int64(count) * int64(p.page)); err != nil {
+				return false, err
+			}
+		}
+		r.whole = r.whole || !ended.Before(r.base.Whole)
+		if r.whole && begun.After(r.reached) {
+			r.reached = begun
+		}
+	}
+}
