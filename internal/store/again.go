@@ -152,9 +152,6 @@ type given struct {
 	in     func(*place) *string
 }
 
-// of returns the value of the column at a place.
-func (g given) of(p place) string { return *g.in(&p) }
-
 // mark tells two states of a row apart.
 type mark struct {
 	id       string
@@ -190,13 +187,14 @@ func (x *tx) marks(zone deputy.ZoneID, table string, some *statement, by []given
 		text += g.column + ", "
 	}
 	text += "id, revision FROM " + table + " WHERE " + some.String() + order
+	at, is := place{zone: zone}, mark{}
+	var into []any
+	for _, g := range by {
+		into = append(into, g.in(&at))
+	}
+	into = append(into, &is.id, &is.revision)
 	return rows(x.ctx, x, text, some.args, func(scan func(...any) error) error {
-		at, is := place{zone: zone}, mark{}
-		into := make([]any, 0, 4)
-		for _, g := range by {
-			into = append(into, g.in(&at))
-		}
-		if err := scan(append(into, &is.id, &is.revision)...); err != nil {
+		if err := scan(into...); err != nil {
 			return err
 		}
 		if _, had := now[at]; !had {
@@ -230,14 +228,14 @@ const maxForeseen = 512
 func wanted[T any](rows map[place]*T, zone deputy.ZoneID, by []given) iter.Seq[*statement] {
 	return func(yield func(*statement) bool) {
 		places := slices.DeleteFunc(slices.Collect(maps.Keys(rows)), func(p place) bool { return p.zone != zone })
-		slices.SortFunc(places, func(a, b place) int { return strings.Compare(by[0].of(a), by[0].of(b)) })
+		slices.SortFunc(places, func(a, b place) int { return strings.Compare(a.id, b.id) })
 		for some := range slices.Chunk(places, maxForeseen) {
 			b := &statement{}
 			b.WriteString("zone_id = " + b.arg(string(zone)))
 			for _, g := range by {
 				values := make([]string, 0, len(some))
-				for _, p := range some {
-					values = append(values, g.of(p))
+				for i := range some {
+					values = append(values, *g.in(&some[i]))
 				}
 				slices.Sort(values)
 				b.among(g.column, slices.Compact(values))
