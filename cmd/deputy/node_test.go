@@ -164,7 +164,7 @@ func (n *node) kill() {
 }
 
 // stop asks the node to end and returns how it did.
-func (n *node) stop(t *testing.T) error {
+func (n *node) stop(t testing.TB) error {
 	t.Helper()
 	n.process.Process.Signal(syscall.SIGTERM)
 	select {

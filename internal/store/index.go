@@ -94,17 +94,26 @@ func decodePairs(b []byte) []pair {
 	return pairs
 }
 
-// IndexEvents builds the index further: about limit events of one log, or a merge of runs. It reports whether there is more to do. Any node
-// may call it, one at a time; when it stops half way nothing is lost, because
+// IndexEvents builds the index further: about limit events of one log, or a
+// merge of runs. It reports whether there is more to do here. Any node may call
+// it, and one at a time works; when it stops half way nothing is lost, because
 // what is not indexed is scanned.
 func (s *Store) IndexEvents(ctx context.Context, limit int) (more bool, err error) {
+	err = s.readers.solely(ctx, "the index of the log", func() (err error) {
+		more, err = s.indexEvents(ctx, limit)
+		return err
+	})
+	return more, s.fault(err)
+}
+
+func (s *Store) indexEvents(ctx context.Context, limit int) (more bool, err error) {
 	organization, indexed, err := s.behind(ctx)
 	if organization == "" || err != nil {
-		return false, s.fault(err)
+		return false, err
 	}
 	pairs, err := s.pairsAfter(ctx, organization, indexed, max(limit, minRun))
 	if err != nil || len(pairs) == 0 {
-		return false, s.fault(err)
+		return false, err
 	}
 	last := pairs[len(pairs)-1].seq
 	slices.SortFunc(pairs, comparePairs) // not in the transaction, in which others wait
@@ -125,10 +134,10 @@ func (s *Store) IndexEvents(ctx context.Context, limit int) (more bool, err erro
 		err = s.mergeRuns(ctx, organization)
 	}
 	if err != nil {
-		return false, s.fault(err)
+		return false, err
 	}
 	organization, _, err = s.behind(ctx)
-	return organization != "", s.fault(err)
+	return organization != "", err
 }
 
 // behind returns an organization whose index lacks at least a run.
