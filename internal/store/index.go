@@ -119,6 +119,11 @@ func (s *Store) indexEvents(ctx context.Context, limit int) (more bool, err erro
 	slices.SortFunc(pairs, comparePairs) // not in the transaction, in which others wait
 	pairs = slices.Compact(pairs)
 	err = s.work(ctx, func(x *tx) error {
+		if indexed == 0 { // a row that is not there keeps nobody waiting
+			if _, err := x.exec(x.ctx, "INSERT INTO event_indexed (organization_id, indexed_seq) VALUES ($1, 0) ON CONFLICT (organization_id) DO NOTHING", string(organization)); err != nil {
+				return err
+			}
+		}
 		now, err := indexedUntil(x.ctx, x, organization, x.store.d.forUpdate)
 		if err != nil || now != indexed {
 			return err // somebody else was faster
@@ -126,8 +131,7 @@ func (s *Store) indexEvents(ctx context.Context, limit int) (more bool, err erro
 		if err := putRun(x, organization, 0, indexed+1, last, pairs); err != nil {
 			return err
 		}
-		_, err = x.exec(x.ctx, "INSERT INTO event_indexed (organization_id, indexed_seq) VALUES ($1, $2)"+
-			" ON CONFLICT (organization_id) DO UPDATE SET indexed_seq = excluded.indexed_seq", string(organization), last)
+		_, err = x.exec(x.ctx, "UPDATE event_indexed SET indexed_seq = $1 WHERE organization_id = $2", last, string(organization))
 		return err
 	})
 	if err == nil {
