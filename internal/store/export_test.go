@@ -92,3 +92,8 @@ func (e explainer) query(ctx context.Context, text string, args ...any) (*sql.Ro
 	}
 	return e.querier.query(ctx, text, args...)
 }
+
+// Solely runs do unless another node runs what has this name.
+func (s *Store) Solely(ctx context.Context, name string, do func() error) error {
+	return s.readers.solely(ctx, name, do)
+}
