@@ -456,13 +456,14 @@ type Basis struct {
 	Again Rows
 }
 
-// Rows names rows of a zone that no revision of it covers. What is empty names
-// none.
+// Rows names rows of a zone that no revision of it covers, and has those that
+// count their changes as the decision saw them. What is empty names none.
 type Rows struct {
 	Sessions []*Session
-	User     UserID
+	User     *User
 	Client   ID         // with User and Resource: the consent, and whether it was withdrawn
 	Resource ResourceID // with User: the grant
+	Grant    *Grant     // nil: the decision saw none
 	Entity   ID         // whose secret
 }
 

@@ -135,6 +135,7 @@ func (s *Server) brokered(ctx context.Context, i *issuance) error {
 			return err
 		}
 		s.memory.Set(rowKey{kind: aGrant, zone: i.zone.id, user: user.ID, about: i.target.ID}, g)
+		i.said = g
 	}
 	if usable {
 		i.standing.Grant = g

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"deputy/internal/deputy"
@@ -13,6 +14,12 @@ import (
 
 // maxForm is the most bytes that a request's body may have.
 const maxForm = 256 << 10
+
+// usualForm is what nearly all bodies fit into, and forms the memory to read
+// those.
+const usualForm = 4 << 10
+
+var forms = sync.Pool{New: func() any { return new([usualForm]byte) }}
 
 // maxTargets bounds how often resource and audience may be repeated.
 const maxTargets = 64
@@ -59,7 +66,13 @@ func readForm(r *http.Request) (string, error) {
 		return "", errTooLarge
 	}
 	if n := r.ContentLength; n >= 0 {
-		b := make([]byte, n)
+		usual := forms.Get().(*[usualForm]byte)
+		defer forms.Put(usual)
+		defer clear(usual[:]) // of secrets
+		b := usual[:min(n, usualForm)]
+		if n > usualForm {
+			b = make([]byte, n)
+		}
 		if _, err := io.ReadFull(r.Body, b); err != nil {
 			return "", refuse(codeInvalidRequest, "The request body is incomplete.").because(err)
 		}

@@ -111,10 +111,14 @@ type recalling struct {
 
 // Grant returns what a person last said about a resource, nil for nothing.
 func (r recalling) Grant(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (*deputy.Grant, error) {
-	return recall(r.of, r.memory, rowKey{kind: aGrant, zone: zone, user: user, about: resource}, func() (*deputy.Grant, error) {
+	g, err := recall(r.of, r.memory, rowKey{kind: aGrant, zone: zone, user: user, about: resource}, func() (*deputy.Grant, error) {
 		g, err := r.store.Grant(ctx, zone, user, resource)
 		return g, unlessAbsent(err)
 	})
+	if resource == r.of.target.ID {
+		r.of.said = g
+	}
+	return g, err
 }
 
 // Consent returns the record of a person, client and resource, nil if there is
@@ -151,7 +155,8 @@ func (i *issuance) again() (rows deputy.Rows) {
 		rows.Entity = deputy.ID(i.target.ID)
 	}
 	if user := i.standing.User; user != nil {
-		rows.Sessions, rows.User, rows.Client, rows.Resource = i.standing.Sessions, user.ID, i.client.consenter(), i.target.ID
+		rows.Sessions, rows.User, rows.Client, rows.Resource = i.standing.Sessions, user, i.client.consenter(), i.target.ID
+		rows.Grant = i.said
 	}
 	return rows
 }

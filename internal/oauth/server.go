@@ -118,7 +118,7 @@ func New(c Config) *Server {
 		fetcher:  c.Fetcher, broker: broker.New(c.Fetcher), refreshLease: cmp.Or(c.RefreshLease, refreshLease),
 		keysets: newKeysets(), strictAudience: c.StrictAudience, observer: c.Observer,
 		// One processor is left to everything else, where there are several.
-		passwords: password.New(max(1, runtime.GOMAXPROCS(0)-1), maxWaiting),
+		passwords: password.New(max(1, runtime.GOMAXPROCS(0)-1), maxWaiting, c.Now),
 		throttle:  newThrottle(c.Now),
 		lateSlots: make(chan struct{}, maxLate),
 	}

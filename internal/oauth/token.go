@@ -71,12 +71,13 @@ type issuance struct {
 	evaluation   deputy.Evaluation
 	legs         [2]deputy.EvaluatedLeg // the memory of evaluation's
 	unkept       []policy.Entity
-	subject      *subject   // of an exchange
-	impersonates bool       // for a person who gave no token
-	delegator    *delegator // who is behind it, if anybody
-	agreed       *agreed    // what that person has agreed to, of a code or a refresh token
-	refresh      *refresh   // what follows of refresh tokens, if anything
-	held         *held      // what is handed out, if the zone does not sign for the target
+	subject      *subject      // of an exchange
+	impersonates bool          // for a person who gave no token
+	delegator    *delegator    // who is behind it, if anybody
+	agreed       *agreed       // what that person has agreed to, of a code or a refresh token
+	refresh      *refresh      // what follows of refresh tokens, if anything
+	said         *deputy.Grant // what that person last said about the target
+	held         *held         // what is handed out, if the zone does not sign for the target
 	claims       claims
 	grounds      grounds
 	recalled     bool // something that it rests on is remembered

@@ -2,9 +2,9 @@
 // them, and refuses those that an attacker tries first.
 //
 // A hash takes 19 MiB and some tens of milliseconds on purpose (argon2id, RFC
-// 9106), so a [Hasher] makes no more at once than the machine can spare, lets a
-// bounded number wait, and turns the rest away: whoever floods the sign-in
-// slows the sign-in, and nothing else.
+// 9106), so a [Hasher] makes no more at once than the machine can spare, pauses
+// while other work wants the processor, lets a bounded number wait, and turns
+// the rest away: whoever floods the sign-in slows the sign-in, and nothing else.
 //
 // Who does not exist takes as long as who does: checking against no hash works
 // on a decoy.

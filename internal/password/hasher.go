@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 
@@ -26,25 +27,28 @@ const (
 // Hasher makes and checks hashes, a bounded number at once. It is safe for
 // concurrent use.
 type Hasher struct {
-	places chan struct{} // one for each that works or waits
-	slots  chan struct{} // one for each that works
+	now    func() time.Time
+	places chan struct{} // one for each that works, rests or waits
+	slots  chan struct{} // one for each that works or rests
 	made   atomic.Uint64
+	least  atomic.Int64 // the shortest that a hash took, in picoseconds for each KiB and pass; 0 before the first
 }
 
 // Made returns how many hashes were made, to keep or to compare.
 func (h *Hasher) Made() uint64 { return h.made.Load() }
 
 // New returns a Hasher that works on so many hashes at once and lets so many
-// wait.
-func New(atOnce, waiting int) *Hasher {
-	return &Hasher{places: make(chan struct{}, atOnce+waiting), slots: make(chan struct{}, atOnce)}
+// wait. By now it knows what a hash took.
+func New(atOnce, waiting int, now func() time.Time) *Hasher {
+	return &Hasher{now: now, places: make(chan struct{}, atOnce+waiting), slots: make(chan struct{}, atOnce)}
 }
 
 // errBusy says that as many wait as may.
 var errBusy = deputy.Errorf(deputy.TooMany, "too many people sign in at the moment")
 
-// enter waits for a slot. It is TooMany when too many wait already.
-func (h *Hasher) enter(ctx context.Context) (leave func(), err error) {
+// hash works on a password once there is a slot for it. It is TooMany when too
+// many wait already.
+func (h *Hasher) hash(ctx context.Context, c cost, p deputy.Secret, salt []byte) ([]byte, error) {
 	select {
 	case h.places <- struct{}{}:
 	default:
@@ -52,28 +56,56 @@ func (h *Hasher) enter(ctx context.Context) (leave func(), err error) {
 	}
 	select {
 	case h.slots <- struct{}{}:
-		h.made.Add(1)
-		return func() { <-h.slots; <-h.places }, nil
 	case <-ctx.Done():
 		<-h.places
 		return nil, ctx.Err()
 	}
+	h.made.Add(1)
+	start := h.now()
+	sum := argon2.IDKey([]byte(p.Reveal()), salt, c.passes, c.memory, c.parallelism, hashBytes)
+	took := h.now().Sub(start)
+	time.AfterFunc(rest(took, h.fastest(c, took)), func() { <-h.slots; <-h.places })
+	return sum, nil
+}
+
+// fastest returns how long a hash of this cost takes that has a processor to
+// itself, as far as is known after one took so long.
+func (h *Hasher) fastest(c cost, took time.Duration) time.Duration {
+	work := int64(c.memory) * int64(c.passes)
+	this := max(1, took.Nanoseconds()*1000/work)
+	for {
+		least := h.least.Load()
+		if least != 0 && least <= this {
+			return time.Duration(least * work / 1000)
+		}
+		if h.least.CompareAndSwap(least, this) {
+			return took
+		}
+	}
+}
+
+// rest returns for how long the slot of a hash that took so long stays empty.
+// One that was held up shared the processor, half and half with everything else
+// that goes on, however many wait for that. It leaves twice the time that it was
+// held up, so that tokens keep most of the processor while people sign in, and
+// passwords have all of it while nothing else wants it.
+func rest(took, fastest time.Duration) time.Duration {
+	return min(2*(took-fastest), 4*fastest)
 }
 
 // Hash returns the hash of a password with all that checking it needs, in the
 // form of the PHC strings: $argon2id$v=19$m=…,t=…,p=…$salt$hash.
 func (h *Hasher) Hash(ctx context.Context, p deputy.Secret) (string, error) {
-	leave, err := h.enter(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer leave()
 	salt := make([]byte, saltBytes)
 	if _, err := rand.Read(salt); err != nil {
 		panic(err) // crypto/rand does not fail on supported systems
 	}
 	c := cost{memory, passes, parallelism}
-	return c.encode(salt, c.hash(p, salt)), nil
+	sum, err := h.hash(ctx, c, p, salt)
+	if err != nil {
+		return "", err
+	}
+	return c.encode(salt, sum), nil
 }
 
 // Check reports whether p is the password of the hash. The empty hash is
@@ -87,12 +119,11 @@ func (h *Hasher) Check(ctx context.Context, hash string, p deputy.Secret) (bool,
 	if err != nil {
 		return false, err
 	}
-	leave, err := h.enter(ctx)
+	sum, err := h.hash(ctx, c, p, salt)
 	if err != nil {
 		return false, err
 	}
-	defer leave()
-	return subtle.ConstantTimeCompare(c.hash(p, salt), want) == 1 && known, nil
+	return subtle.ConstantTimeCompare(sum, want) == 1 && known, nil
 }
 
 // decoy is a hash of no known password, as dear to check as any.
@@ -101,10 +132,6 @@ var decoy = cost{memory, passes, parallelism}.encode(make([]byte, saltBytes), ma
 type cost struct {
 	memory, passes uint32
 	parallelism    uint8
-}
-
-func (c cost) hash(p deputy.Secret, salt []byte) []byte {
-	return argon2.IDKey([]byte(p.Reveal()), salt, c.passes, c.memory, c.parallelism, hashBytes)
 }
 
 func (c cost) encode(salt, hash []byte) string {

@@ -6,13 +6,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"deputy/internal/deputy"
 	"deputy/internal/password"
 )
 
 func TestChecksWhatItHashed(t *testing.T) {
-	h := password.New(1, 1)
+	h := password.New(1, 1, time.Now)
 	ctx := t.Context()
 	secret := deputy.Conceal("four words in a row")
 	hash, err := h.Hash(ctx, secret)
@@ -37,7 +38,7 @@ func TestChecksWhatItHashed(t *testing.T) {
 }
 
 func TestRefusesHashesOfAnotherMake(t *testing.T) {
-	h := password.New(1, 1)
+	h := password.New(1, 1, time.Now)
 	for _, hash := range []string{
 		"plain", "$2b$12$abc", "$argon2id$v=19$m=999999999,t=2,p=1$AAAA$AAAA", "$argon2id$v=16$m=19456,t=2,p=1$AAAA$AAAA",
 		"$argon2id$v=19$m=19456,t=0,p=1$AAAA$AAAA", "$argon2id$v=19$m=19456,t=2,p=1$AAAA$AAAA",
@@ -51,7 +52,7 @@ func TestRefusesHashesOfAnotherMake(t *testing.T) {
 // TestTurnsAwayWhoCannotWait asks for many more hashes at once than there are
 // places: the rest is told so, and no place is lost.
 func TestTurnsAwayWhoCannotWait(t *testing.T) {
-	h := password.New(1, 2)
+	h := password.New(1, 2, time.Now)
 	var busy, done int
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -119,5 +120,45 @@ func TestRule(t *testing.T) {
 		if got := password.Rule(deputy.Conceal(text), "ada.lovelace@acme.example", "AcmeCorporation"); !errors.Is(got, want) || want == nil && got != nil {
 			t.Errorf("%q: %v, not %v", text, got, want)
 		}
+	}
+}
+
+// TestRestsAfterSharingTheProcessor: what a hash took beyond the least that one
+// takes it shared with other work, which gets twice as much in return.
+func TestRestsAfterSharingTheProcessor(t *testing.T) {
+	h := password.New(1, 1, time.Now)
+	for _, c := range []struct {
+		fastest    func(took time.Duration) time.Duration
+		took, want time.Duration
+	}{
+		{h.Fastest, 30 * time.Millisecond, 0}, // nothing to compare it with
+		{h.Fastest, 20 * time.Millisecond, 0},
+		{h.Fastest, 30 * time.Millisecond, 20 * time.Millisecond},
+		{h.Fastest, 40 * time.Millisecond, 40 * time.Millisecond},
+		{h.Fastest, time.Hour, 80 * time.Millisecond}, // the whole process stood still
+		{h.FastestOfFour, 80 * time.Millisecond, 0},
+		{h.FastestOfFour, 90 * time.Millisecond, 20 * time.Millisecond},
+	} {
+		if got := password.Rest(c.took, c.fastest(c.took)).Round(time.Millisecond); got != c.want {
+			t.Errorf("after %v it rests %v, not %v", c.took, got, c.want)
+		}
+	}
+}
+
+// TestNobodyHashesWhileASlotRests asks for a hash after one that, by the clock,
+// took a thousand times as long as the one before.
+func TestNobodyHashesWhileASlotRests(t *testing.T) {
+	var clock time.Time
+	var took time.Duration
+	h := password.New(1, 1, func() time.Time { clock = clock.Add(took); return clock })
+	for _, took = range []time.Duration{time.Minute, 1000 * time.Minute} {
+		if _, err := h.Check(t.Context(), "", deputy.Conceal("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := h.Check(ctx, "", deputy.Conceal("x")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v while the slot rests", err)
 	}
 }

@@ -23,7 +23,8 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 		}
 	})
 	running.Go(func() {
-		s.repeat(ctx, "indexing the log", time.Second, nil, func() (bool, error) { return s.store.IndexEvents(ctx, 4096) })
+		// Often enough for what was appended last to be still in memory.
+		s.repeat(ctx, "indexing the log", time.Second/4, nil, func() (bool, error) { return s.store.IndexEvents(ctx, 4096) })
 	})
 	running.Go(func() {
 		s.repeat(ctx, "growing the log's tree", time.Second, nil, func() (bool, error) { return s.store.GrowTree(ctx, 64) })

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,11 +14,12 @@ import (
 // For one row that is quick; for five rows of each of thirty members it would be
 // most of what a commit costs. So the rows that the members' bases list are read
 // for all of them at once, after the locks of their zones were taken and before
-// the first turn. A turn that writes what may be among them has the rest read
-// theirs alone.
+// the first turn. Of those that count their changes it reads no more than the
+// count: at the one they were decided by they are what they were. A turn that
+// writes what may be among them has the rest read theirs alone.
 
 // foreseen are rows that were read before somebody asked for them; nil where
-// there is none. What it does not have nobody has looked for.
+// there is none. What it does not have nobody has looked for, or has changed.
 type foreseen struct {
 	sessions map[place]*deputy.Session
 	users    map[place]*deputy.User
@@ -29,8 +32,8 @@ type foreseen struct {
 type place struct {
 	zone     deputy.ZoneID
 	id       string // of the session, the user or the entity
-	client   deputy.ID
-	resource deputy.ResourceID
+	client   string
+	resource string
 }
 
 // known returns what was foreseen at a place, else what read finds. A row that
@@ -82,90 +85,130 @@ func (x *tx) foresee(group []*member) error {
 func (f *foreseen) want(zone deputy.ZoneID, r *deputy.Rows) (any bool) {
 	for _, s := range r.Sessions {
 		if s != nil {
-			want(&f.sessions, place{zone: zone, id: string(s.ID)})
+			want(&f.sessions, place{zone: zone, id: string(s.ID)}, s)
 			any = true
 		}
 	}
-	if r.User != "" {
-		want(&f.users, place{zone: zone, id: string(r.User)})
+	if u := r.User; u != nil {
+		want(&f.users, place{zone: zone, id: string(u.ID)}, u)
 		any = true
 		if r.Resource != "" {
-			want(&f.grants, place{zone: zone, id: string(r.User), resource: r.Resource})
+			at := place{zone: zone, id: string(u.ID), resource: string(r.Resource)}
+			want(&f.grants, at, r.Grant)
 			if r.Client != "" {
-				want(&f.consents, place{zone: zone, id: string(r.User), client: r.Client, resource: r.Resource})
-				want(&f.consents, place{zone: zone, id: string(r.User), client: r.Client})
+				at.client = string(r.Client)
+				want(&f.consents, at, nil)
+				at.resource = ""
+				want(&f.consents, at, nil)
 			}
 		}
 	}
 	if r.Entity != "" {
-		want(&f.secrets, place{zone: zone, id: string(r.Entity)})
+		want(&f.secrets, place{zone: zone, id: string(r.Entity)}, nil)
 		any = true
 	}
 	return any
 }
 
-func want[T any](rows *map[place]*T, at place) {
+// want notes a row that somebody decided by as it was then; nil where they had
+// none or it counts no changes.
+func want[T any](rows *map[place]*T, at place, was *T) {
 	if *rows == nil {
 		*rows = map[place]*T{}
 	}
-	(*rows)[at] = nil
+	if was != nil || (*rows)[at] == nil {
+		(*rows)[at] = was
+	}
 }
 
 // foreseeIn reads what is wanted of a zone.
 func (x *tx) foreseeIn(zone deputy.ZoneID, f *foreseen) error {
-	id := func(p place) string { return p.id }
-	err := foreseeRows(x, zone, sessions, f.sessions, []given{{"id", id}}, "",
-		func(s *deputy.Session) place { return place{zone: zone, id: string(s.ID)} })
+	id := given{"id", func(p *place) *string { return &p.id }}
+	user, resource := given{"user_id", id.in}, given{"resource_id", func(p *place) *string { return &p.resource }}
+	err := foreseeChanges(x, zone, sessions, f.sessions, []given{id}, "", func(s *deputy.Session) mark { return mark{string(s.ID), s.Revision} })
 	if err == nil {
-		err = foreseeRows(x, zone, users, f.users, []given{{"id", id}}, "",
-			func(u *deputy.User) place { return place{zone: zone, id: string(u.ID)} })
-	}
-	resource := given{"resource_id", func(p place) string { return string(p.resource) }}
-	if err == nil {
-		err = foreseeRows(x, zone, grants, f.grants, []given{{"user_id", id}, resource}, lastSaid,
-			func(g *deputy.Grant) place { return place{zone: zone, id: string(g.UserID), resource: g.ResourceID} })
+		err = foreseeChanges(x, zone, users, f.users, []given{id}, "", func(u *deputy.User) mark { return mark{string(u.ID), u.Revision} })
 	}
 	if err == nil {
-		client := given{"client_id", func(p place) string { return string(p.client) }}
-		err = foreseeRows(x, zone, consents, f.consents, []given{{"user_id", id}, client, resource}, "",
+		err = foreseeChanges(x, zone, grants, f.grants, []given{user, resource}, lastSaid, func(g *deputy.Grant) mark { return mark{string(g.ID), g.Revision} })
+	}
+	if err == nil {
+		client := given{"client_id", func(p *place) *string { return &p.client }}
+		err = foreseeRows(x, zone, consents, f.consents, []given{user, client, resource}, "",
 			func(c *deputy.ConsentRecord) place {
-				return place{zone: zone, id: string(c.UserID), client: c.ClientID, resource: c.ResourceID}
+				return place{zone: zone, id: string(c.UserID), client: string(c.ClientID), resource: string(c.ResourceID)}
 			})
 	}
 	if err == nil {
-		err = foreseeRows(x, zone, secrets, f.secrets, []given{{"entity_id", id}}, newestSecret,
+		err = foreseeRows(x, zone, secrets, f.secrets, []given{{"entity_id", id.in}}, newestSecret,
 			func(s *deputy.VaultSecret) place { return place{zone: zone, id: string(s.EntityID)} })
 	}
 	return err
 }
 
-// given is a column and what of a place it has the value of.
+// given is a column and where a place has its value.
 type given struct {
 	column string
-	of     func(place) string
+	in     func(*place) *string
 }
 
-// maxForeseen bounds the values of one column in one statement.
-const maxForeseen = 512
+// mark tells two states of a row apart.
+type mark struct {
+	id       string
+	revision int64
+}
 
-// foreseeRows reads the rows of one table whose places are wanted; of several at
-// one place the first in the order counts.
-func foreseeRows[T any](x *tx, zone deputy.ZoneID, t *table[T], rows map[place]*T, by []given, order string, at func(*T) place) error {
-	lead := make([]string, 0, len(rows))
-	for p := range rows {
-		if p.zone == zone {
-			lead = append(lead, by[0].of(p))
+// foreseeChanges finds out which of the rows of one table that are wanted are as
+// they were. Those that are not there are nil, and others are forgotten. Of
+// several at one place the first in the order counts.
+func foreseeChanges[T any](x *tx, zone deputy.ZoneID, t *table[T], rows map[place]*T, by []given, order string, of func(*T) mark) error {
+	now := map[place]mark{}
+	for some := range wanted(rows, zone, by) {
+		if err := x.marks(zone, t.name, some, by, order, now); err != nil {
+			return err
 		}
 	}
-	slices.Sort(lead)
-	for some := range slices.Chunk(slices.Compact(lead), maxForeseen) {
-		b := &statement{}
-		b.WriteString("zone_id = " + b.arg(string(zone)))
-		b.among(by[0].column, some)
-		for _, g := range by[1:] {
-			b.among(g.column, valuesOf(rows, zone, g, by[0], some))
+	for at, was := range rows {
+		switch is, exists := now[at]; {
+		case at.zone != zone:
+		case !exists:
+			rows[at] = nil
+		case was == nil || of(was) != is:
+			delete(rows, at)
 		}
-		found, err := t.many(x.ctx, x, b.String()+order, b.args...)
+	}
+	return nil
+}
+
+// marks reads the marks of the rows that meet a condition, by their places.
+func (x *tx) marks(zone deputy.ZoneID, table string, some *statement, by []given, order string, now map[place]mark) error {
+	text := "SELECT "
+	for _, g := range by {
+		text += g.column + ", "
+	}
+	text += "id, revision FROM " + table + " WHERE " + some.String() + order
+	at, is := place{zone: zone}, mark{}
+	var into []any
+	for _, g := range by {
+		into = append(into, g.in(&at))
+	}
+	into = append(into, &is.id, &is.revision)
+	return rows(x.ctx, x, text, some.args, func(scan func(...any) error) error {
+		if err := scan(into...); err != nil {
+			return err
+		}
+		if _, had := now[at]; !had {
+			now[at] = is
+		}
+		return nil
+	})
+}
+
+// foreseeRows reads the rows of one table that are wanted; of several at one
+// place the first in the order counts.
+func foreseeRows[T any](x *tx, zone deputy.ZoneID, t *table[T], rows map[place]*T, by []given, order string, at func(*T) place) error {
+	for some := range wanted(rows, zone, by) {
+		found, err := t.many(x.ctx, x, some.String()+order, some.args...)
 		if err != nil {
 			return err
 		}
@@ -178,17 +221,30 @@ func foreseeRows[T any](x *tx, zone deputy.ZoneID, t *table[T], rows map[place]*
 	return nil
 }
 
-// valuesOf returns the values that a column has at the wanted places whose
-// leading column has one of some values.
-func valuesOf[T any](rows map[place]*T, zone deputy.ZoneID, g, lead given, some []string) []string {
-	var out []string
-	for p := range rows {
-		if _, ours := slices.BinarySearch(some, lead.of(p)); ours && p.zone == zone {
-			out = append(out, g.of(p))
+// maxForeseen bounds the values of one column in one statement.
+const maxForeseen = 512
+
+// wanted yields conditions that all rows at the wanted places of a zone meet.
+func wanted[T any](rows map[place]*T, zone deputy.ZoneID, by []given) iter.Seq[*statement] {
+	return func(yield func(*statement) bool) {
+		places := slices.DeleteFunc(slices.Collect(maps.Keys(rows)), func(p place) bool { return p.zone != zone })
+		slices.SortFunc(places, func(a, b place) int { return strings.Compare(a.id, b.id) })
+		for some := range slices.Chunk(places, maxForeseen) {
+			b := &statement{}
+			b.WriteString("zone_id = " + b.arg(string(zone)))
+			for _, g := range by {
+				values := make([]string, 0, len(some))
+				for i := range some {
+					values = append(values, *g.in(&some[i]))
+				}
+				slices.Sort(values)
+				b.among(g.column, slices.Compact(values))
+			}
+			if !yield(b) {
+				return
+			}
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
 }
 
 // among writes the condition that a column has one of some values. There are few

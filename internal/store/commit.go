@@ -204,13 +204,10 @@ func (w *writer) run() {
 func (w *writer) gather() {
 	w.yield()
 	if len(w.group) > 1 {
-		time.Sleep(nap)
+		time.Sleep(w.s.d.nap)
 		w.yield()
 	}
 }
-
-// nap is short beside a sync.
-const nap = 50 * time.Microsecond
 
 func (w *writer) yield() {
 	for more := true; more; {

@@ -127,3 +127,8 @@ func ReadPieces(raw []byte) (n int) {
 	}
 	return max(0, n-1)
 }
+
+// Solely runs do unless another node runs what has this name.
+func (s *Store) Solely(ctx context.Context, name string, do func() error) error {
+	return s.readers.solely(ctx, name, do)
+}

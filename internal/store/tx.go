@@ -222,7 +222,7 @@ func (x *tx) SessionChain(_ context.Context, zone deputy.ZoneID, id deputy.Sessi
 }
 
 func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
-	at := place{zone: zone, id: string(user), client: client, resource: resource}
+	at := place{zone: zone, id: string(user), client: string(client), resource: string(resource)}
 	return known(x.seen.consents, at, consents, func() (*deputy.ConsentRecord, error) {
 		return consent(x.ctx, x, zone, user, client, resource)
 	})
@@ -235,7 +235,7 @@ func (x *tx) Secret(_ context.Context, zone deputy.ZoneID, entity deputy.ID) (*d
 }
 
 func (x *tx) Grant(_ context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (*deputy.Grant, error) {
-	return known(x.seen.grants, place{zone: zone, id: string(user), resource: resource}, grants, func() (*deputy.Grant, error) {
+	return known(x.seen.grants, place{zone: zone, id: string(user), resource: string(resource)}, grants, func() (*deputy.Grant, error) {
 		return grantOf(x.ctx, x, zone, user, resource)
 	})
 }

@@ -297,7 +297,7 @@ func readAgain(w *world) {
 	agreed := &deputy.ConsentRecord{ZoneID: w.zone.ID, UserID: u.ID, ClientID: "c", ResourceID: r.ID, Scopes: []string{"0"}, CreatedAt: w.tick()}
 	w.insert(func(t deputy.Tx) error { return t.PutConsent(w.ctx, agreed) })
 	revision := w.revision()
-	again := deputy.Rows{Sessions: []*deputy.Session{s, nil}, User: u.ID, Client: "c", Resource: r.ID, Entity: deputy.ID(r.ID)}
+	again := deputy.Rows{Sessions: []*deputy.Session{s, nil}, User: u, Client: "c", Resource: r.ID, Grant: g, Entity: deputy.ID(r.ID)}
 
 	var changed atomic.Int64 // as of the turns before
 	change := func(t deputy.Tx) error {
@@ -365,7 +365,7 @@ func readAgain(w *world) {
 
 	// What is not there is not there.
 	e := w.event()
-	e.Basis = &deputy.Basis{Zone: w.zone.ID, Revision: w.revision(), Again: deputy.Rows{Sessions: []*deputy.Session{{ID: "no"}}, User: "no", Client: "no", Resource: r.ID, Entity: "no"}}
+	e.Basis = &deputy.Basis{Zone: w.zone.ID, Revision: w.revision(), Again: deputy.Rows{Sessions: []*deputy.Session{{ID: "no"}}, User: &deputy.User{ID: "no"}, Client: "no", Resource: r.ID, Entity: "no"}}
 	w.must(w.Write(w.ctx, e, func(t deputy.Tx) error {
 		_, _, chain := t.SessionChain(w.ctx, w.zone.ID, "no")
 		_, said := t.Grant(w.ctx, w.zone.ID, "no", r.ID)
