@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
@@ -227,7 +228,7 @@ func (s *Server) document(w http.ResponseWriter, r *http.Request, id deputy.Zone
 // refuse answers with a refusal and returns its code; realm is the issuer when
 // Basic was used.
 func (s *Server) refuse(w http.ResponseWriter, from *origin, zone deputy.ZoneID, r *refusal, realm string) string {
-	r.log(s.log, from.requestID, zone)
+	r.log(s.log, from, zone)
 	writeRefusal(w, r, from.requestID, realm)
 	return r.code
 }
@@ -252,8 +253,9 @@ func realm(claimed *claimant, snap *snapshot) string {
 
 // origin is what is known of a request beside what it asks.
 type origin struct {
-	at        time.Time      // when it began; once it is read, when it is decided
-	id        deputy.EventID // of its event, and of what it is given
+	ctx       context.Context // of the request, for what is logged of it
+	at        time.Time       // when it began; once it is read, when it is decided
+	id        deputy.EventID  // of its event, and of what it is given
 	requestID string
 	address   string
 	userAgent string
@@ -265,12 +267,14 @@ const maxUserAgent = 256
 
 func (s *Server) origin(r *http.Request) *origin {
 	o := &origin{
-		at: deputy.Time(s.now()), requestID: requestID(r.Header),
+		ctx: r.Context(),
+		at:  deputy.Time(s.now()), requestID: requestID(r.Header),
 		address: s.clientAddress(r), userAgent: r.Header.Get("User-Agent"),
 	}
 	if len(o.userAgent) > maxUserAgent {
 		o.userAgent = strings.ToValidUTF8(o.userAgent[:maxUserAgent], "")
 	}
+	deputy.SpanOf(o.ctx).Set(deputy.SpanRequestID, o.requestID)
 	return o
 }
 

@@ -27,6 +27,8 @@ type Config struct {
 	StrictAudience bool
 	Dev            bool
 	MetricsListen  string
+	// Where traces go: see trace.go.
+	OTLPEndpoint, OTLPSample, OTLPHeaders string
 	// EvaluationRetention is a duration as text.
 	EvaluationRetention string
 	AWSKMS              bool
@@ -88,6 +90,12 @@ var Settings = []Setting{
 		Switch: func(c *Config) *bool { return &c.Dev }},
 	{Flag: "metrics-listen", Env: "DEPUTY_METRICS_LISTEN", Help: "address for /metrics and /debug/pprof (default: off)",
 		Text: func(c *Config) *string { return &c.MetricsListen }},
+	{Flag: "otlp-endpoint", Env: "DEPUTY_OTLP_ENDPOINT", Help: "URL of an OpenTelemetry collector that traces are posted to, below it at /v1/traces (default: off)",
+		Text: func(c *Config) *string { return &c.OTLPEndpoint }},
+	{Flag: "otlp-sample", Env: "DEPUTY_OTLP_SAMPLE", Default: "0.01", Help: "share of requests and background tasks that are traced, above 0 and up to 1",
+		Text: func(c *Config) *string { return &c.OTLPSample }},
+	{Env: "DEPUTY_OTLP_HEADERS", Help: "NAME=VALUE,… that is sent to the collector, such as an API key; values are percent-encoded",
+		Text: func(c *Config) *string { return &c.OTLPHeaders }},
 	{Flag: "evaluation-retention", Env: "DEPUTY_EVALUATION_RETENTION", Default: "720h", Help: "how long decisions of policy can be listed and replayed, at least 1h; the log keeps that they were made",
 		Text: func(c *Config) *string { return &c.EvaluationRetention }},
 	{Flag: "aws-kms", Env: "DEPUTY_AWS_KMS", Help: "let zones have an encryption_key of AWS KMS, which is used with the credentials of AWS's environment variables, a container's or an instance's",
@@ -184,6 +192,9 @@ func (c *Config) check() error {
 		return fmt.Errorf("--log-format must be text or json")
 	}
 	if err := c.checkEvents(); err != nil {
+		return err
+	}
+	if err := c.checkTraces(); err != nil {
 		return err
 	}
 	if c.retention() < time.Hour {
