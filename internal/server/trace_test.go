@@ -227,6 +227,8 @@ func TestTraces(t *testing.T) {
 	if got := c.below(c.named("POST /zones")[0]); !slices.Contains(got, "store commit") {
 		t.Errorf("within a management call: %q", got)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.path != "/v1/traces" || c.headers.Get("X-Key") != "a b" || c.headers.Get("Content-Type") != "application/x-protobuf" {
 		t.Errorf("%s %v", c.path, c.headers)
 	}
