@@ -26,7 +26,9 @@ func TestTheSameTokenAgain(t *testing.T) {
 	ask := func() *answer {
 		return w.must(w.credentialsFor(w.agent, w.front.Identifier, "scope", "use"), 200, "")
 	}
-	exchange := func() *answer { return w.must(w.exchange(w.server, w.token, w.api.Identifier, "scope", "read"), 200, "") }
+	exchange := func() *answer {
+		return w.must(w.exchange(w.server, w.token, w.api.Identifier, "scope", "read"), 200, "")
+	}
 	for name, request := range map[string]func() *answer{"client credentials": ask, "exchange": exchange} {
 		first := request()
 		issued := w.lastEvent()

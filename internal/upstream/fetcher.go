@@ -76,17 +76,16 @@ type Fetcher struct {
 	secure, plain *http.Transport
 	operator      *http.Client
 	ended         func(result string)
-	circuits      *otter.Cache[circuitKey, *circuit]
-	documents     *otter.Cache[string, entry]
-	flights       singleflight.Group
+	// Both are of text and pointers: a cache is compiled anew, into 400 KB, for
+	// each other kind of key and value.
+	circuits  *otter.Cache[string, *circuit]
+	documents *otter.Cache[string, *entry]
+	flights   singleflight.Group
 }
 
 // circuitKey is whose failures count together: a tenant that makes a shared
 // host fail for itself must not shut it for the others.
-type circuitKey struct {
-	zone   deputy.ZoneID
-	origin string
-}
+func circuitKey(zone deputy.ZoneID, origin string) string { return string(zone) + " " + origin }
 
 // New returns a Fetcher that obeys c.
 func New(c Config) *Fetcher {
@@ -95,8 +94,8 @@ func New(c Config) *Fetcher {
 		rules:    newRules(c.Allow, c.Dev),
 		operator: OperatorClient(),
 		ended:    c.Ended,
-		circuits: otter.Must(&otter.Options[circuitKey, *circuit]{MaximumSize: maxCircuits, Executor: atOnce}),
-		documents: otter.Must(&otter.Options[string, entry]{
+		circuits: otter.Must(&otter.Options[string, *circuit]{MaximumSize: maxCircuits, Executor: atOnce}),
+		documents: otter.Must(&otter.Options[string, *entry]{
 			MaximumWeight: uint64(cmp.Or(c.CacheBytes, defaultCacheBytes)),
 			Weigher:       entryWeight,
 			Executor:      atOnce,
@@ -202,7 +201,7 @@ func limited(ctx context.Context, timeout time.Duration) (context.Context, conte
 
 // exchange sends req through the circuit of its host and reads the answer.
 func (f *Fetcher) exchange(zone deputy.ZoneID, req *http.Request, maxBytes int64) (*Response, error) {
-	c, _ := f.circuits.ComputeIfAbsent(circuitKey{zone, origin(req.URL)}, func() (*circuit, bool) {
+	c, _ := f.circuits.ComputeIfAbsent(circuitKey(zone, origin(req.URL)), func() (*circuit, bool) {
 		return new(circuit), false
 	})
 	if !c.enter(f.now()) {
