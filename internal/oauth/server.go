@@ -49,6 +49,9 @@ type Config struct {
 	// StrictAudience refuses client assertions that are addressed to the client
 	// itself.
 	StrictAudience bool
+	// RepeatTokens is for how long who asks for the same token gets the same one;
+	// 0 signs each anew.
+	RepeatTokens time.Duration
 	// Observer is told what there is to count.
 	Observer Observer
 }
@@ -96,6 +99,7 @@ type Server struct {
 	lateSlots      chan struct{}
 	keysets        keysets
 	strictAudience bool
+	repeats        repeats
 	observer       Observer
 }
 
@@ -117,7 +121,7 @@ func New(c Config) *Server {
 		platform: platform{owner: c.Platform},
 		plane:    newPlane(c.Addresses),
 		fetcher:  c.Fetcher, broker: broker.New(c.Fetcher), refreshLease: cmp.Or(c.RefreshLease, refreshLease),
-		keysets: newKeysets(), strictAudience: c.StrictAudience, observer: c.Observer,
+		keysets: newKeysets(), strictAudience: c.StrictAudience, repeats: newRepeats(c.RepeatTokens), observer: c.Observer,
 		// One processor is left to everything else, where there are several.
 		passwords: password.New(max(1, runtime.GOMAXPROCS(0)-1), maxWaiting, c.Now),
 		throttle:  newThrottle(c.Now),

@@ -463,6 +463,7 @@ func (s *Server) handOut(ctx context.Context, i *issuance) (*decided, error) {
 			return nil, err
 		}
 	}
+	s.repeats.find(i, d)
 	if i.use == deputy.UseClientCredentials && i.from.at.Unix()-i.client.touched.Load() >= touchEvery {
 		d.note = i.touch
 	}

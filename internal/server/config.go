@@ -25,8 +25,10 @@ type Config struct {
 	TrustedProxies string
 	RateLimit      string
 	StrictAudience bool
-	Dev            bool
-	MetricsListen  string
+	// RepeatTokens is a duration as text; empty: none.
+	RepeatTokens  string
+	Dev           bool
+	MetricsListen string
 	// Where traces go: see trace.go.
 	OTLPEndpoint, OTLPSample, OTLPHeaders string
 	// EvaluationRetention is a duration as text.
@@ -86,6 +88,8 @@ var Settings = []Setting{
 		Text: func(c *Config) *string { return &c.RateLimit }},
 	{Flag: "strict-audience", Env: "DEPUTY_STRICT_AUDIENCE", Help: "refuse client assertions that are addressed to the client itself, as one official SDK writes them",
 		Switch: func(c *Config) *bool { return &c.StrictAudience }},
+	{Flag: "repeat-tokens", Env: "DEPUTY_REPEAT_TOKENS", Help: "for how long who asks for the same token gets the same one, for half of its life at most; each request is decided and recorded all the same (default: each gets a token of its own)",
+		Text: func(c *Config) *string { return &c.RepeatTokens }},
 	{Flag: "dev", Env: "DEPUTY_DEV", Help: "let outgoing requests reach private addresses and plain http; not for production",
 		Switch: func(c *Config) *bool { return &c.Dev }},
 	{Flag: "metrics-listen", Env: "DEPUTY_METRICS_LISTEN", Help: "address for /metrics and /debug/pprof (default: off)",
@@ -200,7 +204,17 @@ func (c *Config) check() error {
 	if c.retention() < time.Hour {
 		return fmt.Errorf("--evaluation-retention must be a duration of at least 1h, such as 720h")
 	}
+	if c.RepeatTokens != "" && c.repeatTokens() <= 0 {
+		return fmt.Errorf("--repeat-tokens must be a duration, such as 5m")
+	}
 	return nil
+}
+
+// repeatTokens returns for how long tokens are handed out again; 0 when that is
+// no duration.
+func (c *Config) repeatTokens() time.Duration {
+	d, _ := time.ParseDuration(c.RepeatTokens)
+	return d
 }
 
 // retention returns how long decisions of policy are kept; 0 when that is no

@@ -119,7 +119,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.oauth = oauth.New(oauth.Config{
-		Fetcher: s.fetcher, StrictAudience: cfg.StrictAudience, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
+		Fetcher: s.fetcher, StrictAudience: cfg.StrictAudience, RepeatTokens: cfg.repeatTokens(), Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
 		ClientAddress: address, Limit: limits.wait, Now: s.cfg.now, Logger: log, Observer: s.meters.observer(),
 	})
 	management, err := api.New(api.Config{
