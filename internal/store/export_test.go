@@ -92,3 +92,12 @@ func (e explainer) query(ctx context.Context, text string, args ...any) (*sql.Ro
 	}
 	return e.querier.query(ctx, text, args...)
 }
+
+// Column returns the first column of what a query finds, as text.
+func (s *Store) Column(ctx context.Context, text string) (found []string, err error) {
+	err = s.readers.with(ctx, func(q querier) error {
+		found, err = column[string](ctx, q, text)
+		return err
+	})
+	return found, err
+}
