@@ -199,8 +199,20 @@ func limited(ctx context.Context, timeout time.Duration) (context.Context, conte
 	return context.WithTimeoutCause(ctx, cmp.Or(timeout, defaultTimeout), errTimeout)
 }
 
-// exchange sends req through the circuit of its host and reads the answer.
+// exchange sends req through the circuit of its host and reads the answer. The
+// trace that it is part of stays here: no header tells the host of it.
 func (f *Fetcher) exchange(zone deputy.ZoneID, req *http.Request, maxBytes int64) (*Response, error) {
+	_, span := deputy.StartSpan(req.Context(), deputy.SpanUpstream)
+	span.Set(deputy.SpanMethod, req.Method) // and not where to, which tells whose it is
+	res, err := f.guarded(zone, req, maxBytes)
+	if res != nil {
+		span.Answered(res.Status)
+	}
+	span.End(err)
+	return res, err
+}
+
+func (f *Fetcher) guarded(zone deputy.ZoneID, req *http.Request, maxBytes int64) (*Response, error) {
 	c, _ := f.circuits.ComputeIfAbsent(circuitKey(zone, origin(req.URL)), func() (*circuit, bool) {
 		return new(circuit), false
 	})
