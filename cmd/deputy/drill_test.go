@@ -56,6 +56,13 @@ func newEstate(t *testing.T) *estate {
 	account := readAccount(t, e.folder)
 	e.m = (&manager{base: e.node.base}).login(t, account)
 	e.keep("client secret of the service account", account.ClientSecret)
+	e.settle()
+	return e
+}
+
+// settle starts what is outside, and makes the zone.
+func (e *estate) settle() {
+	e.Helper()
 	var served atomic.Int32
 	e.outside = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		recorded := httptest.NewRecorder()
@@ -72,10 +79,9 @@ func newEstate(t *testing.T) *estate {
 		w.WriteHeader(recorded.Code)
 		w.Write(recorded.Body.Bytes())
 	}))
-	t.Cleanup(e.outside.Close)
+	e.Cleanup(e.outside.Close)
 	e.host = demo.NewCodeHost(e.outside.URL)
 	e.fill()
-	return e
 }
 
 // start starts a node on the data.

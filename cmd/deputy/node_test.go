@@ -124,6 +124,11 @@ func launchUnder(shell string, env []string, folder string, args ...string) (*no
 	if err != nil {
 		return nil, err
 	}
+	return launchProgram(path, shell, env, folder, args...)
+}
+
+// launchProgram is launchUnder with a program that is perhaps another one.
+func launchProgram(path, shell string, env []string, folder string, args ...string) (*node, error) {
 	n := &node{stderr: &output{}, ended: make(chan struct{})}
 	n.process = exec.Command("/bin/sh", append([]string{"-c", shell + `; exec "$0" "$@"`, path, "serve", "--listen", "127.0.0.1:0", "--data-dir", folder}, args...)...)
 	n.process.Env, n.process.Stderr, n.process.SysProcAttr = environment(env...), n.stderr, dieWithUs
@@ -164,7 +169,7 @@ func (n *node) kill() {
 }
 
 // stop asks the node to end and returns how it did.
-func (n *node) stop(t *testing.T) error {
+func (n *node) stop(t testing.TB) error {
 	t.Helper()
 	n.process.Process.Signal(syscall.SIGTERM)
 	select {

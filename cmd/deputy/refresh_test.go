@@ -53,7 +53,7 @@ func newVisitor(t *testing.T, n *node) *visitor {
 func (v *visitor) visit(address string, f url.Values) (away string) {
 	v.Helper()
 	for {
-		path := strings.TrimPrefix(address, signedInAt)
+		path := strings.TrimPrefix(strings.TrimPrefix(address, signedInAt), v.node.base)
 		if strings.Contains(path, "://") {
 			return path
 		}

@@ -155,14 +155,14 @@ func TestHalfSetSettingsRefuseToStart(t *testing.T) {
 const aRootKey = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
 
 // sharedKey writes a root key for several nodes.
-func sharedKey(t *testing.T) string {
+func sharedKey(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "shared.key")
 	write(t, path, aRootKey, 0o600)
 	return path
 }
 
-func write(t *testing.T, path, text string, mode os.FileMode) {
+func write(t testing.TB, path, text string, mode os.FileMode) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), mode); err != nil {
 		t.Fatal(err)

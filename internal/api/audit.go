@@ -11,7 +11,7 @@ import (
 
 // AuditEvent is one entry of an organization's log, as clients see it.
 type AuditEvent struct {
-	ID               string         `json:"id" doc:"Also the jti of the credential that the event records."`
+	ID               string         `json:"id" doc:"Also the jti of the credential that the event records, unless that was handed out before."`
 	Time             Time           `json:"time"`
 	Type             string         `json:"type" doc:"plural:verb, such as credentials:issue." example:"credentials:issue"`
 	Outcome          string         `json:"outcome" enum:"success,failure"`

@@ -21,6 +21,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(ctx)
 	h := w.Header()
 	h.Set("X-Client-Request-ID", c.id)
+	deputy.SpanOf(ctx).Set(deputy.SpanRequestID, c.id)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	defer func() {

@@ -108,6 +108,14 @@ type empty struct{}
 
 // mount registers an operation. Its handler runs once permit has said yes.
 func mount[I, O any](a *API, o operation, handle func(context.Context, *call, *I) (*O, error)) {
+	a.mount(o, reflect.TypeFor[I](), reflect.TypeFor[O](), func(ctx context.Context, c *call, in any) (any, error) {
+		return handle(ctx, c, in.(*I))
+	})
+}
+
+// mount is what mounting has in common for all types, and is compiled once.
+// handle takes a pointer to an in and returns one to an out.
+func (a *API) mount(o operation, in, out reflect.Type, handle func(ctx context.Context, c *call, in any) (any, error)) {
 	if _, known := rights[o.Action]; !known && !o.Public {
 		panic(fmt.Sprintf("operation %s: nobody said who may do %q", o.ID, o.Action))
 	}
@@ -122,10 +130,10 @@ func mount[I, O any](a *API, o operation, handle func(context.Context, *call, *I
 	if o.Public {
 		op.Security, op.Extensions = []map[string][]string{}, nil
 	}
-	a.describe(&op, reflect.TypeFor[I](), reflect.TypeFor[O]())
+	a.describe(&op, in, out)
 	a.register(op, func(ctx context.Context, body []byte) (*answer, error) {
-		in, c := new(I), callOf(ctx)
-		if err := receive(ctx, body, reflect.ValueOf(in)); err != nil {
+		in, c := reflect.New(in), callOf(ctx)
+		if err := receive(ctx, body, in); err != nil {
 			return nil, err
 		}
 		if !o.Public {
@@ -133,7 +141,7 @@ func mount[I, O any](a *API, o operation, handle func(context.Context, *call, *I
 				return nil, problem(ctx, err)
 			}
 		}
-		out, err := handle(ctx, c, in)
+		out, err := handle(ctx, c, in.Interface())
 		if err != nil {
 			return nil, problem(ctx, err)
 		}

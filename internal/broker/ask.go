@@ -166,7 +166,8 @@ func (s *Server) post(ctx context.Context, address string, f url.Values) (*upstr
 	}
 	again, err := s.send(ctx, address, f, inForm)
 	if err == nil && !refusesClient(again) {
-		s.broker.posting.Set(s.row.ID, s.row.Revision)
+		revision := s.row.Revision
+		s.broker.posting.Set(s.row.ID, &revision)
 		return again, nil
 	}
 	return answer, nil
@@ -178,7 +179,7 @@ func (s *Server) method() string {
 	switch {
 	case s.secret.IsZero():
 		return "none"
-	case s.methods == nil && posting && revision == s.row.Revision:
+	case s.methods == nil && posting && *revision == s.row.Revision:
 		return inForm
 	case s.methods == nil || slices.Contains(s.methods, inHeader):
 		return inHeader

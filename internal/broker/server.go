@@ -20,12 +20,12 @@ type Broker struct {
 	fetcher *upstream.Fetcher
 	// posting are the servers that refuse a client's secret in a header without
 	// ever having said so.
-	posting *otter.Cache[deputy.ProviderID, int64] // the revision of the settings
+	posting *otter.Cache[deputy.ProviderID, *int64] // the revision of the settings; see upstream.Fetcher
 }
 
 // New returns a Broker that reaches servers through the fetcher.
 func New(f *upstream.Fetcher) *Broker {
-	return &Broker{fetcher: f, posting: otter.Must(&otter.Options[deputy.ProviderID, int64]{
+	return &Broker{fetcher: f, posting: otter.Must(&otter.Options[deputy.ProviderID, *int64]{
 		MaximumSize: 10_000, Executor: func(f func()) { f() },
 	})}
 }

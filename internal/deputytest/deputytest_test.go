@@ -40,3 +40,15 @@ func TestAMissingPartSkipsOnlyWhereItIsNotRequired(t *testing.T) {
 		}
 	}
 }
+
+func TestSourcesOfACommitThatIsNotThereAreMissing(t *testing.T) {
+	t.Setenv("CI", "true")
+	end := &ending{TB: t}
+	func() {
+		defer func() { _ = recover() }()
+		deputytest.Sources(end, "0123456789abcdef0123456789abcdef01234567")
+	}()
+	if !end.failed {
+		t.Error("a commit that no repository has was found")
+	}
+}

@@ -125,10 +125,10 @@ func TestSMTP(t *testing.T) {
 		command, answer string
 		final           bool
 	}{
-		{"RCPT", "550 no such mailbox", true},
+		{"RCPT", "550 5.1.1 <" + message.To + "> is no mailbox", true},
 		{"RCPT", "451 later", false},
 		{"MAIL", "530 log in first", false}, // the operator's to mend
-		{"DATA", "554 spam", false},
+		{"DATA", "554 " + message.To + " wants no spam", false},
 		{"STARTTLS", "454 not now", false},
 	} {
 		relay.Answer(c.command, c.answer)
@@ -137,6 +137,10 @@ func TestSMTP(t *testing.T) {
 		}
 		err := smtp.Deliver(t.Context(), letter, message)
 		if err == nil || errors.Is(err, deputy.Invalid) != c.final {
+			t.Errorf("%s answered %s: %v", c.command, c.answer, err)
+		}
+		// This is logged: the codes, and not whom it was for.
+		if err != nil && (strings.Contains(err.Error(), message.To) || strings.Contains(c.answer, "5.1.1") && !strings.Contains(err.Error(), "5.1.1")) {
 			t.Errorf("%s answered %s: %v", c.command, c.answer, err)
 		}
 		relay.Answer(c.command, "")

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"deputy/internal/deputy"
@@ -148,16 +149,28 @@ func (s *SMTP) hand(c *smtp.Client, m *deputy.Mail, msg Message) error {
 		return err
 	}
 	if err := c.Rcpt(msg.To); err != nil {
-		return final(err)
+		return final(unnamed(err))
 	}
 	w, err := c.Data()
 	if err != nil {
-		return err
+		return unnamed(err)
 	}
 	if _, err := w.Write(encode(m, msg, s.from)); err != nil {
 		return err
 	}
-	return final(w.Close())
+	return final(unnamed(w.Close()))
+}
+
+var enhancedStatus = regexp.MustCompile(`^[245]\.\d{1,3}\.\d{1,3}\b`) // RFC 3463 §2
+
+// unnamed takes the text out of what the relay says, all but its status codes: it
+// often quotes the recipient, and errors are logged.
+func unnamed(err error) error {
+	var said *textproto.Error
+	if errors.As(err, &said) {
+		return &textproto.Error{Code: said.Code, Msg: enhancedStatus.FindString(said.Msg)}
+	}
+	return err
 }
 
 // final marks a refusal that is for good.

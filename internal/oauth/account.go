@@ -458,7 +458,7 @@ func (s *Server) changePasskeys(v *visitor) {
 		})
 	}
 	if err != nil {
-		s.log.Debug("a passkey was not added", "zone_id", string(m.zone.id), "request_id", m.from.requestID, "cause", err)
+		s.log.DebugContext(m.from.ctx, "a passkey was not added", "zone_id", string(m.zone.id), "request_id", m.from.requestID, "cause", err)
 		s.askPasskey(m, http.StatusBadRequest, pages.PasskeyFailed)
 		return
 	}

@@ -121,7 +121,7 @@ func (s *Server) permit(ctx context.Context, l *login, a *assessment) error {
 	if err := l.snap.decidable(); err != nil {
 		return err
 	}
-	outcome := s.ask(l, a, first.resource, a.question(first.resource, &a.client.application, nil, l.Request.Scopes))
+	outcome := s.ask(ctx, l, a, first.resource, a.question(first.resource, &a.client.application, nil, l.Request.Scopes))
 	if !outcome.Allowed {
 		return refuse(codeAccessDenied, outcome.Message())
 	}
@@ -237,7 +237,7 @@ func (s *Server) permitWay(ctx context.Context, l *login, a *assessment, by way)
 	if r == nil || r.ID == a.wishes[0].ID || l.snap.obtainable(r, false) != nil {
 		return nil
 	}
-	outcome := s.ask(l, a, r, a.question(r, by.by, by.from, r.Scopes))
+	outcome := s.ask(ctx, l, a, r, a.question(r, by.by, by.from, r.Scopes))
 	if !outcome.Allowed {
 		return nil
 	}

@@ -225,10 +225,10 @@ func (s *Server) recognize(ctx context.Context, r *http.Request, l *login) error
 // no client waits, the person is.
 func (s *Server) abandon(w http.ResponseWriter, r *http.Request, l *login, err error) {
 	refused := asAnswer(err)
-	refused.log(s.log, l.from.requestID, l.zone.id)
+	refused.log(s.log, l.from, l.zone.id)
 	if l.User != "" {
 		if err := s.recordAuthorization(r.Context(), l, refused); err != nil {
-			s.log.Error("a refused authorization was not recorded", "zone_id", string(l.zone.id), "request_id", l.from.requestID, "cause", err)
+			s.log.ErrorContext(l.from.ctx, "a refused authorization was not recorded", "zone_id", string(l.zone.id), "request_id", l.from.requestID, "cause", err)
 		}
 	}
 	s.answerRefused(w, r, l, refused)
@@ -236,7 +236,7 @@ func (s *Server) abandon(w http.ResponseWriter, r *http.Request, l *login, err e
 
 // abandonRecorded is abandon with what is in the log already.
 func (s *Server) abandonRecorded(w http.ResponseWriter, r *http.Request, l *login, refused *refusal) {
-	refused.log(s.log, l.from.requestID, l.zone.id)
+	refused.log(s.log, l.from, l.zone.id)
 	s.answerRefused(w, r, l, refused)
 }
 

@@ -185,9 +185,9 @@ func (r *refusal) challenge(h http.Header, realm string) {
 }
 
 // log writes down what the caller is not told, if there still is a caller.
-func (r *refusal) log(l *slog.Logger, requestID string, zone deputy.ZoneID) {
+func (r *refusal) log(l *slog.Logger, from *origin, zone deputy.ZoneID) {
 	if r.ours() && !errors.Is(r.cause, context.Canceled) {
-		l.Error("request failed", slog.String("request_id", requestID), slog.String("zone_id", string(zone)),
+		l.ErrorContext(from.ctx, "request failed", slog.String("request_id", from.requestID), slog.String("zone_id", string(zone)),
 			slog.String("error", r.code), slog.Any("cause", r.cause))
 	}
 }

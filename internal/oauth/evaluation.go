@@ -36,7 +36,7 @@ func unkept(all []policy.Entity, question *policy.Request, at time.Time) []polic
 // logErrors says which policies could not be evaluated.
 func (s *Server) logErrors(o *policy.Outcome, zone deputy.ZoneID, from *origin) {
 	for _, e := range o.Errors {
-		s.log.Error("a policy could not be evaluated, so the request was refused", "zone_id", string(zone),
+		s.log.ErrorContext(from.ctx, "a policy could not be evaluated, so the request was refused", "zone_id", string(zone),
 			"request_id", from.requestID, "policy", e.Policy.Label, "cause", e.Message)
 	}
 }
@@ -50,9 +50,9 @@ type decision struct {
 }
 
 // ask asks policy about a resource of an authorization request.
-func (s *Server) ask(l *login, a *assessment, r *resource, question policy.Request) *policy.Outcome {
+func (s *Server) ask(ctx context.Context, l *login, a *assessment, r *resource, question policy.Request) *policy.Outcome {
 	d := &decision{resource: r, question: question}
-	d.outcome, d.took = s.askPolicy(l.snap.policies, question)
+	d.outcome, d.took = s.askPolicy(ctx, l.snap.policies, question)
 	s.logErrors(&d.outcome, l.zone.id, l.from)
 	a.decisions = append(a.decisions, d)
 	return &d.outcome

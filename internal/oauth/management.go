@@ -210,7 +210,7 @@ var serviceCodes = map[int]string{
 // refuseService answers in the words of OAuth and of the management API at
 // once: some clients read the one, some the other.
 func (s *Server) refuseService(w http.ResponseWriter, r *http.Request, from *origin, claimed *claimant, refused *refusal) {
-	refused.log(s.log, from.requestID, "")
+	refused.log(s.log, from, "")
 	status := refused.httpStatus()
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["Pragma"] = jsonType, noStore, noCache

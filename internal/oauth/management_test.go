@@ -23,6 +23,11 @@ type account struct {
 
 func (w *world) newAccount() *account {
 	w.Helper()
+	return w.newAccountOf(w.newOrganization("Client", strings.ToLower(string(w.id()))))
+}
+
+func (w *world) newAccountOf(o *deputy.Organization) *account {
+	w.Helper()
 	now := w.clock.Now()
 	if rows, err := w.store.SigningKeys(context.Background(), w.platform); err != nil {
 		w.Fatal(err)
@@ -41,7 +46,7 @@ func (w *world) newAccount() *account {
 			return nil
 		})
 	}
-	a := &account{organization: w.newOrganization("Client", strings.ToLower(string(w.id())))}
+	a := &account{organization: o}
 	a.account = &deputy.ServiceAccount{
 		ID: w.id(), OrganizationID: a.organization.ID, Name: "bootstrap", CreatedAt: now, UpdatedAt: now,
 	}

@@ -34,6 +34,10 @@ type decided struct {
 	effect func(context.Context, deputy.Tx) error
 	// note writes what the use leaves behind; nil when there is nothing.
 	note func(deputy.Tx)
+	// again is a token to hand out once more in place of a new one, nil where
+	// there is none, and keep keeps what was signed for that, nil for nobody.
+	again *signed
+	keep  func(*signed)
 	// unkept must be kept with the event.
 	unkept []policy.Entity
 
@@ -57,8 +61,9 @@ type credential struct {
 
 // mint is the one way for a credential to leave: it checks once more that all
 // it rests on is in force, makes it, and records it in the transaction that
-// proves that nothing has moved. The credential's id is the event's. It is
-// Stale when something has moved since the decision.
+// proves that nothing has moved. The credential's id is the event's, unless it
+// was handed out before. It is Stale when something has moved since the
+// decision.
 func (s *Server) mint(ctx context.Context, d *decided) (*credential, error) {
 	if err := d.live(d.standing, d.event.Time); err != nil {
 		return nil, err
@@ -70,10 +75,13 @@ func (s *Server) mint(ctx context.Context, d *decided) (*credential, error) {
 	d.event.Outcome = deputy.Success
 	d.event.ScopesGranted = d.claims.scopes
 	if d.held == nil {
-		d.event.JTI = d.event.ID
+		d.event.JTI = d.claims.id
 	}
 	if err := s.writeKeeping(ctx, d.event, d.unkept, d.apply(ctx)); err != nil {
 		return nil, moved(err)
+	}
+	if d.keep != nil && d.claims.id == d.event.ID {
+		d.keep(&signed{token: c.token, id: d.claims.id, issuedAt: d.claims.issuedAt, expiresAt: d.claims.expiresAt})
 	}
 	return c, nil
 }
@@ -86,7 +94,8 @@ func (d *decided) live(on *deputy.Standing, now time.Time) error {
 	return on.Live(d.held.use, now)
 }
 
-// make makes the credential: a token is signed, what is held is opened. Its
+// make makes the credential: a token is signed, or handed out again, what is held
+// is opened. Its
 // lifetime ends with that of the shortest session it rests on.
 func (d *decided) make(ctx context.Context) (*credential, error) {
 	if d.held != nil {
@@ -94,6 +103,10 @@ func (d *decided) make(ctx context.Context) (*credential, error) {
 	}
 	if err := d.spans(d.lifetime); err != nil {
 		return nil, err
+	}
+	if s := d.again; s != nil && !s.expiresAt.After(d.claims.expiresAt) {
+		d.claims.id, d.claims.issuedAt, d.claims.expiresAt = s.id, s.issuedAt, s.expiresAt
+		return d.complete(&credential{token: s.token, scopes: d.claims.scopes})
 	}
 	token, err := d.signer.Sign(accessTokenTyp, d.claims.append(make([]byte, 0, 768)))
 	if err != nil {
@@ -133,7 +146,7 @@ func (d *decided) spans(lifetime time.Duration) error {
 
 // complete adds what comes along with a credential.
 func (d *decided) complete(minted *credential) (c *credential, err error) {
-	minted.expiresIn = int64(d.claims.expiresAt.Sub(d.claims.issuedAt) / time.Second)
+	minted.expiresIn = int64(d.claims.expiresAt.Sub(d.event.Time.Truncate(time.Second)) / time.Second)
 	if d.identity != nil {
 		if minted.idToken, err = d.witness.Sign(idTokenTyp, d.identity.append(&d.claims, minted.token)); err != nil {
 			return nil, err

@@ -224,7 +224,7 @@ func (s *Server) cancel(v *visitor) {
 // showRefusal answers a browser with a page about what is wrong.
 func (s *Server) showRefusal(w http.ResponseWriter, r *http.Request, from *origin, zone deputy.ZoneID, err error) {
 	refused := asRefusal(err)
-	refused.log(s.log, from.requestID, zone)
+	refused.log(s.log, from, zone)
 	status := refused.httpStatus()
 	if status == http.StatusUnauthorized {
 		status = http.StatusBadRequest // there is nobody to challenge

@@ -102,7 +102,7 @@ var errPasskey = errors.New("oauth: the passkey is not one that signs in here")
 func (s *Server) checkPasskey(v *visitor) {
 	user, key, err := s.passkeyOf(v)
 	if err != nil {
-		s.log.Debug("a passkey was refused", "zone_id", string(v.zone.id), "request_id", v.from.requestID, "cause", err)
+		s.log.DebugContext(v.from.ctx, "a passkey was refused", "zone_id", string(v.zone.id), "request_id", v.from.requestID, "cause", err)
 		s.failures.count(errClient, failure{v.snap.zone.OrganizationID, v.zone.id, v.from.address, ""})
 		v.login.setNote(notePasskey, "")
 		p := pages.Identifier{Client: s.clientName(v), SignUp: !v.snap.zone.RequiresInvitation, Problem: pages.PasskeyFailed}

@@ -38,6 +38,8 @@ var endpointNames = [...]string{
 	serviceTokenEndpoint: "service-account-token", authorizeEndpoint: "authorize", pageEndpoint: "pages",
 	registrationEndpoint: "register", pushEndpoint: "par", introspectEndpoint: "introspect", revokeEndpoint: "revoke",
 	userInfoEndpoint: "userinfo", logoutEndpoint: "logout",
+	transmitterEndpoint: "ssf-configuration", streamEndpoint: "ssf-stream", statusEndpoint: "ssf-status",
+	verifyEndpoint: "ssf-verify", pollEndpoint: "ssf-poll", revocationsEndpoint: "revocations",
 }
 
 func (e endpoint) String() string { return endpointNames[e] }

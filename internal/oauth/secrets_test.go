@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ import (
 
 // TestSecretsAreNowhere lets a person sign up, use a client and fail at it, and
 // looks for every secret of that in the server's log, in the audit log and in
-// the database.
+// the database; and in the server's log for whatever tells who it was.
 func TestSecretsAreNowhere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, both...)
@@ -23,6 +24,8 @@ func TestSecretsAreNowhere(t *testing.T) {
 	w.restart()
 	secrets := map[string]string{"password": adaPass, "another password": newPass}
 	b := w.newBrowser()
+	b.address = "198.51.100.77:4711"
+	personal := map[string]string{"mail address": adaMail, "address": "198.51.100.77", "an app's address": "192.0.2.7", "program": "Canary/1.0"}
 	keep := func(when string) {
 		for name, value := range b.cookies {
 			secrets[when+": "+name] = value
@@ -53,7 +56,23 @@ func TestSecretsAreNowhere(t *testing.T) {
 	b.get("/openid/connect/logout?id_token_hint=" + next.text("id_token") + "x")
 	b.withCode(b.signInAgain(adaMail, adaPass))
 	keep("signed in again")
+	// Failures of ours are logged: there was no time for the database.
+	late, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	for _, path := range []string{"/oauth/2/token", "/oauth/2/introspect", "/oauth/2/revoke", "/openid/connect/userinfo", "/oauth/2/par", "/login", "/oauth/2/authorize"} {
+		text := form("grant_type", "refresh_token", "refresh_token", next.text("refresh_token"), "token", next.text("access_token"),
+			"identifier", adaMail, "login_hint", adaMail, "password", adaPass, "client_id", b.client.credential.Identifier, "client_secret", b.client.secret).Encode()
+		r := httptest.NewRequestWithContext(late, "POST", "http://deputy.test"+b.base()+path+"?login_hint="+adaMail, strings.NewReader(text))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("User-Agent", "Canary/1.0")
+		r.Header.Set("Authorization", "Bearer "+a.text("access_token"))
+		r.RemoteAddr = b.address
+		w.server.ServeHTTP(httptest.NewRecorder(), r)
+	}
 	w.server.Settle()
+	if !strings.Contains(log.String(), "request failed") {
+		t.Error("no failure is in the log")
+	}
 
 	page, err := w.store.Events(context.Background(), deputy.EventQuery{Organization: w.organization.ID, Limit: 100})
 	if err != nil || len(page.Items) < 5 {
@@ -80,6 +99,11 @@ func TestSecretsAreNowhere(t *testing.T) {
 	}
 	if len(secrets) < 15 {
 		t.Errorf("there are %d secrets only", len(secrets))
+	}
+	for name, tells := range personal {
+		if bytes.Contains(log.Bytes(), []byte(tells)) {
+			t.Errorf("%s is in the log:\n%s", name, log.Bytes())
+		}
 	}
 	for name, secret := range secrets {
 		if len(secret) < 8 {

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
@@ -48,6 +49,9 @@ type Config struct {
 	// StrictAudience refuses client assertions that are addressed to the client
 	// itself.
 	StrictAudience bool
+	// RepeatTokens is for how long who asks for the same token gets the same one;
+	// 0 signs each anew.
+	RepeatTokens time.Duration
 	// Observer is told what there is to count.
 	Observer Observer
 }
@@ -95,6 +99,7 @@ type Server struct {
 	lateSlots      chan struct{}
 	keysets        keysets
 	strictAudience bool
+	repeats        repeats
 	observer       Observer
 }
 
@@ -116,7 +121,7 @@ func New(c Config) *Server {
 		platform: platform{owner: c.Platform},
 		plane:    newPlane(c.Addresses),
 		fetcher:  c.Fetcher, broker: broker.New(c.Fetcher), refreshLease: cmp.Or(c.RefreshLease, refreshLease),
-		keysets: newKeysets(), strictAudience: c.StrictAudience, observer: c.Observer,
+		keysets: newKeysets(), strictAudience: c.StrictAudience, repeats: newRepeats(c.RepeatTokens), observer: c.Observer,
 		// One processor is left to everything else, where there are several.
 		passwords: password.New(max(1, runtime.GOMAXPROCS(0)-1), maxWaiting, c.Now),
 		throttle:  newThrottle(c.Now),
@@ -227,7 +232,7 @@ func (s *Server) document(w http.ResponseWriter, r *http.Request, id deputy.Zone
 // refuse answers with a refusal and returns its code; realm is the issuer when
 // Basic was used.
 func (s *Server) refuse(w http.ResponseWriter, from *origin, zone deputy.ZoneID, r *refusal, realm string) string {
-	r.log(s.log, from.requestID, zone)
+	r.log(s.log, from, zone)
 	writeRefusal(w, r, from.requestID, realm)
 	return r.code
 }
@@ -252,8 +257,9 @@ func realm(claimed *claimant, snap *snapshot) string {
 
 // origin is what is known of a request beside what it asks.
 type origin struct {
-	at        time.Time      // when it began; once it is read, when it is decided
-	id        deputy.EventID // of its event, and of what it is given
+	ctx       context.Context // of the request, for what is logged of it
+	at        time.Time       // when it began; once it is read, when it is decided
+	id        deputy.EventID  // of its event, and of what it is given
 	requestID string
 	address   string
 	userAgent string
@@ -265,12 +271,14 @@ const maxUserAgent = 256
 
 func (s *Server) origin(r *http.Request) *origin {
 	o := &origin{
-		at: deputy.Time(s.now()), requestID: requestID(r.Header),
+		ctx: r.Context(),
+		at:  deputy.Time(s.now()), requestID: requestID(r.Header),
 		address: s.clientAddress(r), userAgent: r.Header.Get("User-Agent"),
 	}
 	if len(o.userAgent) > maxUserAgent {
 		o.userAgent = strings.ToValidUTF8(o.userAgent[:maxUserAgent], "")
 	}
+	deputy.SpanOf(o.ctx).Set(deputy.SpanRequestID, o.requestID)
 	return o
 }
 

@@ -103,7 +103,7 @@ func (s *shadows) run() {
 // askShadow puts a question to the shadow and records both decisions. It names the
 // entities of the enforced one, which are kept.
 func (s *Server) askShadow(q *shadowed) error {
-	outcome, took := s.askPolicy(q.shadow, q.question)
+	outcome, took := s.askPolicy(context.Background(), q.shadow, q.question)
 	var evaluation deputy.Evaluation
 	outcome.Evaluation(&evaluation)
 	q.enforced.Diverged = evaluation.Allowed() != (q.enforced.Refusal == "") || !slices.Equal(evaluation.Kept, q.enforced.Kept)

@@ -172,7 +172,7 @@ func (s *Server) enter(v *visitor, by proof, known *deputy.Password, also func(c
 func (s *Server) refuseUser(v *visitor, user *deputy.User, off *deputy.Off) {
 	event := s.personalEvent(v.login, eventLogin, user)
 	if err := s.record(v.r.Context(), event, nil, refuse(codeAccessDenied, "The account is disabled.").because(off)); err != nil {
-		s.log.Error("a refused sign-in was not recorded", "zone_id", string(v.zone.id), "request_id", v.from.requestID, "cause", err)
+		s.log.ErrorContext(v.from.ctx, "a refused sign-in was not recorded", "zone_id", string(v.zone.id), "request_id", v.from.requestID, "cause", err)
 	}
 	s.disabled(v)
 }

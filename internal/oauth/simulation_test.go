@@ -24,8 +24,9 @@ type (
 	}
 	simResource struct {
 		*deputy.Resource
-		owner *simApp
-		there bool
+		owner  *simApp // nil: it lies in the vault
+		there  bool
+		secret string // what the vault has; empty: nothing
 	}
 	simUser struct {
 		*deputy.User
@@ -68,6 +69,9 @@ type simulation struct {
 	edges     map[pair[*simApp, *simResource]]bool
 	forbidden map[pair[*simApp, *simResource]]bool
 	withdrawn map[pair[*simUser, *simResource]]bool
+	keys      []*simResource             // which lie in the vault
+	granted   map[deputy.ResourceID]bool // somebody has authorized it
+	installer *installer
 	sets      int
 	did       map[string]int
 	last      []string // what was done last, for whoever looks into a difference
@@ -77,6 +81,7 @@ func newSimulation(t testing.TB, seed uint64) *simulation {
 	s := &simulation{
 		world: newWorld(t), dice: rand.New(rand.NewPCG(seed, 1)), did: map[string]int{},
 		edges: map[pair[*simApp, *simResource]]bool{}, forbidden: map[pair[*simApp, *simResource]]bool{}, withdrawn: map[pair[*simUser, *simResource]]bool{},
+		granted: map[deputy.ResourceID]bool{},
 	}
 	s.servers = []*oauth.Server{s.server, oauth.New(s.config)}
 	t.Cleanup(s.servers[1].Close)
@@ -88,12 +93,19 @@ func newSimulation(t testing.TB, seed uint64) *simulation {
 		r.Resource = s.newResource(fmt.Sprint("https://r", n, ".test"), func(x *deputy.Resource) { x.ApplicationID = &r.owner.ID })
 		s.resources = append(s.resources, r)
 	}
+	for n := range 2 { // made by hand, or by an install
+		s.keys = append(s.keys, &simResource{Resource: &deputy.Resource{ID: deputy.ResourceID(s.id()), Identifier: fmt.Sprint("urn:key", n)}})
+	}
 	for n := range 4 {
 		s.users = append(s.users, &simUser{s.newUser(fmt.Sprint("u", n, "@example.test")), deputy.UserActive})
 	}
 	s.decide()
+	s.installer = newInstaller(s)
 	return s
 }
+
+// all is every resource, there or not.
+func (s *simulation) all() []*simResource { return slices.Concat(s.resources, s.keys) }
 
 // one picks an element.
 func one[T any](s *simulation, from []T) T { return from[s.dice.IntN(len(from))] }
@@ -140,8 +152,8 @@ func (s *simulation) age(t *simToken) (fresh, over bool) {
 // step does something.
 func (s *simulation) step() {
 	s.server = one(s, s.servers)
-	requests := []func(){s.askForItself, s.exchangeToken, s.exchangeToken, s.refreshSession, s.refreshSession, s.introspectToken, s.introspectToken, s.signInto}
-	changes := []func(){s.changeEdge, s.changePolicy, s.changeCredential, s.changeUser, s.changeResource, s.endSession, s.endGrant, s.revokeToken, s.passTime, s.restartNode}
+	requests := []func(){s.askForItself, s.askForKey, s.exchangeToken, s.exchangeToken, s.refreshSession, s.refreshSession, s.introspectToken, s.introspectToken, s.signInto}
+	changes := []func(){s.changeEdge, s.changePolicy, s.changeCredential, s.changeUser, s.changeResource, s.endSession, s.endGrant, s.revokeToken, s.passTime, s.restartNode, s.install, s.install, s.install, s.uninstall, s.uninstall}
 	if s.dice.IntN(3) > 0 {
 		one(s, requests)()
 	} else {
@@ -159,6 +171,15 @@ func (s *simulation) askForItself() {
 	lacking := because("access_denied", !s.edges[pair[*simApp, *simResource]{a, r}])
 	if s.answers("client credentials", got, a.off(), r.off(), s.denied(a, r), lacking) {
 		s.tokens = append(s.tokens, &simToken{text: got.text("access_token"), holder: a, at: r, issued: s.clock.Now()})
+	}
+}
+
+func (s *simulation) askForKey() {
+	a, k := one(s, s.apps), one(s, s.keys)
+	got := s.credentialsFor(a.app, k.Identifier)
+	lacking := because("access_denied", !s.edges[pair[*simApp, *simResource]{a, k}])
+	if s.answers("vaulted secret", got, a.off(), k.off(), s.denied(a, k), lacking, because("invalid_target", k.secret == "")) && got.text("access_token") != k.secret {
+		s.Fatalf("%s instead of %q", got, k.secret)
 	}
 }
 
@@ -248,7 +269,7 @@ func (s *simulation) signInto() {
 	// the resource does, who will exchange the token.
 	wanted := []*simResource{r}
 	for _, by := range []*simApp{a, r.owner} {
-		for _, also := range s.resources {
+		for _, also := range s.all() {
 			if also.there && s.edges[pair[*simApp, *simResource]{by, also}] && s.denied(by, also) == "" {
 				wanted = append(wanted, also)
 			}
@@ -264,6 +285,7 @@ func (s *simulation) signInto() {
 	}
 	for _, r := range wanted {
 		delete(s.withdrawn, pair[*simUser, *simResource]{u, r})
+		s.granted[r.ID] = true
 	}
 	got := s.post(a.app, form("grant_type", "authorization_code", "code", p.query("code"), "redirect_uri", callback, "code_verifier", verifier))
 	if !s.answers("code", got) {
@@ -279,7 +301,7 @@ func (s *simulation) signInto() {
 func (s *simulation) seldom() bool { return s.dice.IntN(4) > 0 }
 
 func (s *simulation) changeEdge() {
-	a, r := one(s, s.apps), one(s, s.resources)
+	a, r := one(s, s.apps), one(s, s.all())
 	if !a.there || !r.there {
 		return
 	}
@@ -300,7 +322,7 @@ func (s *simulation) changeEdge() {
 }
 
 func (s *simulation) changePolicy() {
-	key := pair[*simApp, *simResource]{one(s, s.apps), one(s, s.resources)}
+	key := pair[*simApp, *simResource]{one(s, s.apps), one(s, s.all())}
 	if s.forbidden[key] {
 		delete(s.forbidden, key)
 	} else if len(s.forbidden) < 4 {
@@ -375,29 +397,45 @@ func (s *simulation) changeUser() {
 
 // changeResource deletes a resource, or makes one of the same name in its place.
 func (s *simulation) changeResource() {
-	r := one(s, s.resources)
+	r := one(s, s.all())
 	if r.there && s.seldom() {
 		return
 	}
-	if r.there = !r.there; r.there {
-		r.Resource = s.newResource(r.Identifier, func(x *deputy.Resource) { x.ApplicationID = &r.owner.ID })
-		s.sessions = slices.DeleteFunc(s.sessions, func(x *simSession) bool { return x.resource == r })
-		s.tokens = slices.DeleteFunc(s.tokens, func(t *simToken) bool { return t.session != nil && t.session.resource == r })
-		s.decide() // what was forbidden meanwhile is about this one
-	} else {
+	switch {
+	case r.there:
 		s.write(s.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
 			return tx.Resources().Delete(ctx, s.in(), deputy.ID(r.ID))
 		})
-		for _, a := range s.apps {
-			delete(s.edges, pair[*simApp, *simResource]{a, r})
-			delete(s.forbidden, pair[*simApp, *simResource]{a, r}) // which is about the one that is gone
-		}
-		for _, u := range s.users {
-			delete(s.withdrawn, pair[*simUser, *simResource]{u, r})
-		}
-		s.decide()
+		s.vanished(r)
+	case r.owner == nil:
+		secret := fmt.Sprint("kept ", s.sets)
+		s.appeared(r, s.newVaulted(r.Identifier, map[string]string{"type": "token", "token": secret}).Resource)
+		r.secret = secret
+	default:
+		s.appeared(r, s.newResource(r.Identifier, func(x *deputy.Resource) { x.ApplicationID = &r.owner.ID }))
 	}
 	s.note("%s is there: %v", r.Identifier, r.there)
+}
+
+// appeared notes that a resource is there, in place of one of the name that was.
+func (s *simulation) appeared(r *simResource, as *deputy.Resource) {
+	r.Resource, r.there = as, true
+	s.sessions = slices.DeleteFunc(s.sessions, func(x *simSession) bool { return x.resource == r })
+	s.tokens = slices.DeleteFunc(s.tokens, func(t *simToken) bool { return t.session != nil && t.session.resource == r })
+	s.decide() // what was forbidden meanwhile is about this one
+}
+
+// vanished notes that a resource is gone, with all that was about it.
+func (s *simulation) vanished(r *simResource) {
+	r.there, r.secret = false, ""
+	for _, a := range s.apps {
+		delete(s.edges, pair[*simApp, *simResource]{a, r})
+		delete(s.forbidden, pair[*simApp, *simResource]{a, r}) // which is about the one that is gone
+	}
+	for _, u := range s.users {
+		delete(s.withdrawn, pair[*simUser, *simResource]{u, r})
+	}
+	s.decide()
 }
 
 func (s *simulation) endSession() {

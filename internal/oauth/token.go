@@ -92,6 +92,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, id deputy.ZoneID,
 	if _, known := grants[grantType]; !known {
 		grantType = "other"
 	}
+	span := deputy.SpanOf(r.Context())
+	span.Set(deputy.SpanGrantType, grantType)
+	span.Set(deputy.SpanResult, result)
 	s.observer.Decided(grantType, result)
 }
 
@@ -305,7 +308,7 @@ func (s *Server) decide(ctx context.Context, i *issuance) (*decided, error) {
 	if err := run(i.grant.admit, s, ctx, i); err != nil {
 		return nil, err
 	}
-	if err := s.judge(i); err != nil {
+	if err := s.judge(ctx, i); err != nil {
 		return nil, err
 	}
 	if err := run(i.grant.agree, s, ctx, i); err != nil {
@@ -370,14 +373,14 @@ func (i *issuance) signer() *signer {
 }
 
 // judge asks policy. A refusal names what decided.
-func (s *Server) judge(i *issuance) error {
+func (s *Server) judge(ctx context.Context, i *issuance) error {
 	if err := i.snap.decidable(); err != nil {
 		return err
 	}
 	i.question.Resource = i.target.entity
 	i.question.Scopes = i.scopes
 	var took time.Duration
-	i.outcome, took = s.askPolicy(i.snap.policies, i.question)
+	i.outcome, took = s.askPolicy(ctx, i.snap.policies, i.question)
 	i.event.Policy = eventPolicy(&i.outcome, took)
 	i.evaluated()
 	s.logErrors(&i.outcome, i.zone.id, i.from)
@@ -388,10 +391,18 @@ func (s *Server) judge(i *issuance) error {
 }
 
 // askPolicy asks a set and takes the time.
-func (s *Server) askPolicy(set *policy.Set, question policy.Request) (policy.Outcome, time.Duration) {
+func (s *Server) askPolicy(ctx context.Context, set *policy.Set, question policy.Request) (policy.Outcome, time.Duration) {
+	_, span := deputy.StartSpan(ctx, deputy.SpanDecision)
 	began := s.now()
 	outcome := set.Decide(question)
-	return outcome, s.now().Sub(began)
+	took := s.now().Sub(began)
+	result := "forbid"
+	if outcome.Allowed {
+		result = "permit"
+	}
+	span.Set(deputy.SpanResult, result)
+	span.End(nil)
+	return outcome, took
 }
 
 // eventPolicy says in an event what decided and how long it took, or nil when
@@ -452,6 +463,7 @@ func (s *Server) handOut(ctx context.Context, i *issuance) (*decided, error) {
 			return nil, err
 		}
 	}
+	s.repeats.find(i, d)
 	if i.use == deputy.UseClientCredentials && i.from.at.Unix()-i.client.touched.Load() >= touchEvery {
 		d.note = i.touch
 	}

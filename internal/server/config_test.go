@@ -120,6 +120,9 @@ func TestSettingsThatContradictEachOther(t *testing.T) {
 		"a short secret":            {map[string]string{"DEPUTY_BOOTSTRAP_CLIENT_ID": "x", "DEPUTY_BOOTSTRAP_CLIENT_SECRET": secret[1:]}, "32 characters"},
 		"a pair":                    {map[string]string{"DEPUTY_BOOTSTRAP_CLIENT_ID": "x", "DEPUTY_BOOTSTRAP_CLIENT_SECRET": secret}, ""},
 		"migrations at times":       {map[string]string{"DEPUTY_MIGRATE": "sometimes"}, "--migrate"},
+		"tokens again at times":     {map[string]string{"DEPUTY_REPEAT_TOKENS": "sometimes"}, "--repeat-tokens"},
+		"tokens never again":        {map[string]string{"DEPUTY_REPEAT_TOKENS": "0s"}, "--repeat-tokens"},
+		"tokens again":              {map[string]string{"DEPUTY_REPEAT_TOKENS": "5m"}, ""},
 		"another log format":        {map[string]string{"DEPUTY_LOG_FORMAT": "xml"}, "--log-format"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,10 +16,14 @@ func newLogger(cfg Config, w io.Writer) (*slog.Logger, error) {
 		return nil, fmt.Errorf("--log-level must be debug, info, warn or error")
 	}
 	options := &slog.HandlerOptions{Level: level}
+	var lines slog.Handler = slog.NewTextHandler(w, options)
 	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options)), nil
+		lines = slog.NewJSONHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options)), nil
+	if cfg.OTLPEndpoint != "" {
+		lines = spanHandler{lines}
+	}
+	return slog.New(lines), nil
 }
 
 // logged writes one line for each request. It is used at level debug only:

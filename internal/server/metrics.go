@@ -38,6 +38,7 @@ type meters struct {
 	mails   *prometheus.CounterVec
 	tasks   *prometheus.CounterVec
 	events  *prometheus.CounterVec
+	spans   *prometheus.CounterVec
 }
 
 // newMeters returns the meters, or nil where nobody listens.
@@ -76,6 +77,9 @@ func newMeters(cfg Config) *meters {
 			Name: "deputy_event_sink_events_total", Help: "Events that were handed to where the log is streamed: delivered, or failed and to be tried again.",
 		}, []string{"sink", "result"}),
 	}
+	m.spans = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "deputy_trace_spans_total", Help: "Spans that the collector of traces took, or that were lost because it did not or too many waited.",
+	}, []string{"result"})
 	snapshots := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "deputy_zone_snapshot_builds_total", Help: "Snapshots of zones that were made: loaded in full, or brought forward by changes.",
 	}, []string{"how"})
@@ -87,7 +91,7 @@ func newMeters(cfg Config) *meters {
 		m.mails.WithLabelValues(result)
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.durations, m.decisions, snapshots, m.members, m.commits, m.fetches, m.mails, m.tasks, m.events)
+		m.requests, m.durations, m.decisions, snapshots, m.members, m.commits, m.fetches, m.mails, m.tasks, m.events, m.spans)
 	return m
 }
 
@@ -146,6 +150,21 @@ func (m *meters) delivered(sink string) func(events int, err error) {
 			return
 		}
 		good.Add(float64(events))
+	}
+}
+
+// spanned returns what counts the spans of traces.
+func (m *meters) spanned() func(spans int, sent bool) {
+	if m == nil {
+		return func(int, bool) {}
+	}
+	sent, lost := m.spans.WithLabelValues("sent"), m.spans.WithLabelValues("lost")
+	return func(spans int, taken bool) {
+		if taken {
+			sent.Add(float64(spans))
+			return
+		}
+		lost.Add(float64(spans))
 	}
 }
 

@@ -55,6 +55,8 @@ func TestMetricsCountWhatIsDone(t *testing.T) {
 		answer.Body.Close()
 	}
 	get(t, node.ListensOn()+"/z/"+w.zone+"/nothing")
+	get(t, node.ListensOn()+"/z/"+w.zone+"/.well-known/ssf-configuration")
+	get(t, node.ListensOn()+"/z/"+w.zone+"/revocations")
 	get(t, node.ListensOn()+"/nothing")
 	get(t, node.ListensOn()+"/healthz")
 	if got := metric(t, address, `deputy_http_requests_total{route="token",status="200"}`); got != 3 {
@@ -67,6 +69,8 @@ func TestMetricsCountWhatIsDone(t *testing.T) {
 		`deputy_http_request_duration_seconds_count{route="token"}`:                             5,
 		`deputy_http_requests_total{route="POST /zones",status="200"}`:                          1,
 		`deputy_http_requests_total{route="issuer/none",status="404"}`:                          1,
+		`deputy_http_requests_total{route="ssf-configuration",status="200"}`:                    1,
+		`deputy_http_requests_total{route="revocations",status="401"}`:                          1,
 		`deputy_http_requests_total{route="api/none",status="404"}`:                             1,
 		`deputy_http_requests_total{route="/healthz",status="200"}`:                             1,
 		`deputy_zone_snapshots`:                           1,

@@ -3,7 +3,6 @@ package server_test
 import (
 	"encoding/base64"
 	"encoding/json"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -29,6 +28,7 @@ type rotating struct {
 	zone   string
 	agent  struct{ id, secret string }
 	env    map[string]string
+	log    records
 }
 
 func newRotating(t *testing.T) *rotating {
@@ -47,7 +47,7 @@ func newNodes(t *testing.T, nodes int, env map[string]string) *rotating {
 	w.env = env
 	var bootstrap string
 	for range nodes {
-		s, c := openAt(t, w.clock.Now, env, io.Discard)
+		s, c := openAt(t, w.clock.Now, env, &w.log)
 		serve(t, s)
 		w.nodes, bootstrap = append(w.nodes, s), c.BootstrapFile()
 	}

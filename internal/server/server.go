@@ -45,6 +45,7 @@ type Server struct {
 	addresses deputy.Addresses
 	*data
 	meters  *meters // nil: nobody listens
+	traces  *tracer // nil: nobody is told
 	pool    *keys.Pool
 	mails   mail.Transport
 	fetcher *upstream.Fetcher
@@ -114,8 +115,11 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	if s.sinks, err = s.newSinks(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	if s.traces, err = newTracer(s.cfg, s.fetcher.Operator(), log, s.meters.spanned()); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	s.oauth = oauth.New(oauth.Config{
-		Fetcher: s.fetcher, StrictAudience: cfg.StrictAudience, Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
+		Fetcher: s.fetcher, StrictAudience: cfg.StrictAudience, RepeatTokens: cfg.repeatTokens(), Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
 		ClientAddress: address, Limit: limits.wait, Now: s.cfg.now, Logger: log, Observer: s.meters.observer(),
 	})
 	management, err := api.New(api.Config{
@@ -153,6 +157,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 		s.meters.watch(s, func() int { return len(running) })
 		handler = s.meters.observed(s.cfg.now, handler)
 	}
+	handler = s.traces.traced(handler)
 	web := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -172,6 +177,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 		return errors.Join(err, s.Close())
 	}
 
+	s.traces.start()
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(s.listener) }()
 	go s.prepare()
@@ -192,6 +198,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 	s.fetcher.Close()
 	stopWork()
 	background.Wait()
+	s.traces.stop()
 	return errors.Join(err, s.store.Close())
 }
 
@@ -211,7 +218,7 @@ func (s *Server) handler() http.Handler {
 			if failure == http.ErrAbortHandler {
 				panic(failure)
 			}
-			s.log.Error("request failed", "method", r.Method, "path", shownPath(r), "panic", failure, "stack", string(debug.Stack()))
+			s.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", shownPath(r), "panic", failure, "stack", string(debug.Stack()))
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusInternalServerError)
 			io.WriteString(w, `{"error":"server_error","code":"internal_error","message":"internal error","status":500}`)
@@ -238,10 +245,10 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case healthPath:
 		tookRoute(w, healthPath)
-		s.health(w, nil)
+		s.health(r.Context(), w, nil)
 	case "/readyz":
 		tookRoute(w, "/readyz")
-		s.health(w, s.store.Ready(r.Context()))
+		s.health(r.Context(), w, s.store.Ready(r.Context()))
 	default:
 		s.api.ServeHTTP(w, r)
 	}
@@ -256,12 +263,12 @@ func tookRoute(w http.ResponseWriter, name string) {
 
 // health answers 200, or 503 with the reason as far as it is fit for strangers;
 // the log has all of it.
-func (s *Server) health(w http.ResponseWriter, err error) {
+func (s *Server) health(ctx context.Context, w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	body := map[string]string{"status": "ok"}
 	if err != nil {
-		s.log.Warn("not ready", "error", err)
+		s.log.WarnContext(ctx, "not ready", "error", err)
 		reason := "not ready"
 		var known *deputy.Error
 		if errors.As(err, &known) {

@@ -49,7 +49,9 @@ func (s *Server) runTasks(ctx context.Context, group map[string]work) (more bool
 		return false, err
 	}
 	t := tasks[0]
-	again, err := group[t.Kind](s, ctx, t)
+	inside, span := s.traces.task(ctx, t.Kind)
+	again, err := group[t.Kind](s, inside, t)
+	span.End(err)
 	s.meters.tried(t.Kind, err)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", t.Kind, err)

@@ -98,6 +98,13 @@ var errClosed = deputy.Errorf(deputy.Unavailable, "the store is closed")
 // Write runs apply in a transaction, appends the event to its organization's
 // log and returns when both are durable.
 func (s *Store) Write(ctx context.Context, event *deputy.Event, apply func(deputy.Tx) error) error {
+	ctx, span := deputy.StartSpan(ctx, deputy.SpanCommit)
+	err := s.write(ctx, event, apply)
+	span.End(err)
+	return err
+}
+
+func (s *Store) write(ctx context.Context, event *deputy.Event, apply func(deputy.Tx) error) error {
 	if event == nil || event.OrganizationID == "" {
 		return errors.New("a write needs an event of an organization")
 	}
@@ -204,13 +211,10 @@ func (w *writer) run() {
 func (w *writer) gather() {
 	w.yield()
 	if len(w.group) > 1 {
-		time.Sleep(nap)
+		time.Sleep(w.s.d.nap)
 		w.yield()
 	}
 }
-
-// nap is short beside a sync.
-const nap = 50 * time.Microsecond
 
 func (w *writer) yield() {
 	for more := true; more; {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
@@ -36,7 +37,13 @@ type dialect struct {
 	// shared and exclusive lock a zone until the end of the transaction; empty
 	// where there is a single writer anyway.
 	shared, exclusive string
-	classify          func(error) failure
+	// attempt takes a lock until the end of the transaction if nobody has it,
+	// and says whether; empty where there is a single node.
+	attempt string
+	// nap is for how long a group waits for more members: short beside what a
+	// transaction takes.
+	nap      time.Duration
+	classify func(error) failure
 }
 
 // failure is what an error of the engine means to us.
@@ -54,6 +61,7 @@ var sqliteDialect = &dialect{
 	driver:   "sqlite",
 	goose:    goose.DialectSQLite3,
 	begin:    "BEGIN IMMEDIATE",
+	nap:      50 * time.Microsecond,
 	snapshot: "BEGIN",
 	contains: "instr",
 	told:     true,
@@ -89,6 +97,8 @@ var postgresDialect = &dialect{
 	forShare:   " FOR SHARE",
 	shared:     "SELECT pg_advisory_xact_lock_shared($1)",
 	exclusive:  "SELECT pg_advisory_xact_lock($1)",
+	attempt:    "SELECT pg_try_advisory_xact_lock($1)",
+	nap:        time.Millisecond,
 	classify: func(err error) failure {
 		var dial *pgconn.ConnectError
 		if errors.As(err, &dial) { // whatever the server's reason is

@@ -101,3 +101,8 @@ func (s *Store) Column(ctx context.Context, text string) (found []string, err er
 	})
 	return found, err
 }
+
+// Solely runs do unless another node runs what has this name.
+func (s *Store) Solely(ctx context.Context, name string, do func() error) error {
+	return s.readers.solely(ctx, name, do)
+}

@@ -94,22 +94,36 @@ func decodePairs(b []byte) []pair {
 	return pairs
 }
 
-// IndexEvents builds the index further: about limit events of one log, or a merge of runs. It reports whether there is more to do. Any node
-// may call it, one at a time; when it stops half way nothing is lost, because
+// IndexEvents builds the index further: about limit events of one log, or a
+// merge of runs. It reports whether there is more to do here. Any node may call
+// it, and one at a time works; when it stops half way nothing is lost, because
 // what is not indexed is scanned.
 func (s *Store) IndexEvents(ctx context.Context, limit int) (more bool, err error) {
+	err = s.readers.solely(ctx, "the index of the log", func() (err error) {
+		more, err = s.indexEvents(ctx, limit)
+		return err
+	})
+	return more, s.fault(err)
+}
+
+func (s *Store) indexEvents(ctx context.Context, limit int) (more bool, err error) {
 	organization, indexed, err := s.behind(ctx)
 	if organization == "" || err != nil {
-		return false, s.fault(err)
+		return false, err
 	}
 	pairs, err := s.pairsAfter(ctx, organization, indexed, max(limit, minRun))
 	if err != nil || len(pairs) == 0 {
-		return false, s.fault(err)
+		return false, err
 	}
 	last := pairs[len(pairs)-1].seq
 	slices.SortFunc(pairs, comparePairs) // not in the transaction, in which others wait
 	pairs = slices.Compact(pairs)
 	err = s.work(ctx, func(x *tx) error {
+		if indexed == 0 { // a row that is not there keeps nobody waiting
+			if _, err := x.exec(x.ctx, "INSERT INTO event_indexed (organization_id, indexed_seq) VALUES ($1, 0) ON CONFLICT (organization_id) DO NOTHING", string(organization)); err != nil {
+				return err
+			}
+		}
 		now, err := indexedUntil(x.ctx, x, organization, x.store.d.forUpdate)
 		if err != nil || now != indexed {
 			return err // somebody else was faster
@@ -117,18 +131,17 @@ func (s *Store) IndexEvents(ctx context.Context, limit int) (more bool, err erro
 		if err := putRun(x, organization, 0, indexed+1, last, pairs); err != nil {
 			return err
 		}
-		_, err = x.exec(x.ctx, "INSERT INTO event_indexed (organization_id, indexed_seq) VALUES ($1, $2)"+
-			" ON CONFLICT (organization_id) DO UPDATE SET indexed_seq = excluded.indexed_seq", string(organization), last)
+		_, err = x.exec(x.ctx, "UPDATE event_indexed SET indexed_seq = $1 WHERE organization_id = $2", last, string(organization))
 		return err
 	})
 	if err == nil {
 		err = s.mergeRuns(ctx, organization)
 	}
 	if err != nil {
-		return false, s.fault(err)
+		return false, err
 	}
 	organization, _, err = s.behind(ctx)
-	return organization != "", s.fault(err)
+	return organization != "", err
 }
 
 // behind returns an organization whose index lacks at least a run.

@@ -212,6 +212,20 @@ func (p *links) consistent(ctx context.Context, read func(querier) error) error 
 	})
 }
 
+// solely runs do unless another node runs what has this name.
+func (p *links) solely(ctx context.Context, name string, do func() error) error {
+	if p.d.attempt == "" {
+		return do()
+	}
+	return p.consistent(ctx, func(q querier) error {
+		var ours bool
+		if err := row(ctx, q, p.d.attempt, []any{lockOf(deputy.ZoneID(name))}, &ours); err != nil || !ours {
+			return err
+		}
+		return do()
+	})
+}
+
 // close closes every connection: those in use when their read has ended.
 func (p *links) close() error {
 	p.mu.Lock()

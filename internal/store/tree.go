@@ -200,9 +200,18 @@ func (s *Store) LogEntries(ctx context.Context, q deputy.LogQuery) (out []deputy
 }
 
 // GrowTree writes further subtrees of a log's tree, of up to limit blocks. It
-// reports whether there is more to do. Any node may call it; when it stops half
-// way nothing is lost, because what is not written is computed.
+// reports whether there is more to do here. Any node may call it, and one at a
+// time works; when it stops half way nothing is lost, because what is not written
+// is computed.
 func (s *Store) GrowTree(ctx context.Context, limit int) (more bool, err error) {
+	err = s.readers.solely(ctx, "the tree of the log", func() (err error) {
+		more, err = s.growTree(ctx, limit)
+		return err
+	})
+	return more, s.fault(err)
+}
+
+func (s *Store) growTree(ctx context.Context, limit int) (more bool, err error) {
 	var organization deputy.OrganizationID
 	var kept int64
 	err = s.readers.with(ctx, func(q querier) error {
@@ -214,11 +223,11 @@ func (s *Store) GrowTree(ctx context.Context, limit int) (more bool, err error) 
 		return false, nil
 	}
 	if err != nil {
-		return false, s.fault(err)
+		return false, err
 	}
 	nodes, size, err := s.newNodes(ctx, organization, kept, limit)
 	if err != nil {
-		return false, s.fault(err)
+		return false, err
 	}
 	err = s.work(ctx, func(x *tx) error {
 		now, err := keptLeaves(x.ctx, x, organization, x.store.d.forUpdate)
@@ -235,7 +244,7 @@ func (s *Store) GrowTree(ctx context.Context, limit int) (more bool, err error) 
 			" ON CONFLICT (organization_id) DO UPDATE SET size = excluded.size", string(organization), size)
 		return err
 	})
-	return err == nil, s.fault(err)
+	return err == nil, err
 }
 
 // node is the root of a complete subtree.

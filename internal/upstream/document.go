@@ -78,7 +78,7 @@ type entry struct {
 	forcedAt time.Time // when Refresh last fetched
 }
 
-func entryWeight(key string, e entry) uint32 {
+func entryWeight(key string, e *entry) uint32 {
 	weight := len(key) + len(e.etag) + 512
 	if e.document != nil {
 		weight += cap(e.document.Body) + len(e.document.ContentType)
@@ -142,7 +142,9 @@ func (s Source) withDefaults() Source {
 // look returns what is remembered under key, and whether that answers the
 // call: a forced one only when the last is less than RefreshGap ago.
 func (f *Fetcher) look(key string, s Source, force bool) (e entry, d *Document, known bool, err error) {
-	e, _ = f.documents.GetIfPresent(key)
+	if kept, ok := f.documents.GetIfPresent(key); ok {
+		e = *kept
+	}
 	now := f.now()
 	if force && now.Sub(e.forcedAt) >= s.RefreshGap {
 		return e, nil, false, nil
@@ -186,11 +188,11 @@ func (f *Fetcher) fly(ctx context.Context, s Source, u *url.URL, key string, for
 	}
 	if err != nil {
 		e.failure, e.failedAt = err, now
-		f.documents.Set(key, e)
+		f.documents.Set(key, &e)
 		return nil, err
 	}
 	e = e.succeeded(res, now)
-	f.documents.Set(key, e)
+	f.documents.Set(key, &e)
 	return e.document, nil
 }
 

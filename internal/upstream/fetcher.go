@@ -76,17 +76,16 @@ type Fetcher struct {
 	secure, plain *http.Transport
 	operator      *http.Client
 	ended         func(result string)
-	circuits      *otter.Cache[circuitKey, *circuit]
-	documents     *otter.Cache[string, entry]
-	flights       singleflight.Group
+	// Both are of text and pointers: a cache is compiled anew, into 400 KB, for
+	// each other kind of key and value.
+	circuits  *otter.Cache[string, *circuit]
+	documents *otter.Cache[string, *entry]
+	flights   singleflight.Group
 }
 
 // circuitKey is whose failures count together: a tenant that makes a shared
 // host fail for itself must not shut it for the others.
-type circuitKey struct {
-	zone   deputy.ZoneID
-	origin string
-}
+func circuitKey(zone deputy.ZoneID, origin string) string { return string(zone) + " " + origin }
 
 // New returns a Fetcher that obeys c.
 func New(c Config) *Fetcher {
@@ -95,8 +94,8 @@ func New(c Config) *Fetcher {
 		rules:    newRules(c.Allow, c.Dev),
 		operator: OperatorClient(),
 		ended:    c.Ended,
-		circuits: otter.Must(&otter.Options[circuitKey, *circuit]{MaximumSize: maxCircuits, Executor: atOnce}),
-		documents: otter.Must(&otter.Options[string, entry]{
+		circuits: otter.Must(&otter.Options[string, *circuit]{MaximumSize: maxCircuits, Executor: atOnce}),
+		documents: otter.Must(&otter.Options[string, *entry]{
 			MaximumWeight: uint64(cmp.Or(c.CacheBytes, defaultCacheBytes)),
 			Weigher:       entryWeight,
 			Executor:      atOnce,
@@ -200,9 +199,21 @@ func limited(ctx context.Context, timeout time.Duration) (context.Context, conte
 	return context.WithTimeoutCause(ctx, cmp.Or(timeout, defaultTimeout), errTimeout)
 }
 
-// exchange sends req through the circuit of its host and reads the answer.
+// exchange sends req through the circuit of its host and reads the answer. The
+// trace that it is part of stays here: no header tells the host of it.
 func (f *Fetcher) exchange(zone deputy.ZoneID, req *http.Request, maxBytes int64) (*Response, error) {
-	c, _ := f.circuits.ComputeIfAbsent(circuitKey{zone, origin(req.URL)}, func() (*circuit, bool) {
+	_, span := deputy.StartSpan(req.Context(), deputy.SpanUpstream)
+	span.Set(deputy.SpanMethod, req.Method) // and not where to, which tells whose it is
+	res, err := f.guarded(zone, req, maxBytes)
+	if res != nil {
+		span.Answered(res.Status)
+	}
+	span.End(err)
+	return res, err
+}
+
+func (f *Fetcher) guarded(zone deputy.ZoneID, req *http.Request, maxBytes int64) (*Response, error) {
+	c, _ := f.circuits.ComputeIfAbsent(circuitKey(zone, origin(req.URL)), func() (*circuit, bool) {
 		return new(circuit), false
 	})
 	if !c.enter(f.now()) {

@@ -323,17 +323,30 @@ func requests(w *world) {
 	}
 	find("r7", 1)
 	for round := 1; round <= 9; round++ {
-		by, indexer := []Store{here}, here
-		if round%3 == 0 {
+		by, indexers := []Store{here}, []Store{here}
+		if round%3 == 1 {
 			by = []Store{here, other}
 		}
-		if round%4 == 0 {
-			indexer = other
+		switch round {
+		case 1, 5: // at once, the first time and later
+			indexers = []Store{here, other}
+		case 4, 8:
+			indexers = []Store{other}
 		}
 		write(4000, by...)
 		find("r7", 4*round+1)
-		for sure(indexer.IndexEvents(w.ctx, 4096)) {
+		var wait sync.WaitGroup
+		for _, indexer := range indexers {
+			wait.Go(func() {
+				for more, err := indexer.IndexEvents(w.ctx, 4096); more || err != nil; more, err = indexer.IndexEvents(w.ctx, 4096) {
+					if err != nil {
+						w.Error(err)
+						return
+					}
+				}
+			})
 		}
+		wait.Wait()
 		find("r7", 4*round+1)
 	}
 	find("rare", 1)
