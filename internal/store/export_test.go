@@ -132,3 +132,12 @@ func ReadPieces(raw []byte) (n int) {
 func (s *Store) Solely(ctx context.Context, name string, do func() error) error {
 	return s.readers.solely(ctx, name, do)
 }
+
+// Column returns the first column of what a query finds, as text.
+func (s *Store) Column(ctx context.Context, text string) (found []string, err error) {
+	err = s.readers.with(ctx, func(q querier) error {
+		found, err = column[string](ctx, q, text)
+		return err
+	})
+	return found, err
+}

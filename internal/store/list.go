@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 
 	"deputy/internal/deputy"
 )
@@ -13,11 +14,13 @@ import (
 // listing is one list in the making: which rows, in which order, and where the
 // page lies in it.
 type listing struct {
-	t      *relation
-	s      *Store
-	r      querier
-	in     deputy.Scope
-	orders []order
+	t  *relation
+	s  *Store
+	r  querier
+	in deputy.Scope
+	// filters and orders are what is asked for.
+	filters []deputy.Filter
+	orders  []order
 	// parts are what the list is made of; no row is in two.
 	parts []part
 	// bind is what a cursor of this list is bound to.
@@ -45,7 +48,7 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	if err != nil {
 		return nil, err
 	}
-	l := &listing{t: &t.relation, s: s, r: r, in: in, orders: orders, bind: []any{t.name, in, q.Where, q.Sort}, entity: func() (any, []any) {
+	l := &listing{t: &t.relation, s: s, r: r, in: in, filters: q.Where, orders: orders, bind: []any{t.name, in, q.Where, q.Sort}, entity: func() (any, []any) {
 		e := new(T)
 		return e, t.places(e)
 	}}
@@ -69,7 +72,9 @@ func (t *table[T]) list(ctx context.Context, s *Store, r querier, in deputy.Scop
 	}
 	if q.Count {
 		p.Total = new(int)
-		err = l.count(ctx, p.Total)
+		if *p.Total = len(items); at != nil || next {
+			err = l.count(ctx, p.Total)
+		}
 	}
 	return p, err
 }
@@ -79,6 +84,8 @@ type part struct {
 	where *statement
 	// from names the table, and the index to go by where that must be said.
 	from string
+	// bare says that from has no more of the rows than what where asks of them.
+	bare bool
 }
 
 // filter says what the list is made of. Filters that are several stretches of
@@ -110,13 +117,14 @@ func (l *listing) filter(ctx context.Context, q deputy.Query) error {
 			where.WriteString(" AND ")
 			stretch(where)
 		}
-		l.parts = append(l.parts, part{where, from})
+		l.parts = append(l.parts, part{where: where, from: from})
 	}
 	return l.addDue(ctx, q.Where)
 }
 
 // count adds up the rows of the whole list.
 func (l *listing) count(ctx context.Context, total *int) error {
+	*total = 0
 	for _, p := range l.parts {
 		b := p.selecting("COUNT(*)")
 		n := 0
@@ -278,31 +286,75 @@ func merge(a, b []listed, compare func(a, b listed) int) []listed {
 
 // fetchPart is fetch for one part.
 func (l *listing) fetchPart(ctx context.Context, p part, at *cursor, backward bool, take int) ([]listed, error) {
-	if take > 0 && len(l.orders) == 2 && l.orders[0].descending != l.orders[1].descending {
-		return l.fetchCrossed(ctx, p, at, backward, take)
+	if n := len(l.orders); take > 0 && (n == 2 && l.orders[0].descending != l.orders[1].descending || n == 3 && l.t.crowd.of(l.orders)) {
+		return l.fetchGrouped(ctx, p, at, backward, take)
 	}
-	b := p.selecting(l.columns())
+	what := l.columns()
+	if p.bare {
+		what = l.t.id
+	}
+	b := p.selecting(what)
 	if at != nil {
 		at.beyond(b, l.orders, backward)
+	}
+	if p.bare { // the rest of those few that are read
+		orderBy(b, l.orders, backward)
+		if take > 0 {
+			b.WriteString(" LIMIT " + strconv.Itoa(take))
+		}
+		found := b
+		b = &statement{args: found.args}
+		b.WriteString("SELECT " + l.columns() + " FROM " + l.t.name + " WHERE ")
+		l.t.within(b, l.in)
+		b.WriteString(" AND " + l.t.id + " IN (" + found.String() + ")")
 	}
 	return l.read(ctx, b, l.orders, backward, take)
 }
 
-// fetchCrossed is fetchPart where the ids go the other way than the field before
-// them. An index has both in one direction: it says of which value the last of
-// the rows is, of which there may be very many, and these it has in both
-// directions.
-func (l *listing) fetchCrossed(ctx context.Context, p part, at *cursor, backward bool, take int) (items []listed, err error) {
-	field, id := l.orders[0], l.orders[1]
+// crowd is a value of a field that very many rows may have in common, which an
+// index has in the order of another field.
+type crowd struct{ value, then, index string } // two expressions and a name
+
+// of reports whether a list is in the order that the crowd is for.
+func (c *crowd) of(orders []order) bool {
+	return c != nil && strings.HasPrefix(c.value, orders[0].expression+" = ") && orders[1].expression == c.then && orders[1].descending == orders[2].descending
+}
+
+// fetchGrouped is fetchPart where an index has no more of the order than its
+// first field, as rows that have it in common are in another order than that of
+// the index. The index says of which value the last of the rows is, of which
+// there may be very many; either the ids of one value are in both directions in
+// it, or another index has that value.
+func (l *listing) fetchGrouped(ctx context.Context, p part, at *cursor, backward bool, take int) (items []listed, err error) {
+	field, rest := l.orders[0], l.orders[1:]
 	add := func(b *statement, orders ...order) error {
 		more, err := l.read(ctx, b, orders, backward, take-len(items))
 		items = append(items, more...)
 		return err
 	}
+	// with begins the query of the rows that have a value.
+	with := func(value any) *statement {
+		same, c := "", l.t.crowd
+		if n, ok := value.(int64); ok {
+			same = field.expression + " = " + strconv.FormatInt(n, 10)
+		}
+		if c == nil || c.value != same || len(rest) == 1 {
+			b := p.selecting(l.columns())
+			b.WriteString(" AND " + field.expression + " = " + b.arg(value))
+			return b
+		}
+		crowded := p
+		if l.s.d.told && len(l.filters) == 0 {
+			crowded.from = l.t.name + " INDEXED BY " + c.index
+		}
+		b := crowded.selecting(l.columns())
+		b.WriteString(" AND " + same) // in the words of the index
+		return b
+	}
 	if at != nil { // what is left of the value that the cursor has
-		b := p.selecting(l.columns())
-		b.WriteString(" AND " + field.expression + " = " + b.arg(at.keys[0]) + " AND " + id.expression + id.after(backward) + b.arg(at.id))
-		if err := add(b, id); err != nil || len(items) >= take {
+		b := with(at.keys[0])
+		(&cursor{keys: at.keys[1:], id: at.id}).beyond(b, rest, backward)
+		if err := add(b, rest...); err != nil || len(items) >= take {
 			return items, err
 		}
 	}
@@ -314,7 +366,7 @@ func (l *listing) fetchCrossed(ctx context.Context, p part, at *cursor, backward
 		return b
 	}
 	b := further(field.expression)
-	orderBy(b, []order{field, {id.expression, field.descending}}, backward)
+	orderBy(b, []order{field, {l.t.id, field.descending}}, backward)
 	b.WriteString(" LIMIT " + strconv.Itoa(take-len(items)))
 	var first, last any
 	n := 0
@@ -331,13 +383,11 @@ func (l *listing) fetchCrossed(ctx context.Context, p part, at *cursor, backward
 	if first != last {
 		b := further(l.columns())
 		b.WriteString(" AND " + field.expression + field.after(!backward) + b.arg(last))
-		if err := add(b, field, id); err != nil || len(items) >= take {
+		if err := add(b, l.orders...); err != nil || len(items) >= take {
 			return items, err
 		}
 	}
-	b = p.selecting(l.columns())
-	b.WriteString(" AND " + field.expression + " = " + b.arg(last))
-	err = add(b, id)
+	err = add(with(last), rest...)
 	return items, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"deputy/internal/deputy"
 )
@@ -89,17 +90,29 @@ func (l *listing) addDue(ctx context.Context, filters []deputy.Filter) error {
 	if n > l.s.fewDue {
 		limit = ""
 	}
-	p := part{where: &statement{}}
+	p := part{where: &statement{}, bare: len(l.orders) == 1}
 	l.t.within(p.where, l.in)
+	var fields []string
 	for _, f := range filters {
 		if f.Op == deputy.InState {
 			continue // that is what they are
 		}
+		fields = append(fields, f.Fields...)
 		if err := l.t.filter(p.where, l.s.d, f); err != nil {
 			return err
 		}
 	}
-	p.from = due(p.where, "*", limit)
+	what := "*"
+	if p.bare { // which the index has, if it can
+		what = "zone_id"
+		for _, c := range l.t.columns {
+			field := strings.TrimSuffix(strings.TrimSuffix(c, "_key"), "_folded")
+			if c == l.t.id || c != "zone_id" && (slices.Contains(fields, c) || slices.Contains(fields, field)) {
+				what += ", " + c
+			}
+		}
+	}
+	p.from = due(p.where, what, limit)
 	l.parts = append(l.parts, p)
 	return nil
 }

@@ -67,6 +67,9 @@ type relation struct {
 	// without filters is sorted by first.
 	indexes []served
 	sorted  map[string]string
+	// crowd is what very many have in common of the field that a list is sorted
+	// by; nil where there is no such value.
+	crowd *crowd
 	// lapses says when an active row has expired; nil where none does.
 	lapses *runsOut
 	// replace says what an insert does to a row that exists with the same key;

@@ -13,6 +13,7 @@ var users = declare(table[deputy.User]{
 		sorts:   map[string]string{"email": "email", "authenticated_at": "COALESCE(authenticated_at, 0)"},
 		indexes: []served{{deputy.Equals, "email", "users_email"}},
 		sorted:  map[string]string{"email": "users_email", "authenticated_at": "users_authenticated"},
+		crowd:   &crowd{value: "COALESCE(authenticated_at, 0) = 0", then: "email", index: "users_newcomers"},
 	},
 	fields: func(u *deputy.User) []field {
 		return []field{

@@ -1,13 +1,18 @@
 package storetest
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"deputy/internal/deputy"
 )
 
 // people are the cases about who acts in a zone and what they were given.
 var people = map[string]func(*world){
+	"people are listed by authentication":              peopleByAuthentication,
 	"user agents, secrets, roles and groups read back": tripPeople,
 	"an account and a local address are one user's":    federated,
 	"a revoked session takes those below along":        revokedSession,
@@ -468,6 +473,59 @@ func memberOnce(w *world) {
 	w.same([]*deputy.Membership{first}, sure(w.Memberships().List(w.ctx, w.below(g.ID), deputy.Query{})).Items)
 	w.must(w.write(func(t deputy.Tx) error { return t.Memberships().Delete(w.ctx, w.below(g.ID), deputy.ID(u.ID)) }))
 	w.is(w.write(func(t deputy.Tx) error { return t.Memberships().Delete(w.ctx, w.below(g.ID), deputy.ID(u.ID)) }), deputy.NotFound)
+}
+
+// peopleByAuthentication pages people, most of whom never authenticated, in every
+// order of two fields.
+func peopleByAuthentication(w *world) {
+	var all []*deputy.User
+	at := w.tick()
+	for i := range 23 {
+		u := w.user(fmt.Sprint("u", i))
+		u.Email = fmt.Sprint("u", i*7%5, "@example.test") // several have one
+		u.Issuer = new("https://idp.test")
+		u.Subject = new(fmt.Sprint(i))
+		if i%3 == 0 {
+			u.AuthenticatedAt = new(at.Add(time.Duration(i/6) * time.Second))
+		}
+		all = append(all, u)
+	}
+	put(w, deputy.Tx.Users, all...)
+	when := func(u *deputy.User) int64 {
+		if u.AuthenticatedAt == nil {
+			return 0
+		}
+		return u.AuthenticatedAt.UnixMicro()
+	}
+	turned := func(n int, descending bool) int {
+		if descending {
+			return -n
+		}
+		return n
+	}
+	for _, sort := range [][2]bool{{false, false}, {false, true}, {true, false}, {true, true}} {
+		want := slices.Clone(all)
+		slices.SortFunc(want, func(a, b *deputy.User) int {
+			return cmp.Or(turned(cmp.Compare(when(a), when(b)), sort[0]), turned(cmp.Compare(a.Email, b.Email), sort[1]), turned(cmp.Compare(a.ID, b.ID), sort[1]))
+		})
+		q := deputy.Query{Limit: 4, Sort: []deputy.Sort{{Field: "authenticated_at", Descending: sort[0]}, {Field: "email", Descending: sort[1]}}, Count: true}
+		var forward, back []*deputy.User
+		var last *deputy.Page[deputy.User]
+		for more := true; more; more = last.HasNext {
+			last = sure(w.Users().List(w.ctx, w.in, q))
+			forward = append(forward, last.Items...)
+			q.After = last.Last
+			w.same(len(all), *last.Total)
+		}
+		w.same(want, forward)
+		q.After = ""
+		for back = last.Items; last.HasPrevious; {
+			q.Before = last.First
+			last = sure(w.Users().List(w.ctx, w.in, q))
+			back = append(slices.Clone(last.Items), back...)
+		}
+		w.same(want, back)
+	}
 }
 
 func consentsOfPerson(w *world) {
