@@ -134,7 +134,8 @@ func repeat(b *testing.B, ctx context.Context, pause time.Duration, step func() 
 
 // BenchmarkScale asks a large installation on PostgreSQL what operators and
 // applications ask it, and reports the median and the 99th percentile in
-// milliseconds; and what the tables take, and which were read from end to end.
+// milliseconds. With -v it says as well what the tables take, and which were
+// read from end to end.
 func BenchmarkScale(b *testing.B) {
 	in := installed()
 	c := engines["PostgreSQL"](b)
