@@ -40,8 +40,7 @@ func newRestore() *cobra.Command {
 	c.Long = "Makes the database of the data folder from a backup, or from the folder of an archive as it was at a\n" +
 		"moment, after checking it. The root key must be in its place. Where there is a database already,\n" +
 		"nothing is done: move it away first."
-	c.Example = "  deputy restore /backups/deputy-2026-11-01.db\n" +
-		"  deputy restore --at 2026-11-01T12:00:00Z /archive"
+	c.Example = "  deputy restore --at 2026-11-01T12:00:00Z /archive"
 	return c
 }
 
