@@ -207,6 +207,13 @@ func (u *Upstream) client(r *http.Request) string {
 	return id
 }
 
+// Change changes how it behaves while it is being asked.
+func (u *Upstream) Change(set func(*Upstream)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	set(u)
+}
+
 func (u *Upstream) token(w http.ResponseWriter, r *http.Request) {
 	_ = r.ParseForm()
 	u.mu.Lock()
@@ -216,6 +223,7 @@ func (u *Upstream) token(w http.ResponseWriter, r *http.Request) {
 		u.running[f]++
 		u.most = max(u.most, u.running[f])
 	}
+	interfere, lose := u.Interfere, u.Lose
 	u.mu.Unlock()
 	defer func() {
 		u.mu.Lock()
@@ -224,7 +232,7 @@ func (u *Upstream) token(w http.ResponseWriter, r *http.Request) {
 			u.running[f]--
 		}
 	}()
-	if u.Interfere != nil && u.Interfere(w, r) {
+	if interfere != nil && interfere(w, r) {
 		return
 	}
 	answer, wrong := u.grant(r)
@@ -233,7 +241,7 @@ func (u *Upstream) token(w http.ResponseWriter, r *http.Request) {
 		write(w, map[string]any{"error": wrong})
 		return
 	}
-	if u.Lose != nil && u.Lose(r) {
+	if lose != nil && lose(r) {
 		panic(http.ErrAbortHandler) // the connection ends without a word
 	}
 	if u.Shape != nil {

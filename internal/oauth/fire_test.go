@@ -112,7 +112,7 @@ func TestRefreshUnderFire(t *testing.T) {
 	child, there := startNode(t, node{Database: database, Root: hex.EncodeToString(w.root[:]), Platform: w.platform})
 
 	var calm sync.Mutex // held while the provider is to be as it should
-	g.upstream.Interfere = func(rw http.ResponseWriter, r *http.Request) bool {
+	storm := func(rw http.ResponseWriter, r *http.Request) bool {
 		if !calm.TryLock() {
 			return false
 		}
@@ -133,7 +133,11 @@ func TestRefreshUnderFire(t *testing.T) {
 		time.Sleep(time.Duration(mathrand.IntN(20)) * time.Millisecond)
 		return false
 	}
-	g.upstream.Lose = func(*http.Request) bool { return mathrand.IntN(8) == 0 }
+	behave := func(interfere func(http.ResponseWriter, *http.Request) bool, lose func(*http.Request) bool) {
+		g.upstream.Change(func(u *deputytest.Upstream) { u.Interfere, u.Lose = interfere, lose })
+	}
+	often := func(*http.Request) bool { return mathrand.IntN(8) == 0 }
+	behave(storm, often)
 	expire := func() {
 		w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
 			_, err := tx.Grants().Update(ctx, w.in(), g.grant().ID, func(x *deputy.Grant) error {
@@ -188,13 +192,13 @@ func TestRefreshUnderFire(t *testing.T) {
 	}
 
 	// The other node is killed when the provider has its request.
-	storm, struck := g.upstream.Interfere, make(chan struct{})
+	struck := make(chan struct{})
 	strike := sync.OnceFunc(func() { close(struck) })
-	g.upstream.Interfere = func(rw http.ResponseWriter, r *http.Request) bool {
+	behave(func(rw http.ResponseWriter, r *http.Request) bool {
 		strike()
 		<-r.Context().Done()
 		return true
-	}
+	}, often)
 	expire()
 	gone := make(chan struct{})
 	go func() {
@@ -225,14 +229,14 @@ func TestRefreshUnderFire(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-gone
-	g.upstream.Interfere = storm
+	behave(storm, often)
 	for range 2 {
 		round(here.URL)
 	}
 
 	// And in the end all is as it was.
 	calm.Lock()
-	g.upstream.Lose = nil
+	behave(storm, nil)
 	expire()
 	status, body, err := ask(here.URL)
 	for n := 0; n < 60 && status == 503; n++ { // a lease may be left, a circuit open
