@@ -184,8 +184,8 @@ func (s *Store) connect(c Config) error {
 	}
 	// Checkpoints are made beside the writer; if they ever fall behind, SQLite
 	// makes one itself after this many pages, unless the archive has to have seen
-	// them. What is deleted is overwritten: a
-	// key that was destroyed must not be found in a free page.
+	// them. What is deleted is overwritten: a key that was destroyed must not be
+	// found in a free page.
 	behind := "wal_autocheckpoint(32000)"
 	if c.Archive != "" {
 		behind = "wal_autocheckpoint(0)"
