@@ -15,11 +15,13 @@ import (
 // most of what a commit costs. So the rows that the members' bases list are read
 // for all of them at once, after the locks of their zones were taken and before
 // the first turn. Of those that count their changes it reads no more than the
-// count: at the one they were decided by they are what they were. A turn that
-// writes what may be among them has the rest read theirs alone.
+// count: at the one they were decided by they are what they were. Where nobody
+// else writes, what was read stays good for the transactions to come. A
+// statement that writes one of these tables has what is known of it forgotten.
 
-// foreseen are rows that were read before somebody asked for them; nil where
-// there is none. What it does not have nobody has looked for, or has changed.
+// foreseen are rows that were read before somebody asked for them, as they are
+// now; nil where there is none. What it does not have nobody has looked for, or
+// has changed.
 type foreseen struct {
 	sessions map[place]*deputy.Session
 	users    map[place]*deputy.User
@@ -49,88 +51,142 @@ func known[T any](rows map[place]*T, at place, t *table[T], read func() (*T, err
 	return e, nil
 }
 
-// aside are the beginnings of statements that write nothing of what is foreseen.
-var aside = []string{"UPDATE refresh_families ", "INSERT INTO tickets "}
-
-// forget drops what was foreseen if a statement may write some of it.
+// forget drops what a statement may change: the rows of the table that it
+// writes, which are all that it changes, because the schema has no triggers and
+// nothing cascades.
 func (f *foreseen) forget(text string) {
-	if !slices.ContainsFunc(aside, func(start string) bool { return strings.HasPrefix(text, start) }) {
+	switch verb, _, _ := strings.Cut(text, " "); verb {
+	case "SELECT", "BEGIN", "SAVEPOINT", "RELEASE", "COMMIT", "PRAGMA":
+		return
+	}
+	table := ""
+	for _, start := range []string{"INSERT INTO ", "UPDATE ", "DELETE FROM "} {
+		if rest, ok := strings.CutPrefix(text, start); ok {
+			table = rest[:len(rest)-len(strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyz_"))]
+		}
+	}
+	switch table {
+	case "":
 		*f = foreseen{}
+	case "sessions":
+		f.sessions = nil
+	case "users":
+		f.users = nil
+	case "grants":
+		f.grants = nil
+	case "consents":
+		f.consents = nil
+	case "secrets":
+		f.secrets = nil
 	}
 }
 
-// foresee reads what the members of a group are about to.
+// renew begins a transaction's knowledge with what its connection knew, unless
+// another has written since.
+func (l *link) renew(ctx context.Context) error {
+	if l.d.version == "" {
+		l.seen = foreseen{}
+		return nil
+	}
+	now, err := column[int64](ctx, l, l.d.version)
+	if err != nil {
+		return err
+	}
+	if now[0] != l.version {
+		l.seen, l.version = foreseen{}, now[0]
+	}
+	return nil
+}
+
+// maxForeseen bounds the rows of each table that are known from one transaction
+// to the next.
+const maxForeseen = 8192
+
+// foresee reads what the members of a group are about to, as far as it is not
+// known yet.
 func (x *tx) foresee(group []*member) error {
-	f := foreseen{}
+	f, asked := &x.link.seen, foreseen{}
 	var zones []deputy.ZoneID
 	for _, m := range group {
 		if m.event == nil || m.event.Basis == nil {
 			continue
 		}
 		b := m.event.Basis
-		if f.want(b.Zone, &b.Again) && !slices.Contains(zones, b.Zone) {
+		if f.want(&asked, b.Zone, &b.Again) && !slices.Contains(zones, b.Zone) {
 			zones = append(zones, b.Zone)
 		}
 	}
 	for _, zone := range zones {
-		if err := x.foreseeIn(zone, &f); err != nil {
+		if err := x.foreseeIn(zone, &asked); err != nil {
 			return err
 		}
 	}
-	x.seen = f
+	f.sessions, f.users, f.grants = learn(f.sessions, asked.sessions), learn(f.users, asked.users), learn(f.grants, asked.grants)
+	f.consents, f.secrets = learn(f.consents, asked.consents), learn(f.secrets, asked.secrets)
 	return nil
 }
 
+// learn adds to what is known what was found out.
+func learn[T any](known, found map[place]*T) map[place]*T {
+	if known == nil || len(known)+len(found) > maxForeseen {
+		return found
+	}
+	maps.Copy(known, found)
+	return known
+}
+
 // want notes what is to be read, and reports whether that is anything.
-func (f *foreseen) want(zone deputy.ZoneID, r *deputy.Rows) (any bool) {
+func (f *foreseen) want(asked *foreseen, zone deputy.ZoneID, r *deputy.Rows) (any bool) {
 	for _, s := range r.Sessions {
 		if s != nil {
-			want(&f.sessions, place{zone: zone, id: string(s.ID)}, s)
-			any = true
+			any = want(f.sessions, &asked.sessions, place{zone: zone, id: string(s.ID)}, s, sessionMark) || any
 		}
 	}
 	if u := r.User; u != nil {
-		want(&f.users, place{zone: zone, id: string(u.ID)}, u)
-		any = true
+		any = want(f.users, &asked.users, place{zone: zone, id: string(u.ID)}, u, userMark) || any
 		if r.Resource != "" {
 			at := place{zone: zone, id: string(u.ID), resource: string(r.Resource)}
-			want(&f.grants, at, r.Grant)
+			any = want(f.grants, &asked.grants, at, r.Grant, grantMark) || any
 			if r.Client != "" {
 				at.client = string(r.Client)
-				want(&f.consents, at, nil)
+				any = want(f.consents, &asked.consents, at, nil, nil) || any
 				at.resource = ""
-				want(&f.consents, at, nil)
+				any = want(f.consents, &asked.consents, at, nil, nil) || any
 			}
 		}
 	}
 	if r.Entity != "" {
-		want(&f.secrets, place{zone: zone, id: string(r.Entity)}, nil)
-		any = true
+		any = want(f.secrets, &asked.secrets, place{zone: zone, id: string(r.Entity)}, nil, nil) || any
 	}
 	return any
 }
 
 // want notes a row that somebody decided by as it was then; nil where they had
-// none or it counts no changes.
-func want[T any](rows *map[place]*T, at place, was *T) {
-	if *rows == nil {
-		*rows = map[place]*T{}
+// none or it counts no changes. What is known is not asked, unless they saw
+// something else.
+func want[T any](known map[place]*T, asked *map[place]*T, at place, was *T, of func(*T) mark) bool {
+	if is, ok := known[at]; ok && (was == nil || is != nil && of(was) == of(is)) {
+		return false
 	}
-	if was != nil || (*rows)[at] == nil {
-		(*rows)[at] = was
+	if *asked == nil {
+		*asked = map[place]*T{}
 	}
+	if was != nil || (*asked)[at] == nil {
+		(*asked)[at] = was
+	}
+	return true
 }
 
 // foreseeIn reads what is wanted of a zone.
 func (x *tx) foreseeIn(zone deputy.ZoneID, f *foreseen) error {
 	id := given{"id", func(p *place) *string { return &p.id }}
 	user, resource := given{"user_id", id.in}, given{"resource_id", func(p *place) *string { return &p.resource }}
-	err := foreseeChanges(x, zone, sessions, f.sessions, []given{id}, "", func(s *deputy.Session) mark { return mark{string(s.ID), s.Revision} })
+	err := foreseeChanges(x, zone, sessions, f.sessions, []given{id}, "", sessionMark)
 	if err == nil {
-		err = foreseeChanges(x, zone, users, f.users, []given{id}, "", func(u *deputy.User) mark { return mark{string(u.ID), u.Revision} })
+		err = foreseeChanges(x, zone, users, f.users, []given{id}, "", userMark)
 	}
 	if err == nil {
-		err = foreseeChanges(x, zone, grants, f.grants, []given{user, resource}, lastSaid, func(g *deputy.Grant) mark { return mark{string(g.ID), g.Revision} })
+		err = foreseeChanges(x, zone, grants, f.grants, []given{user, resource}, lastSaid, grantMark)
 	}
 	if err == nil {
 		client := given{"client_id", func(p *place) *string { return &p.client }}
@@ -157,6 +213,10 @@ type mark struct {
 	id       string
 	revision int64
 }
+
+func sessionMark(s *deputy.Session) mark { return mark{string(s.ID), s.Revision} }
+func userMark(u *deputy.User) mark       { return mark{string(u.ID), u.Revision} }
+func grantMark(g *deputy.Grant) mark     { return mark{string(g.ID), g.Revision} }
 
 // foreseeChanges finds out which of the rows of one table that are wanted are as
 // they were. Those that are not there are nil, and others are forgotten. Of
@@ -221,15 +281,15 @@ func foreseeRows[T any](x *tx, zone deputy.ZoneID, t *table[T], rows map[place]*
 	return nil
 }
 
-// maxForeseen bounds the values of one column in one statement.
-const maxForeseen = 512
+// maxWanted bounds the values of one column in one statement.
+const maxWanted = 512
 
 // wanted yields conditions that all rows at the wanted places of a zone meet.
 func wanted[T any](rows map[place]*T, zone deputy.ZoneID, by []given) iter.Seq[*statement] {
 	return func(yield func(*statement) bool) {
 		places := slices.DeleteFunc(slices.Collect(maps.Keys(rows)), func(p place) bool { return p.zone != zone })
 		slices.SortFunc(places, func(a, b place) int { return strings.Compare(a.id, b.id) })
-		for some := range slices.Chunk(places, maxForeseen) {
+		for some := range slices.Chunk(places, maxWanted) {
 			b := &statement{}
 			b.WriteString("zone_id = " + b.arg(string(zone)))
 			for _, g := range by {

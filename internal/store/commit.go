@@ -347,6 +347,9 @@ func (w *writer) turns(x *tx, group []*member) (good []*member, err error) {
 	if err := w.lock(x, group); err != nil {
 		return nil, err
 	}
+	if err := w.link.renew(x.ctx); err != nil {
+		return nil, err
+	}
 	if err := x.foresee(group); err != nil {
 		return nil, err
 	}

@@ -40,6 +40,9 @@ type dialect struct {
 	// attempt takes a lock until the end of the transaction if nobody has it,
 	// and says whether; empty where there is a single node.
 	attempt string
+	// version reads what is another number once another connection has written
+	// anything; empty where others write all the time.
+	version string
 	// nap is for how long a group waits for more members: short beside what a
 	// transaction takes.
 	nap      time.Duration
@@ -61,6 +64,7 @@ var sqliteDialect = &dialect{
 	driver:   "sqlite",
 	goose:    goose.DialectSQLite3,
 	begin:    "BEGIN IMMEDIATE",
+	version:  "PRAGMA data_version",
 	nap:      50 * time.Microsecond,
 	snapshot: "BEGIN",
 	contains: "instr",

@@ -29,9 +29,14 @@ type link struct {
 	conn     *sql.Conn
 	prepared map[string]*sql.Stmt
 	around   func(statement string, run func() error) error // nil: nothing is
+
+	// What the writer knows of rows, and the database's version at that time.
+	seen    foreseen
+	version int64
 }
 
 func (l *link) query(ctx context.Context, text string, args ...any) (found *sql.Rows, err error) {
+	l.seen.forget(text)
 	if l.around == nil {
 		return l.find(ctx, text, args)
 	}
@@ -57,6 +62,7 @@ func (l *link) find(ctx context.Context, text string, args []any) (*sql.Rows, er
 }
 
 func (l *link) exec(ctx context.Context, text string, args ...any) (n int64, err error) {
+	l.seen.forget(text)
 	if l.around == nil {
 		return l.run(ctx, text, args)
 	}

@@ -32,7 +32,6 @@ type tx struct {
 	// statements counts what was run on behalf of members.
 	statements int
 	spans      map[span][]noted // what changed, as far as it was asked
-	seen       foreseen
 
 	// The state of one turn.
 	alone  bool // nobody else shares the transaction: it ends whole
@@ -67,7 +66,6 @@ func (x *tx) exec(_ context.Context, text string, args ...any) (int64, error) {
 // changed anything: it sets no savepoint. A turn that fails all the same ends
 // the whole transaction.
 func (x *tx) execLast(text string, args ...any) (int64, error) {
-	x.seen.forget(text)
 	x.statements++
 	n, err := x.link.exec(x.ctx, text, args...)
 	x.bare = x.bare || n > 0 && !x.marked
@@ -81,7 +79,6 @@ func (x *tx) writing(text string) error {
 	if strings.HasPrefix(text, "SELECT") {
 		return nil
 	}
-	x.seen.forget(text)
 	if x.marked || x.alone {
 		return nil
 	}
@@ -218,24 +215,24 @@ func (x *tx) Invitation(_ context.Context, token deputy.SecretHash) (*deputy.Inv
 }
 
 func (x *tx) SessionChain(_ context.Context, zone deputy.ZoneID, id deputy.SessionID) ([]*deputy.Session, *deputy.User, error) {
-	return sessionChain(x.ctx, x, &x.seen, zone, id)
+	return sessionChain(x.ctx, x, &x.link.seen, zone, id)
 }
 
 func (x *tx) Consent(_ context.Context, zone deputy.ZoneID, user deputy.UserID, client deputy.ID, resource deputy.ResourceID) (*deputy.ConsentRecord, error) {
 	at := place{zone: zone, id: string(user), client: string(client), resource: string(resource)}
-	return known(x.seen.consents, at, consents, func() (*deputy.ConsentRecord, error) {
+	return known(x.link.seen.consents, at, consents, func() (*deputy.ConsentRecord, error) {
 		return consent(x.ctx, x, zone, user, client, resource)
 	})
 }
 
 func (x *tx) Secret(_ context.Context, zone deputy.ZoneID, entity deputy.ID) (*deputy.VaultSecret, error) {
-	return known(x.seen.secrets, place{zone: zone, id: string(entity)}, secrets, func() (*deputy.VaultSecret, error) {
+	return known(x.link.seen.secrets, place{zone: zone, id: string(entity)}, secrets, func() (*deputy.VaultSecret, error) {
 		return secretOf(x.ctx, x, zone, entity)
 	})
 }
 
 func (x *tx) Grant(_ context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (*deputy.Grant, error) {
-	return known(x.seen.grants, place{zone: zone, id: string(user), resource: string(resource)}, grants, func() (*deputy.Grant, error) {
+	return known(x.link.seen.grants, place{zone: zone, id: string(user), resource: string(resource)}, grants, func() (*deputy.Grant, error) {
 		return grantOf(x.ctx, x, zone, user, resource)
 	})
 }

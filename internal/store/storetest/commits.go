@@ -282,7 +282,7 @@ func (w *world) noDecisionIsLate() {
 }
 
 // readAgain lets writes that have their rows read for all at once race with
-// writes that change those: each sees what is there in its turn.
+// writes that change those, on two nodes: each sees what is there in its turn.
 func readAgain(w *world) {
 	u, r, s := w.user("u"), w.resource("r"), w.session(deputy.UserSession)
 	s.UserID = &u.ID
@@ -344,16 +344,17 @@ func readAgain(w *world) {
 		return nil
 	}
 	var wait sync.WaitGroup
+	nodes := []Store{w.Store, w.node()}
 	for n := range 16 {
 		wait.Go(func() {
-			for range 20 {
-				e := w.event()
+			for i := range 20 {
+				e, node := w.event(), nodes[(n/4+i)%2]
 				var err error
 				if n%4 == 0 {
-					err = w.Write(w.ctx, e, change)
+					err = node.Write(w.ctx, e, change)
 				} else {
 					e.Basis = &deputy.Basis{Zone: w.zone.ID, Revision: revision, Relies: func(deputy.ChangeKind, string) bool { return false }, Again: again}
-					err = w.Write(w.ctx, e, look)
+					err = node.Write(w.ctx, e, look)
 				}
 				if err != nil {
 					w.Error(err)
