@@ -348,6 +348,21 @@ func TestAbsentPartsOfTheContextAreAbsent(t *testing.T) {
 	}
 }
 
+// TestTheContextResourceIsTheRequests: what is kept of a user's contexts is for
+// one context resource.
+func TestTheContextResourceIsTheRequests(t *testing.T) {
+	s := compile(t, policy.DefaultSchema, `permit (principal, action, resource) when { context has resource && context.resource == Keycard::Resource::"front" };`)
+	u, a, r := policy.NewUser(policy.UserFacts{ID: "u", Identifier: "u"}), application("a"), resource("r")
+	front, back := resource("front"), resource("back")
+	for n, from := range []*policy.Resource{front, back, front, nil, resource("front"), back} {
+		request := forUser(u, a, r)
+		request.From = from
+		if want := n%2 == 0; s.Decide(request).Allowed != want {
+			t.Errorf("%d: %v", n, !want)
+		}
+	}
+}
+
 func TestClaimsMustBeAnObject(t *testing.T) {
 	for _, raw := range []string{``, `null`, `[]`, `{`, `{"a":1,"a":2}`, `{"a":1}{}`} {
 		if _, err := policy.NewClaims([]byte(raw)); deputy.KindOf(err) != deputy.Invalid {

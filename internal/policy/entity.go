@@ -204,7 +204,7 @@ type User struct {
 	drawn drawn
 	trace Trace
 	// contexts are those that have been asked for, by what bareKey tells.
-	contexts [contexts]atomic.Pointer[types.Record]
+	contexts [contexts]atomic.Pointer[userContext]
 }
 
 // NewUser builds a user. It keeps the slices of facts, which must not change

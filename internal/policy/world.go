@@ -65,19 +65,13 @@ func (w *world) kin(uid types.EntityUID) (types.Entity, bool) {
 func (w *world) context(onBehalf bool, scopes []string) *types.Record {
 	r := w.request
 	key := bareKey(onBehalf, r.Impersonate, w.actor != nil, w.subject != nil)
-	if r.From == nil && scopes == nil {
-		if r.Subject == nil {
-			return &bareContexts[key]
-		}
-		return r.Subject.context(key)
+	if r.Subject != nil && scopes == nil {
+		return r.Subject.context(key, r.From)
 	}
-	m := bareContext(key)
-	if r.Subject != nil {
-		m["subject"] = r.Subject.uid
+	if r.Subject == nil && r.From == nil && scopes == nil {
+		return &bareContexts[key]
 	}
-	if r.From != nil {
-		m["resource"] = r.From.uid
-	}
+	m := personalContext(key, r.Subject, r.From)
 	if scopes != nil {
 		m["scopes"] = stringSet(scopes)
 	}
@@ -90,7 +84,7 @@ const contexts = 16
 
 // bareContexts are the contexts of requests without subject, context resource
 // and scopes: the most frequent ones, so they are built once. So are those with
-// a subject and nothing else: see [User].
+// a subject: see [User].
 var bareContexts = func() (all [contexts]types.Record) {
 	for key := range all {
 		all[key] = types.NewRecord(bareContext(key))
@@ -98,17 +92,39 @@ var bareContexts = func() (all [contexts]types.Record) {
 	return all
 }()
 
-// context returns the context of requests for the user, without context resource
-// and scopes.
-func (u *User) context(key int) *types.Record {
-	if known := u.contexts[key].Load(); known != nil {
-		return known
+// userContext is the context of requests for a user, without scopes.
+type userContext struct {
+	from   types.EntityUID // the context resource; zero where there is none
+	record types.Record
+}
+
+// context returns the context of requests for the user, without scopes. Of
+// those that differ in the context resource alone the last one is kept: what a
+// person's tokens are for is mostly the same.
+func (u *User) context(key int, from *Resource) *types.Record {
+	var uid types.EntityUID
+	if from != nil {
+		uid = from.uid
 	}
+	if known := u.contexts[key].Load(); known != nil && known.from == uid {
+		return &known.record
+	}
+	c := &userContext{uid, types.NewRecord(personalContext(key, u, from))}
+	u.contexts[key].Store(c)
+	return &c.record
+}
+
+// personalContext is a bare context with a subject and a context resource, where
+// there are any.
+func personalContext(key int, subject *User, from *Resource) types.RecordMap {
 	m := bareContext(key)
-	m["subject"] = u.uid
-	record := types.NewRecord(m)
-	u.contexts[key].Store(&record)
-	return &record
+	if subject != nil {
+		m["subject"] = subject.uid
+	}
+	if from != nil {
+		m["resource"] = from.uid
+	}
+	return m
 }
 
 func bareKey(onBehalf, impersonate, actor, subject bool) (key int) {
