@@ -22,9 +22,9 @@ import (
 // end of the copy make it whole.
 //
 // Nothing may take the place of what was not read: while the archive follows
-// the log, only turn lets its next round begin. What others do to the log shows
-// in its salts. Then, at a start, and when the folder was away for too long, a
-// new chain begins with a new base.
+// the log, no checkpoint moves into the database file what was not. What others
+// do to the log shows in its salts. Then, at a start, and when the folder was
+// away for too long, a new chain begins with a new base.
 //
 // No write waits for the folder: only memory and SQLite's files are touched
 // with mu held.
@@ -41,8 +41,7 @@ type archive struct {
 	queue []piece     // read and not handed over to the folder
 	ended time.Time
 
-	holding sync.Mutex
-	held    chan struct{} // closed, it lets go of the log
+	held func() // lets go of the log; nil: it is not held. Guarded by checkpoints.turns
 
 	asked chan chan bool
 	stop  context.CancelFunc
@@ -206,6 +205,7 @@ func (a *archive) follow(l *wal) {
 // unchain ends the chain.
 func (a *archive) unchain() {
 	if a.file != nil {
+		a.s.log.Warn("the archive begins anew: moments from now until it has a new base cannot be restored", slog.String("folder", a.folder))
 		a.file.Close()
 	}
 	if a.cancel != nil {
@@ -243,10 +243,14 @@ func (a *archive) take(ctx context.Context) (p piece, fresh bool, err error) {
 // read reads from the log, with mu held; last is how many frames there were.
 func (a *archive) read(ctx context.Context, q querier, most int) (p piece, last int64, err error) {
 	p.begun = a.s.clock()
+	var moved int64
 	if err = a.wal.round(); err == nil {
-		if last, err = frames(ctx, q); err == nil {
+		if last, moved, err = checkpoint(ctx, q, "NOOP"); err == nil {
 			p.pages, err = a.wal.read(last, most)
 		}
+	}
+	if err == nil {
+		err = a.wal.settle(last, moved)
 	}
 	if errors.Is(err, errMissed) {
 		a.follow(nil)
@@ -263,13 +267,6 @@ func (a *archive) end(p *piece) {
 		p.ended = a.ended
 	}
 	a.ended = p.ended
-}
-
-// frames returns how many frames of the log's round are committed and synced.
-func frames(ctx context.Context, q querier) (last int64, err error) {
-	var busy, moved int64
-	err = row(ctx, q, "PRAGMA wal_checkpoint(NOOP)", nil, &busy, &last, &moved)
-	return last, err
 }
 
 // begin begins a file with all that is only in the log, and a base. A fresh one
@@ -335,28 +332,57 @@ func (a *archive) begin(ctx context.Context, fresh bool) error {
 // errLater puts a base off.
 var errLater = errors.New("later")
 
-// prepare is called before a checkpoint beside the writer. It reports whether
-// that may be made: what the log has is in the folder, and the log is held so
-// that its next round cannot begin before turn. When the folder stays away and
-// the log has grown too much, the archive gives it up.
-func (a *archive) prepare() bool {
-	if !a.following() {
-		return true
+// beside runs a checkpoint beside the writer, if one may be made. While the
+// archive follows the log, that is when what the log has by now is in the folder;
+// and the log is held, so that nothing else is moved. Then the writer's part has
+// to come, which lets go of it. When the folder stays away and the log has grown
+// too much, the archive gives it up.
+func (a *archive) beside(do func(followed bool) error) error {
+	if a.following() {
+		if a.hold() {
+			if a.shipped() {
+				return do(true)
+			}
+			a.release()
+		}
+		info, err := os.Stat(a.path + "-wal")
+		if err != nil || info.Size() < a.bound {
+			return err
+		}
+		a.s.log.Error("the archive lacks what is written from now on, until its folder can be written again", slog.String("folder", a.folder))
+		a.mu.Lock()
+		a.follow(nil)
+		a.mu.Unlock()
+		a.s.checkpoints.empty()
 	}
-	if a.shipped() {
-		a.hold()
-		return true
+	return a.unfollowed(func() error { return do(false) })
+}
+
+// unfollowed runs a checkpoint unless the archive follows the log, which it does
+// not begin to meanwhile.
+func (a *archive) unfollowed(do func() error) error {
+	if a == nil {
+		return do()
 	}
-	info, err := os.Stat(a.path + "-wal")
-	if err != nil || info.Size() < a.bound {
-		return false
+	if !a.mu.TryLock() {
+		return nil
 	}
-	a.s.log.Error("the archive lacks what is written from now on, until its folder can be written again", slog.String("folder", a.folder))
+	defer a.mu.Unlock()
+	if a.wal != nil {
+		return nil
+	}
+	return do()
+}
+
+// settle notes after a checkpoint beside the writer what it has moved: should
+// the writer's part come to nothing, the log's next round may begin all the same.
+func (a *archive) settle(last, moved int64) error {
 	a.mu.Lock()
-	a.follow(nil)
-	a.mu.Unlock()
-	a.s.checkpoints.empty()
-	return true
+	defer a.mu.Unlock()
+	if a.wal == nil {
+		return nil
+	}
+	return a.wal.settle(last, moved)
 }
 
 // shipped has the log shipped now, and reports whether that went well in time.
@@ -376,12 +402,11 @@ func (a *archive) shipped() bool {
 	}
 }
 
-// hold keeps the next round of the log from beginning, by reading.
-func (a *archive) hold() {
-	a.holding.Lock()
-	defer a.holding.Unlock()
+// hold keeps what is written from now on in the log alone, by reading. It
+// reports whether it does.
+func (a *archive) hold() bool {
 	if a.held != nil {
-		return
+		return true
 	}
 	release, reading, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
@@ -401,16 +426,16 @@ func (a *archive) hold() {
 	}()
 	select {
 	case <-reading:
-		a.held = release
-	case <-over: // the salts will tell
+		a.held = func() { close(release); <-over }
+		return true
+	case <-over:
+		return false
 	}
 }
 
 func (a *archive) release() {
-	a.holding.Lock()
-	defer a.holding.Unlock()
 	if a.held != nil {
-		close(a.held)
+		a.held()
 		a.held = nil
 	}
 }
@@ -440,8 +465,8 @@ func (a *archive) turn(q querier, cut bool) (done bool, err error) {
 		return false, err
 	}
 	a.release()
-	var busy, log, moved int64
-	if err := row(ctx, q, "PRAGMA wal_checkpoint(PASSIVE)", nil, &busy, &log, &moved); err != nil {
+	log, moved, err := checkpoint(ctx, q, "PASSIVE")
+	if err != nil {
 		return false, err
 	}
 	if log != a.wal.next { // another program has written in between

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ type checkpoints struct {
 	s       *Store
 	after   int64        // bytes: checkpointAfter
 	pending atomic.Int64 // bytes written since the last one, roughly
+	turns   sync.Mutex   // one of the two works at it
 	rest    atomic.Bool  // the writer's part is due
 	shred   atomic.Bool  // the log has to be emptied, because of what is in it
 	due     chan struct{}
@@ -65,33 +67,48 @@ func (c *checkpoints) run() {
 		case <-c.due:
 		case <-c.again():
 		}
-		if !c.s.archive.prepare() {
-			continue
-		}
-		if c.shred.Load() && c.s.archive.following() {
-			c.rest.Store(true)
-			c.nudge()
-			continue
-		}
-		if c.shred.CompareAndSwap(true, false) {
-			if empty, err := c.s.emptied(context.Background()); err != nil || !empty {
-				c.shred.Store(true)
-			}
-			continue
-		}
-		err := c.s.writing.with(context.Background(), func(q querier) error {
-			for range 2 { // the second moves what came during the first
-				if err := checkpoint(q); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		waits, err := c.beside(context.Background())
 		if err != nil {
 			c.s.log.Warn("a checkpoint failed", slog.Any("error", err))
 		}
-		c.rest.Store(true)
+		if waits {
+			c.nudge()
+		}
 	}
+}
+
+// beside does what the writer need not do. It reports whether the writer's part
+// must not wait until somebody writes.
+func (c *checkpoints) beside(ctx context.Context) (waits bool, err error) {
+	c.turns.Lock()
+	defer c.turns.Unlock()
+	err = c.s.archive.beside(func(followed bool) error {
+		if !followed && c.shred.CompareAndSwap(true, false) {
+			empty, err := c.s.emptied(ctx)
+			if err != nil || !empty {
+				c.shred.Store(true)
+			}
+			return err
+		}
+		c.rest.Store(true)
+		if waits = c.shred.Load(); waits {
+			return nil
+		}
+		return c.s.writing.with(ctx, func(q querier) error {
+			var last, moved int64
+			for range 2 { // the second moves what came during the first
+				var err error
+				if last, moved, err = checkpoint(ctx, q, "PASSIVE"); err != nil {
+					return err
+				}
+			}
+			if followed {
+				return c.s.archive.settle(last, moved)
+			}
+			return nil
+		})
+	})
+	return waits, err
 }
 
 // nudge gives the writer something to do, after which its part is done.
@@ -156,9 +173,11 @@ func (s *Store) forget(keys []deputy.ID) {
 
 // finish does the writer's part, if it is due.
 func (c *checkpoints) finish(q querier) {
-	if c == nil || !c.rest.CompareAndSwap(true, false) {
+	if c == nil || !c.rest.Load() || !c.turns.TryLock() {
 		return
 	}
+	defer c.turns.Unlock()
+	c.rest.Store(false)
 	var err error
 	if c.s.archive.following() {
 		cut := c.shred.Load()
@@ -167,16 +186,23 @@ func (c *checkpoints) finish(q querier) {
 			c.shred.Store(false)
 		}
 	} else {
-		err = checkpoint(q)
+		err = c.s.archive.unfollowed(func() error {
+			_, _, err := checkpoint(context.Background(), q, "PASSIVE")
+			return err
+		})
 	}
 	if err != nil {
 		c.s.log.Warn("a checkpoint failed", slog.Any("error", err))
 	}
 }
 
-func checkpoint(q querier) error {
-	_, err := q.exec(context.Background(), "PRAGMA wal_checkpoint(PASSIVE)")
-	return err
+// checkpoint moves what it can without waiting for anybody, or with NOOP nothing.
+// It returns how many frames of the log's round are committed and synced, and
+// how many of them are in the database file.
+func checkpoint(ctx context.Context, q querier, mode string) (last, moved int64, err error) {
+	var busy int64
+	err = row(ctx, q, "PRAGMA wal_checkpoint("+mode+")", nil, &busy, &last, &moved)
+	return last, moved, err
 }
 
 func (c *checkpoints) close() {

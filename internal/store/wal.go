@@ -125,6 +125,18 @@ func (l *wal) read(last int64, most int) (*pages, error) {
 	return found, nil
 }
 
+// settle notes whether all that was read is in the database file. By now the log
+// has last frames, of which moved are there.
+func (l *wal) settle(last, moved int64) error {
+	if last == 0 || last != moved || last != l.next {
+		return nil
+	}
+	salts := l.salts
+	err := l.round()
+	l.moved = l.moved || err == nil && l.salts == salts // else the numbers may be the next round's
+	return err
+}
+
 // again returns what the round holds up to where it was read.
 func (l *wal) again() (*pages, error) {
 	whole := wal{path: l.path}
