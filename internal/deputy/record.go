@@ -287,19 +287,31 @@ func (w *object) actor(a *Actor) {
 	*w = append(*w, '}')
 }
 
+// plain are the bytes that stand for themselves in a JSON string.
+var plain = func() (all [256]bool) {
+	for c := ' '; c < 0x7f; c++ {
+		all[c] = c != '"' && c != '\\'
+	}
+	return all
+}()
+
 // string appends a JSON string; invalid UTF-8 becomes U+FFFD.
 func (w *object) string(s string) {
 	const hex = "0123456789abcdef"
 	b := append(*w, '"')
 	for i := 0; i < len(s); {
-		c := s[i]
-		switch {
+		start := i
+		for i < len(s) && plain[s[i]] {
+			i++
+		}
+		if b = append(b, s[start:i]...); i == len(s) {
+			break
+		}
+		switch c := s[i]; {
 		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
-		case c < 0x20 || c == 0x7f:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		case c < utf8.RuneSelf:
-			b = append(b, c)
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		default:
 			r, size := utf8.DecodeRuneInString(s[i:])
 			b = utf8.AppendRune(b, r)
