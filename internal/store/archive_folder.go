@@ -151,7 +151,7 @@ func (a *archive) mark(p piece) error {
 // prune removes what only moments before the retention need, and what was begun
 // and never finished.
 func (a *archive) prune() error {
-	bases, err := basesIn(a.folder)
+	bases, _, err := basesIn(a.folder)
 	if err != nil {
 		return err
 	}
