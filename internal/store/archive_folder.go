@@ -144,7 +144,7 @@ func (a *archive) mark(p piece) error {
 		return err
 	}
 	f.Close()
-	a.copied, a.marked = nil, true
+	a.first, a.copied, a.marked = 0, nil, true
 	return a.prune()
 }
 

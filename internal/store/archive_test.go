@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ type archived struct {
 	s            *store.Store
 	path, folder string
 	ahead        atomic.Int64 // of the clock
+	says         said         // the store's log
 	mu           sync.Mutex
 	commits      []commit
 }
@@ -37,8 +39,36 @@ type commit struct {
 
 const rootOf = "the root key"
 
+// said is what was logged.
+type said struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (s *said) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Buffer.Write(b)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Buffer.String()
+}
+
+func (s *said) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Buffer.Reset()
+}
+
 func newArchived(t *testing.T) *archived {
-	a := &archived{T: t, path: deputytest.SQLite(t), folder: filepath.Join(t.TempDir(), "archive")}
+	return archivedIn(t, filepath.Join(t.TempDir(), "archive"))
+}
+
+func archivedIn(t *testing.T, folder string) *archived {
+	a := &archived{T: t, path: deputytest.SQLite(t), folder: folder}
 	a.open()
 	if err := a.s.Exec(t.Context(), "INSERT INTO meta (name, value) VALUES ('"+store.MetaRootKey+"', '"+rootOf+"')"); err != nil {
 		t.Fatal(err)
@@ -51,7 +81,7 @@ func (a *archived) now() time.Time { return time.Now().Add(time.Duration(a.ahead
 
 func (a *archived) open() {
 	a.Helper()
-	a.s = open(a.T, store.Config{Path: a.path, Archive: a.folder, ArchiveRetention: 48 * time.Hour, Migrate: true, Now: a.now, Sealing: unsealed{}})
+	a.s = open(a.T, store.Config{Path: a.path, Archive: a.folder, ArchiveRetention: 48 * time.Hour, Migrate: true, Now: a.now, Sealing: unsealed{}, Logger: slog.New(slog.NewTextHandler(&a.says, nil))})
 }
 
 func (a *archived) close() {
@@ -332,53 +362,6 @@ func TestADamagedArchiveIsRefused(t *testing.T) {
 	}
 	if _, err := store.Rewind(t.Context(), whole, time.Time{}, filepath.Join(t.TempDir(), "x.db"), "another"); err == nil || !strings.Contains(err.Error(), "another root key") {
 		t.Errorf("with another root key: %v", err)
-	}
-}
-
-// A folder that is away holds nothing up. When it is back soon, nothing lacks;
-// when the log has grown too much meanwhile, the log is cut and a new base begins.
-func TestAFolderThatIsAway(t *testing.T) {
-	for name, bound := range map[string]int64{"for a while": 1 << 30, "for too long": 300 << 10} {
-		t.Run(name, func(t *testing.T) {
-			a := newArchived(t)
-			a.write(10)
-			a.arrive()
-			a.s.ArchiveBound(bound)
-			a.s.CheckpointAfter(100 << 10)
-			bases := len(a.files("*.base"))
-			if err := errors.Join(os.Rename(a.folder, a.folder+"-away"), os.WriteFile(a.folder, nil, 0o600)); err != nil {
-				t.Fatal(err)
-			}
-			size := func() int64 {
-				info, err := os.Stat(a.path + "-wal")
-				if err != nil {
-					t.Fatal(err)
-				}
-				return info.Size()
-			}
-			if bound == 1<<30 {
-				a.write(200)
-			} else {
-				for before := int64(0); size() >= before; {
-					before = size()
-					a.write(5)
-				}
-			}
-			if lag, ok := a.s.ArchiveLag(); !ok || lag == 0 {
-				t.Errorf("it is %v behind", lag)
-			}
-			if err := errors.Join(os.Remove(a.folder), os.Rename(a.folder+"-away", a.folder)); err != nil {
-				t.Fatal(err)
-			}
-			a.write(10)
-			a.arrive()
-			if more := len(a.files("*.base")) > bases; more != (bound < 1<<30) {
-				t.Errorf("another base: %v", more)
-			}
-			if n := a.check(time.Time{}); n != len(a.commits) {
-				t.Errorf("%d of %d", n, len(a.commits))
-			}
-		})
 	}
 }
 

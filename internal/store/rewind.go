@@ -59,7 +59,7 @@ func Rewind(ctx context.Context, folder string, at time.Time, path, fingerprint 
 }
 
 // ArchiveSpan returns the first moment that an archive can bring back, and when
-// it was last written to.
+// what its newest base has been followed by was last written to.
 func ArchiveSpan(folder string) (first, newest time.Time, err error) {
 	bases, err := basesIn(folder)
 	if err != nil {
@@ -68,15 +68,35 @@ func ArchiveSpan(folder string) (first, newest time.Time, err error) {
 	if len(bases) == 0 {
 		return first, newest, fmt.Errorf("%s has no base yet", folder)
 	}
-	last, err := lastNumber(folder)
-	if err != nil {
-		return first, newest, err
+	last := bases[len(bases)-1]
+	for n := last.First; ; n++ {
+		written, chain, err := lastWritten(filepath.Join(folder, pieceFile(n)))
+		if n > last.First && (errors.Is(err, fs.ErrNotExist) || err == nil && chain != last.Chain) {
+			return bases[0].Whole, newest, nil
+		}
+		if err != nil {
+			return first, newest, err
+		}
+		newest = written
 	}
-	info, err := os.Stat(filepath.Join(folder, pieceFile(last)))
+}
+
+// lastWritten returns when a file of pieces was, and its chain.
+func lastWritten(name string) (at time.Time, chain string, err error) {
+	f, err := os.Open(name)
 	if err != nil {
-		return first, newest, err
+		return at, chain, err
 	}
-	return bases[0].Whole, info.ModTime(), nil
+	defer f.Close()
+	p, err := readPieces(f)
+	if err != nil {
+		return at, chain, fmt.Errorf("%s %w", name, err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return at, chain, err
+	}
+	return info.ModTime(), hex.EncodeToString(p.chain.id[:]), nil
 }
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
