@@ -150,7 +150,9 @@ var failures = map[string]func(w http.ResponseWriter, r *http.Request){
 		r.ParseForm()
 		says(400, `{"error":"`+r.Form.Get("refresh_token")+`"}`)(w, r)
 	},
-	"a redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/"+hush+"?token="+hush, 302) },
+	"a redirect": func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/"+hush+"?token="+hush, http.StatusFound)
+	},
 	"an encoding": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", hush)
 		w.Write([]byte("x"))
