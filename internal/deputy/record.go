@@ -53,13 +53,7 @@ func (r *Record) Take(ctx context.Context, e *Event, s Sealing) error {
 	var sealed []byte
 	if e.UserKey != "" {
 		p := personal{IP: e.IP, UserAgent: e.UserAgent}
-		hidden := *e
-		hidden.IP, hidden.UserAgent = "", ""
-		hidden.Actor = e.Actor.clone()
-		hidden.Actor.users(func(a *Actor) {
-			p.Identifiers = append(p.Identifiers, a.Identifier)
-			a.Identifier = ""
-		})
+		e.Actor.users(func(a *Actor) { p.Identifiers = append(p.Identifiers, a.Identifier) })
 		plain, err := json.Marshal(p)
 		if err != nil {
 			return err
@@ -67,7 +61,6 @@ func (r *Record) Take(ctx context.Context, e *Event, s Sealing) error {
 		if sealed, err = s.SealPersonal(ctx, e.UserKey, e.ID, plain); err != nil {
 			return fmt.Errorf("sealing the personal fields of an event: %w", err)
 		}
-		e = &hidden
 	}
 	b := e.append(r.Bytes[:0], sealed)
 	*r = Record{
@@ -75,17 +68,6 @@ func (r *Record) Take(ctx context.Context, e *Event, s Sealing) error {
 		Bytes: b, Leaf: LeafHash(b),
 	}
 	return nil
-}
-
-func (a Actor) clone() Actor {
-	chain := make([]Actor, len(a.IdentityChain))
-	for i, c := range a.IdentityChain {
-		chain[i] = c.clone()
-	}
-	if len(chain) > 0 {
-		a.IdentityChain = chain
-	}
-	return a
 }
 
 // Event returns the event, its personal fields opened. When the person was
@@ -122,10 +104,11 @@ func (r *Record) Event(ctx context.Context, s Sealing) (*Event, error) {
 	return &e, nil
 }
 
-// append writes the event as one JSON object in the order of its fields. It is
-// written by hand because every token waits for it.
+// append writes the event as one JSON object in the order of its fields. Where it
+// involves a person, what is sealed stands in the place of what is personal. It
+// is written by hand because every token waits for it.
 func (e *Event) append(b []byte, sealed []byte) []byte {
-	w := object(append(b, '{'))
+	w, open := object(append(b, '{')), e.UserKey == ""
 	w.text("id", string(e.ID))
 	w.key("time")
 	w = append(w, '"')
@@ -139,7 +122,7 @@ func (e *Event) append(b []byte, sealed []byte) []byte {
 	w.text("organization_id", string(e.OrganizationID))
 	w.text("request_id", e.RequestID)
 	w.key("actor")
-	w.actor(&e.Actor)
+	w.actor(&e.Actor, open)
 	if t := e.Target; t != nil {
 		w.key("target")
 		w = append(w, '{')
@@ -166,14 +149,16 @@ func (e *Event) append(b []byte, sealed []byte) []byte {
 	w.text("session_id", string(e.SessionID))
 	w.policy(e.Policy)
 	w.pkg(e.Package)
-	w.text("ip", e.IP)
-	w.text("user_agent", e.UserAgent)
+	if open {
+		w.text("ip", e.IP)
+		w.text("user_agent", e.UserAgent)
+	}
 	w.texts("changes", e.Changes)
 	if e.Count != 0 {
 		w.key("count")
 		w = strconv.AppendInt(w, int64(e.Count), 10)
 	}
-	if sealed != nil {
+	if !open {
 		w.key("personal")
 		w = append(w, '"')
 		w = base64.StdEncoding.AppendEncode(w, sealed)
@@ -271,35 +256,49 @@ func (w *object) pkg(p *EventPackage) {
 	*w = append(*w, '}')
 }
 
-func (w *object) actor(a *Actor) {
+func (w *object) actor(a *Actor, open bool) {
 	*w = append(*w, '{')
 	w.text("type", a.Type)
 	w.text("id", a.ID)
-	w.text("identifier", a.Identifier)
+	if open || a.Type != "user" {
+		w.text("identifier", a.Identifier)
+	}
 	if len(a.IdentityChain) > 0 {
 		w.key("identity_chain")
 		for i := range a.IdentityChain {
 			*w = append(*w, "[,"[min(i, 1)])
-			w.actor(&a.IdentityChain[i])
+			w.actor(&a.IdentityChain[i], open)
 		}
 		*w = append(*w, ']')
 	}
 	*w = append(*w, '}')
 }
 
+// plain are the bytes that stand for themselves in a JSON string.
+var plain = func() (all [256]bool) {
+	for c := ' '; c < 0x7f; c++ {
+		all[c] = c != '"' && c != '\\'
+	}
+	return all
+}()
+
 // string appends a JSON string; invalid UTF-8 becomes U+FFFD.
 func (w *object) string(s string) {
 	const hex = "0123456789abcdef"
 	b := append(*w, '"')
 	for i := 0; i < len(s); {
-		c := s[i]
-		switch {
+		start := i
+		for i < len(s) && plain[s[i]] {
+			i++
+		}
+		if b = append(b, s[start:i]...); i == len(s) {
+			break
+		}
+		switch c := s[i]; {
 		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
-		case c < 0x20 || c == 0x7f:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		case c < utf8.RuneSelf:
-			b = append(b, c)
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		default:
 			r, size := utf8.DecodeRuneInString(s[i:])
 			b = utf8.AppendRune(b, r)

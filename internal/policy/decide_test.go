@@ -348,6 +348,30 @@ func TestAbsentPartsOfTheContextAreAbsent(t *testing.T) {
 	}
 }
 
+// TestContextsAreTheRequests: what is kept of the context of one request is the
+// context of the next only where that is the same.
+func TestContextsAreTheRequests(t *testing.T) {
+	s := compile(t, policy.DefaultSchema, `permit (principal, action, resource) when {
+		context has resource && context.resource == Keycard::Resource::"front" && context has scopes && context.scopes.contains("read") };`)
+	u, a, r := policy.NewUser(policy.UserFacts{ID: "u", Identifier: "u"}), application("a"), resource("r", "read", "write")
+	front, back := resource("front"), resource("back")
+	for _, c := range []struct {
+		from   *policy.Resource
+		scopes []string
+		want   bool
+	}{
+		{front, []string{"read"}, true}, {back, []string{"read"}, false}, {front, []string{"read"}, true}, {nil, []string{"read"}, false},
+		{front, []string{"write"}, false}, {front, nil, false}, {front, []string{"read"}, true}, {front, []string{}, false}, {resource("front"), []string{"read"}, true},
+	} {
+		for _, q := range []policy.Request{forUser(u, a, r, c.scopes...), asItself(a, r, c.scopes...)} {
+			q.From = c.from
+			if s.Decide(q).Allowed != c.want {
+				t.Errorf("from %v with %q for %v: %v", c.from, c.scopes, q.Subject, !c.want)
+			}
+		}
+	}
+}
+
 func TestClaimsMustBeAnObject(t *testing.T) {
 	for _, raw := range []string{``, `null`, `[]`, `{`, `{"a":1,"a":2}`, `{"a":1}{}`} {
 		if _, err := policy.NewClaims([]byte(raw)); deputy.KindOf(err) != deputy.Invalid {

@@ -199,12 +199,11 @@ type UserFacts struct {
 // User is a principal or a subject, built from its facts once, for any number
 // of decisions of any set. It is immutable and safe for concurrent use.
 type User struct {
-	facts UserFacts
-	uid   types.EntityUID
-	drawn drawn
-	trace Trace
-	// contexts are those that have been asked for, by what bareKey tells.
-	contexts [contexts]atomic.Pointer[types.Record]
+	facts    UserFacts
+	uid      types.EntityUID
+	drawn    drawn
+	trace    Trace
+	contexts lastContexts // of requests for the user
 }
 
 // NewUser builds a user. It keeps the slices of facts, which must not change
@@ -250,6 +249,7 @@ type Resource struct {
 	declared map[string]struct{}
 	drawn    drawn
 	trace    Trace
+	contexts lastContexts // of requests without a subject
 }
 
 // NewResource builds a resource. It keeps the slices of facts, which must not

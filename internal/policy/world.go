@@ -1,6 +1,12 @@
 package policy
 
-import "github.com/cedar-policy/cedar-go/types"
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/cedar-policy/cedar-go/types"
+)
 
 // world is what one request lets policies see: its entities, and the parts of
 // its context that all legs share.
@@ -65,32 +71,20 @@ func (w *world) kin(uid types.EntityUID) (types.Entity, bool) {
 func (w *world) context(onBehalf bool, scopes []string) *types.Record {
 	r := w.request
 	key := bareKey(onBehalf, r.Impersonate, w.actor != nil, w.subject != nil)
-	if r.From == nil && scopes == nil {
-		if r.Subject == nil {
-			return &bareContexts[key]
-		}
-		return r.Subject.context(key)
+	switch {
+	case r.Subject != nil:
+		return r.Subject.contexts.of(key, r.Subject, r.From, scopes)
+	case r.From != nil || scopes != nil:
+		return r.Resource.contexts.of(key, nil, r.From, scopes)
 	}
-	m := bareContext(key)
-	if r.Subject != nil {
-		m["subject"] = r.Subject.uid
-	}
-	if r.From != nil {
-		m["resource"] = r.From.uid
-	}
-	if scopes != nil {
-		m["scopes"] = stringSet(scopes)
-	}
-	record := types.NewRecord(m)
-	return &record
+	return &bareContexts[key]
 }
 
-// contexts is how many contexts differ in what bareKey tells.
+// contexts are how many contexts differ in what bareKey tells.
 const contexts = 16
 
 // bareContexts are the contexts of requests without subject, context resource
-// and scopes: the most frequent ones, so they are built once. So are those with
-// a subject and nothing else: see [User].
+// and scopes: the most frequent ones.
 var bareContexts = func() (all [contexts]types.Record) {
 	for key := range all {
 		all[key] = types.NewRecord(bareContext(key))
@@ -98,17 +92,42 @@ var bareContexts = func() (all [contexts]types.Record) {
 	return all
 }()
 
-// context returns the context of requests for the user, without context resource
-// and scopes.
-func (u *User) context(key int) *types.Record {
-	if known := u.contexts[key].Load(); known != nil {
-		return known
+// lastContexts are the last contexts of somebody's requests, or of those for
+// something, by what bareKey tells: the next request mostly has the same.
+type lastContexts [contexts]atomic.Pointer[lastContext]
+
+type lastContext struct {
+	from   types.EntityUID // the context resource; zero where there is none
+	scopes []string
+	record types.Record
+}
+
+// of returns a context.
+func (all *lastContexts) of(key int, subject *User, from *Resource, scopes []string) *types.Record {
+	var about types.EntityUID
+	if from != nil {
+		about = from.uid
+	}
+	if last := all[key].Load(); last != nil && last.from == about && slices.Equal(last.scopes, scopes) && (last.scopes == nil) == (scopes == nil) {
+		return &last.record
 	}
 	m := bareContext(key)
-	m["subject"] = u.uid
-	record := types.NewRecord(m)
-	u.contexts[key].Store(&record)
-	return &record
+	if subject != nil {
+		m["subject"] = subject.uid
+	}
+	if from != nil {
+		m["resource"] = from.uid
+	}
+	if scopes != nil {
+		scopes = slices.Clone(scopes)
+		for i, s := range scopes {
+			scopes[i] = strings.Clone(s) // a part of a request, of which no more is kept
+		}
+		m["scopes"] = stringSet(scopes)
+	}
+	c := &lastContext{about, scopes, types.NewRecord(m)}
+	all[key].Store(c)
+	return &c.record
 }
 
 func bareKey(onBehalf, impersonate, actor, subject bool) (key int) {

@@ -54,9 +54,12 @@ func Restore(ctx context.Context, cfg Config, from string, at time.Time, out io.
 		return err
 	}
 	if info, err := os.Stat(from); err == nil && info.IsDir() {
-		reached, err := store.Rewind(ctx, from, at, sqliteFile(cfg), root.Fingerprint())
+		reached, damaged, err := store.Rewind(ctx, from, at, sqliteFile(cfg), root.Fingerprint())
 		if err != nil {
 			return fmt.Errorf("cannot restore: %w", err)
+		}
+		for _, d := range damaged {
+			fmt.Fprintf(out, "warning: %v; it was not needed\n", d)
 		}
 		fmt.Fprintf(out, "restored %s as it was at %s; start the server\n", sqliteFile(cfg), reached.Format(time.RFC3339Nano))
 		return nil

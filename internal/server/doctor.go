@@ -417,8 +417,8 @@ func (d *doctor) backups() {
 	d.say(Fine, "backups", "", "the newest is of %s", newest.UTC().Format(time.RFC3339))
 }
 
-// archive looks at when the archive was last written to, which a running server
-// does every minute at least.
+// archive looks at how far the archive goes, which a running server writes to
+// every minute at least.
 func (d *doctor) archive() {
 	if d.cfg.ArchiveFolder == "" {
 		return
@@ -429,7 +429,7 @@ func (d *doctor) archive() {
 		d.say(Trouble, "archive", "see the log of the server for why it cannot write to it", "%v", err)
 	case d.cfg.now().Sub(newest) > archiveLate:
 		d.say(Warning, "archive", "see the log of the server for why it does not write to it; a server must be running",
-			"nothing was written to it since %s", newest.UTC().Format(time.RFC3339))
+			"nothing from after %s can be restored from it", newest.UTC().Format(time.RFC3339))
 	default:
 		d.say(Fine, "archive", "", "goes from %s to %s", first.UTC().Format(time.RFC3339), newest.UTC().Format(time.RFC3339))
 	}

@@ -146,7 +146,7 @@ func TestTheDoctorFindsWhatIsWrong(t *testing.T) {
 		"an archive too old": {func(p *patient) {
 			p.archived()
 			p.cfg.Now = far(time.Hour)
-		}, server.Warning, "archive", "nothing was written to it since"},
+		}, server.Warning, "archive", "nothing from after "},
 		"backups too old": {func(p *patient) { p.old() }, server.Warning, "backups", "48 h old"},
 		"no database left": {func(p *patient) {
 			p.cfg.DataDir, p.cfg.RootKeyFile = p.TempDir(), filepath.Join(p.cfg.DataDir, "root.key")

@@ -56,6 +56,7 @@ type archive struct {
 	page     int
 	written  time.Time // when the last piece was
 	based    time.Time // when the last base was begun
+	first    int64     // file that the next base goes on from; 0: a new one
 	copying  chan *base
 	cancel   context.CancelFunc // of the copy
 	copied   *base              // waits for the piece that makes it whole
@@ -69,6 +70,7 @@ const (
 	archiveEvery   = time.Second / 2
 	archiveIdle    = time.Minute    // a piece is written even if it is empty
 	baseEvery      = 24 * time.Hour // little to replay, and a copy a day
+	baseAgain      = time.Minute    // after one that did not succeed
 	pieceBytes     = 1 << 20
 	turnBytes      = 4 << 20 // what the writer reads at most
 	pieceFileBytes = 64 << 20
@@ -123,7 +125,11 @@ func (a *archive) run(ctx context.Context) {
 		case answer = <-a.asked:
 		case <-time.After(pause):
 		}
+		late := time.AfterFunc(complainEvery, func() {
+			a.s.log.Error("the archive waits for its folder, which does not answer", slog.String("folder", a.folder))
+		})
 		err := a.ship(ctx)
+		late.Stop()
 		if err != nil {
 			a.complain(err)
 		}
@@ -155,7 +161,7 @@ func (a *archive) ship(ctx context.Context) error {
 	case b := <-a.copying:
 		a.cancel = nil
 		if b.err != nil {
-			a.based = time.Time{}
+			a.based = a.s.clock().Add(baseAgain - baseEvery)
 			return b.err
 		}
 		a.copied = b
@@ -184,8 +190,11 @@ func (a *archive) ship(ctx context.Context) error {
 		}
 		more = !fresh || !p.all
 	}
-	if a.cancel == nil && a.copied == nil && a.s.clock().Sub(a.based).Abs() >= baseEvery {
+	switch due := a.cancel == nil && a.copied == nil && a.s.clock().Sub(a.based).Abs() >= baseEvery; {
+	case due && a.first == 0:
 		return a.begin(ctx, false)
+	case due:
+		return a.base(ctx)
 	}
 	return nil
 }
@@ -212,7 +221,7 @@ func (a *archive) unchain() {
 		a.cancel()
 		<-a.copying
 	}
-	a.file, a.unsent, a.copied, a.cancel, a.marked = nil, nil, nil, nil, false
+	a.file, a.unsent, a.first, a.copied, a.cancel, a.marked = nil, nil, 0, nil, nil, false
 	a.mu.Lock()
 	a.follow(nil)
 	a.mu.Unlock()
@@ -318,8 +327,21 @@ func (a *archive) begin(ctx context.Context, fresh bool) error {
 		}
 		return err
 	}
-	a.based = a.s.clock()
-	b := &base{First: a.number, Chain: hex.EncodeToString(a.chain.id[:])}
+	a.first = a.number
+	return a.base(ctx)
+}
+
+// base begins to copy a base, once what is not needed any more has made room.
+// One that did not succeed goes on from the same file as the next, which only
+// has more to replay.
+func (a *archive) base(ctx context.Context) error {
+	now := a.s.clock()
+	a.based = now.Add(baseAgain - baseEvery)
+	if err := a.prune(); err != nil {
+		return err
+	}
+	a.based = now
+	b := &base{First: a.first, Chain: hex.EncodeToString(a.chain.id[:])}
 	copied, cancel := context.WithCancel(ctx)
 	a.cancel = cancel
 	go func() {

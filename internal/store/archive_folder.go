@@ -144,14 +144,14 @@ func (a *archive) mark(p piece) error {
 		return err
 	}
 	f.Close()
-	a.copied, a.marked = nil, true
+	a.first, a.copied, a.marked = 0, nil, true
 	return a.prune()
 }
 
 // prune removes what only moments before the retention need, and what was begun
 // and never finished.
 func (a *archive) prune() error {
-	bases, err := basesIn(a.folder)
+	bases, _, err := basesIn(a.folder)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -25,8 +26,10 @@ type archived struct {
 	s            *store.Store
 	path, folder string
 	ahead        atomic.Int64 // of the clock
+	says         said         // the store's log
 	mu           sync.Mutex
 	commits      []commit
+	damaged      []error // bases that the last restore did not need
 }
 
 // commit is a write that was answered, with when it was begun and when answered.
@@ -37,8 +40,36 @@ type commit struct {
 
 const rootOf = "the root key"
 
+// said is what was logged.
+type said struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (s *said) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Buffer.Write(b)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Buffer.String()
+}
+
+func (s *said) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Buffer.Reset()
+}
+
 func newArchived(t *testing.T) *archived {
-	a := &archived{T: t, path: deputytest.SQLite(t), folder: filepath.Join(t.TempDir(), "archive")}
+	return archivedIn(t, filepath.Join(t.TempDir(), "archive"))
+}
+
+func archivedIn(t *testing.T, folder string) *archived {
+	a := &archived{T: t, path: deputytest.SQLite(t), folder: folder}
 	a.open()
 	if err := a.s.Exec(t.Context(), "INSERT INTO meta (name, value) VALUES ('"+store.MetaRootKey+"', '"+rootOf+"')"); err != nil {
 		t.Fatal(err)
@@ -51,7 +82,7 @@ func (a *archived) now() time.Time { return time.Now().Add(time.Duration(a.ahead
 
 func (a *archived) open() {
 	a.Helper()
-	a.s = open(a.T, store.Config{Path: a.path, Archive: a.folder, ArchiveRetention: 48 * time.Hour, Migrate: true, Now: a.now, Sealing: unsealed{}})
+	a.s = open(a.T, store.Config{Path: a.path, Archive: a.folder, ArchiveRetention: 48 * time.Hour, Migrate: true, Now: a.now, Sealing: unsealed{}, Logger: slog.New(slog.NewTextHandler(&a.says, nil))})
 }
 
 func (a *archived) close() {
@@ -143,7 +174,8 @@ func (a *archived) chains() int {
 // restored opens what the archive has of a moment.
 func (a *archived) restored(at time.Time) (*store.Store, time.Time, error) {
 	path := filepath.Join(a.TempDir(), "restored.db")
-	reached, err := store.Rewind(a.Context(), a.folder, at, path, rootOf)
+	reached, damaged, err := store.Rewind(a.Context(), a.folder, at, path, rootOf)
+	a.damaged = damaged
 	if err != nil {
 		if _, there := os.Stat(path); !errors.Is(there, fs.ErrNotExist) {
 			a.Errorf("refused, and there is a database: %v", there)
@@ -327,58 +359,11 @@ func TestADamagedArchiveIsRefused(t *testing.T) {
 		t.Errorf("without the end of the last piece: %d of %d, %d before it", n, len(a.commits), before)
 	}
 	a.folder = whole
-	if _, err := store.Rewind(t.Context(), whole, time.Time{}, a.path, rootOf); err == nil || !strings.Contains(err.Error(), "move it away") {
+	if _, _, err := store.Rewind(t.Context(), whole, time.Time{}, a.path, rootOf); err == nil || !strings.Contains(err.Error(), "move it away") {
 		t.Errorf("over a database: %v", err)
 	}
-	if _, err := store.Rewind(t.Context(), whole, time.Time{}, filepath.Join(t.TempDir(), "x.db"), "another"); err == nil || !strings.Contains(err.Error(), "another root key") {
+	if _, _, err := store.Rewind(t.Context(), whole, time.Time{}, filepath.Join(t.TempDir(), "x.db"), "another"); err == nil || !strings.Contains(err.Error(), "another root key") {
 		t.Errorf("with another root key: %v", err)
-	}
-}
-
-// A folder that is away holds nothing up. When it is back soon, nothing lacks;
-// when the log has grown too much meanwhile, the log is cut and a new base begins.
-func TestAFolderThatIsAway(t *testing.T) {
-	for name, bound := range map[string]int64{"for a while": 1 << 30, "for too long": 300 << 10} {
-		t.Run(name, func(t *testing.T) {
-			a := newArchived(t)
-			a.write(10)
-			a.arrive()
-			a.s.ArchiveBound(bound)
-			a.s.CheckpointAfter(100 << 10)
-			bases := len(a.files("*.base"))
-			if err := errors.Join(os.Rename(a.folder, a.folder+"-away"), os.WriteFile(a.folder, nil, 0o600)); err != nil {
-				t.Fatal(err)
-			}
-			size := func() int64 {
-				info, err := os.Stat(a.path + "-wal")
-				if err != nil {
-					t.Fatal(err)
-				}
-				return info.Size()
-			}
-			if bound == 1<<30 {
-				a.write(200)
-			} else {
-				for before := int64(0); size() >= before; {
-					before = size()
-					a.write(5)
-				}
-			}
-			if lag, ok := a.s.ArchiveLag(); !ok || lag == 0 {
-				t.Errorf("it is %v behind", lag)
-			}
-			if err := errors.Join(os.Remove(a.folder), os.Rename(a.folder+"-away", a.folder)); err != nil {
-				t.Fatal(err)
-			}
-			a.write(10)
-			a.arrive()
-			if more := len(a.files("*.base")) > bases; more != (bound < 1<<30) {
-				t.Errorf("another base: %v", more)
-			}
-			if n := a.check(time.Time{}); n != len(a.commits) {
-				t.Errorf("%d of %d", n, len(a.commits))
-			}
-		})
 	}
 }
 
@@ -398,6 +383,78 @@ func TestALogThatWentOnWithoutTheArchive(t *testing.T) {
 	a.arrive()
 	if n := a.check(time.Time{}); n != len(a.commits) {
 		t.Errorf("%d of %d", n, len(a.commits))
+	}
+}
+
+// A damaged base is needed only for moments that no other leads to.
+func TestOneDamagedBase(t *testing.T) {
+	a := newArchived(t)
+	var moments []time.Time // one from each base on
+	step := func() {
+		a.write(4)
+		a.arrive()
+		moments = append(moments, a.now())
+		a.write(1)
+		a.arrive()
+	}
+	step()
+	for range 2 {
+		a.base()
+		step()
+	}
+	a.close()
+	closed := a.now()
+	a.open()
+	a.arrive()
+	step()
+	whole := a.folder
+	for _, damage := range []struct {
+		file    string
+		which   int
+		refuses []int // of the moments
+	}{
+		{"*.base", 0, []int{0}},
+		{"*.db", 0, []int{0}},
+		{"*.base", 1, nil},
+		{"*.db", 1, nil},
+		{"*.base", 2, nil},
+		{"*.db", 2, nil},
+		{"*.base", 3, []int{3, 4}},
+		{"*.db", 3, []int{3, 4}},
+	} {
+		a.folder = filepath.Join(t.TempDir(), "copy")
+		if err := os.CopyFS(a.folder, os.DirFS(whole)); err != nil {
+			t.Fatal(err)
+		}
+		file := a.files(damage.file)[damage.which]
+		if err := os.WriteFile(file, []byte("no base\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for which, at := range append(slices.Clone(moments), time.Time{}) {
+			if slices.Contains(damage.refuses, which) {
+				_, _, err := a.restored(at)
+				if err == nil || !strings.Contains(err.Error(), filepath.Base(file)+" is damaged") {
+					t.Errorf("moment %d without %s: %v", which, filepath.Base(file), err)
+				}
+				continue
+			}
+			want := which*5 + 4
+			if at.IsZero() {
+				want = len(a.commits)
+			}
+			if n := a.check(at); n != want {
+				t.Errorf("moment %d without %s: %d of %d", which, filepath.Base(file), n, want)
+			}
+			mark := strings.HasSuffix(damage.file, ".base")
+			if named := len(a.damaged) == 1 && strings.Contains(a.damaged[0].Error(), filepath.Base(file)); named != (mark || which == damage.which) && damage.which != 3 {
+				t.Errorf("moment %d without %s: warned of %v", which, filepath.Base(file), a.damaged)
+			}
+		}
+		if damage.which == 3 {
+			if n := a.check(closed); n != 15 {
+				t.Errorf("between two chains, of which one has no base: %d of 15", n)
+			}
+		}
 	}
 }
 

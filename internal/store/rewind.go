@@ -19,64 +19,100 @@ import (
 
 // Rewind makes the SQLite database at path from an archive, as it was at a
 // moment; the zero moment is the newest. It returns the moment that it got to:
-// everything that was committed before is there, and nothing from after at. It
-// refuses what Restore refuses, a moment before the first that the archive has,
-// and an archive in which anything is damaged or missing on the way, unless it
-// is the end of the last piece, which was never finished then.
-func Rewind(ctx context.Context, folder string, at time.Time, path, fingerprint string) (reached time.Time, err error) {
+// everything that was committed before is there, and nothing from after at; and
+// the bases that are damaged and were not needed. It refuses what Restore
+// refuses, a moment before the first that the archive has, and an archive in
+// which anything is damaged or missing on the way, unless it is the end of the
+// last piece, which was never finished then.
+func Rewind(ctx context.Context, folder string, at time.Time, path, fingerprint string) (reached time.Time, damaged []error, err error) {
 	if err := nothingAt(path); err != nil {
-		return reached, err
+		return reached, nil, err
 	}
-	bases, err := basesIn(folder)
+	bases, bad, err := basesIn(folder)
 	if err != nil {
-		return reached, err
+		return reached, nil, err
 	}
-	if len(bases) == 0 {
-		return reached, fmt.Errorf("%s has no base: it is no archive, or the first was not finished", folder)
+	if len(bases)+len(bad) == 0 {
+		return reached, nil, fmt.Errorf("%s has no base: it is no archive, or the first was not finished", folder)
 	}
-	r := &rewinding{folder: folder, at: at, base: bases[len(bases)-1]}
-	if !at.IsZero() {
-		if at.Before(bases[0].Whole) {
-			_, newest, _ := ArchiveSpan(folder)
-			return reached, fmt.Errorf("%s goes from %s to %s", folder, moment(bases[0].Whole), moment(newest))
+	for _, b := range slices.Backward(bases) {
+		if !at.IsZero() && b.Whole.After(at) {
+			continue
 		}
-		for _, b := range bases {
-			if !b.Whole.After(at) {
-				r.base = b
+		r := &rewinding{folder: folder, at: at, base: b, damaged: bad}
+		err := newFile(path, func(f *os.File) error {
+			if err := r.into(f); err != nil {
+				return err
 			}
+			if err := examine(ctx, f.Name(), fingerprint); err != nil {
+				return fmt.Errorf("what %s had then %w", folder, err)
+			}
+			return nil
+		})
+		if b.err == nil {
+			for _, b := range bad {
+				damaged = append(damaged, b.err)
+			}
+			return r.reached, damaged, err
 		}
+		bad = append(bad, b) // the one before has more to replay
 	}
-	err = newFile(path, func(f *os.File) error {
-		if err := r.into(f); err != nil {
-			return err
-		}
-		if err := examine(ctx, f.Name(), fingerprint); err != nil {
-			return fmt.Errorf("what %s had then %w", folder, err)
-		}
-		return nil
-	})
-	return r.reached, err
+	for _, b := range bad {
+		err = errors.Join(err, b.err)
+	}
+	if len(bases) > 0 && bases[0].err == nil {
+		_, newest, _ := ArchiveSpan(folder)
+		err = errors.Join(err, fmt.Errorf("%s goes from %s to %s", folder, moment(bases[0].Whole), moment(newest)))
+	}
+	return reached, nil, err
 }
 
 // ArchiveSpan returns the first moment that an archive can bring back, and when
-// it was last written to.
+// what its newest base has been followed by was last written to.
 func ArchiveSpan(folder string) (first, newest time.Time, err error) {
-	bases, err := basesIn(folder)
+	bases, bad, err := basesIn(folder)
 	if err != nil {
 		return first, newest, err
+	}
+	if len(bases) == 0 && len(bad) > 0 {
+		return first, newest, bad[0].err
 	}
 	if len(bases) == 0 {
 		return first, newest, fmt.Errorf("%s has no base yet", folder)
 	}
-	last, err := lastNumber(folder)
-	if err != nil {
-		return first, newest, err
+	last := bases[len(bases)-1]
+	for n := last.First; ; n++ {
+		written, chain, err := lastWritten(filepath.Join(folder, pieceFile(n)))
+		if n > last.First && (errors.Is(err, fs.ErrNotExist) || err == nil && chain != last.Chain) {
+			err = nil
+			if len(bad) > 0 {
+				err = bad[0].err
+			}
+			return bases[0].Whole, newest, err
+		}
+		if err != nil {
+			return first, newest, err
+		}
+		newest = written
 	}
-	info, err := os.Stat(filepath.Join(folder, pieceFile(last)))
+}
+
+// lastWritten returns when a file of pieces was, and its chain.
+func lastWritten(name string) (at time.Time, chain string, err error) {
+	f, err := os.Open(name)
 	if err != nil {
-		return first, newest, err
+		return at, chain, err
 	}
-	return bases[0].Whole, info.ModTime(), nil
+	defer f.Close()
+	p, err := readPieces(f)
+	if err != nil {
+		return at, chain, fmt.Errorf("%s %w", name, err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return at, chain, err
+	}
+	return info.ModTime(), hex.EncodeToString(p.chain.id[:]), nil
 }
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
@@ -91,29 +127,31 @@ func nothingAt(path string) error {
 	return nil
 }
 
-// basesIn returns the bases of an archive that are whole, the oldest first.
-func basesIn(folder string) (bases []*base, err error) {
+// basesIn returns the bases of an archive that are whole, the oldest first, and
+// those whose mark is damaged.
+func basesIn(folder string) (whole, damaged []*base, err error) {
 	entries, err := os.ReadDir(folder) // by name
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, e := range entries {
 		number, ours := numberOf(e.Name())
 		if !ours || !strings.HasSuffix(e.Name(), ".base") {
 			continue
 		}
-		raw, err := os.ReadFile(filepath.Join(folder, e.Name()))
+		name := filepath.Join(folder, e.Name())
+		raw, err := os.ReadFile(name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		b, err := readMark(raw)
 		if err != nil || b.First != number {
-			return nil, fmt.Errorf("%s %w", filepath.Join(folder, e.Name()), errDamaged)
+			damaged = append(damaged, &base{First: number, err: fmt.Errorf("%s %w", name, errDamaged)})
+			continue
 		}
-		bases = append(bases, b)
+		whole = append(whole, b)
 	}
-	slices.SortFunc(bases, func(a, b *base) int { return int(a.First - b.First) })
-	return bases, nil
+	return whole, damaged, nil
 }
 
 func readMark(raw []byte) (*base, error) {
@@ -130,6 +168,7 @@ type rewinding struct {
 	folder  string
 	at      time.Time
 	base    *base
+	damaged []*base // others
 	reached time.Time
 	whole   bool // the base is
 }
@@ -139,6 +178,9 @@ func (r *rewinding) wanted(_, ended time.Time) bool { return r.at.IsZero() || !e
 
 func (r *rewinding) into(f *os.File) error {
 	if err := r.start(f); err != nil {
+		if errors.Is(err, errDamaged) || errors.Is(err, fs.ErrNotExist) {
+			r.base.err = err
+		}
 		return err
 	}
 	last, err := lastNumber(r.folder)
@@ -157,6 +199,19 @@ func (r *rewinding) into(f *os.File) error {
 	}
 	if !r.whole {
 		return fmt.Errorf("%s ends before the base that is to be restored is whole", r.folder)
+	}
+	return nil
+}
+
+// anew ends at the first file of the chain after, unless a base from there on is
+// damaged and the moment is not before.
+func (r *rewinding) anew(p *pieces) error {
+	var begun time.Time
+	p.next(func(b, _ time.Time) bool { begun = b; return false }, nil)
+	for _, b := range r.damaged {
+		if b.First >= p.number && (r.at.IsZero() || !r.at.Before(begun)) {
+			return fmt.Errorf("begins anew, and %w: restore to %s, or to a moment before", b.err, moment(r.reached))
+		}
 	}
 	return nil
 }
@@ -201,7 +256,7 @@ func (r *rewinding) file(f *os.File, number int64, before **chain) (more bool, e
 		if p.before != (sum{}) {
 			return false, errors.New("does not go on from the file before, and does not begin anew")
 		}
-		return false, nil // the server began anew
+		return false, r.anew(p)
 	case *before != nil && p.before != (*before).last:
 		return false, fmt.Errorf("does not go on from %s, which is damaged or cut short", pieceFile(number-1))
 	}
