@@ -18,5 +18,6 @@
 //   - A branding is a name and a colour. Zones share an origin, so that more
 //     could speak for another zone.
 //   - Every sentence is in the message files. Text from outside is escaped by
-//     html/template, wherever it stands.
+//     the templates, wherever it stands: they are html/template's without calls
+//     of methods.
 package pages

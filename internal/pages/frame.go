@@ -4,14 +4,16 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"path"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 	"unicode/utf8"
+
+	template "github.com/DataDog/datadog-agent/pkg/template/html"
 )
 
 // Frame is what is around every page.
@@ -34,8 +36,8 @@ type Frame struct {
 	Languages []string
 }
 
-// Mark returns the first letter of the name.
-func (f Frame) Mark() string {
+// mark returns the first letter of the name.
+func (f Frame) mark() string {
 	r, _ := utf8.DecodeRuneInString(f.Name)
 	if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
 		return "·"
@@ -46,8 +48,8 @@ func (f Frame) Mark() string {
 // hues is how many colours the stylesheet has.
 const hues = 12
 
-// Hue returns the number of the frame's colour.
-func (f Frame) Hue() int {
+// hue returns the number of the frame's colour.
+func (f Frame) hue() int {
 	sum := 0
 	for _, b := range []byte(f.Seed) {
 		sum = sum*31 + int(b)
@@ -56,8 +58,8 @@ func (f Frame) Hue() int {
 	return sum % hues
 }
 
-// Host returns the issuer without its scheme.
-func (f Frame) Host() string {
+// host returns the issuer without its scheme.
+func (f Frame) host() string {
 	_, host, found := strings.Cut(f.Issuer, "://")
 	if !found {
 		return f.Issuer
@@ -78,7 +80,13 @@ func parseAll() map[string]map[string]*template.Template {
 	}
 	out := make(map[string]map[string]*template.Template)
 	for language, m := range messages {
-		funcs := template.FuncMap{"t": m.text, "has": m.has, "asset": assetName}
+		// What templates call are functions: a package that could find methods by
+		// their names would keep every method of the program in it.
+		funcs := template.FuncMap{
+			"t": m.text, "has": m.has, "asset": assetName,
+			"mark": Frame.mark, "hue": Frame.hue, "host": Frame.host,
+			"format": time.Time.Format, "zero": time.Time.IsZero,
+		}
 		layout := template.Must(template.New("layout.html").Funcs(funcs).ParseFS(templateFiles, "template/layout.html"))
 		out[language] = make(map[string]*template.Template)
 		for _, file := range names {

@@ -272,7 +272,17 @@ func (m *meters) watch(s *Server, running func() int) {
 		Name: "deputy_password_hashes_total", Help: "Hashes of people's passwords that were made, to keep or to compare.",
 	}, func() float64 { return float64(s.oauth.PasswordHashes()) }))
 	gauge("deputy_http_requests_running", "Requests being answered.", func() float64 { return float64(running()) })
-	gauge("deputy_zone_snapshots", "Zones whose snapshot is in memory.", func() float64 { return float64(s.oauth.Snapshots()) })
+	gauge("deputy_zone_snapshots", "Zones whose snapshot is in memory.", func() float64 {
+		n, _ := s.oauth.Snapshots()
+		return float64(n)
+	})
+	gauge("deputy_zone_snapshot_age_seconds", "Since the snapshot in memory that is the oldest was made or brought forward.", func() float64 {
+		_, oldest := s.oauth.Snapshots()
+		if oldest.IsZero() {
+			return 0
+		}
+		return max(s.cfg.now().Sub(oldest).Seconds(), 0)
+	})
 	if _, ok := s.store.ArchiveLag(); ok {
 		gauge("deputy_archive_lag_seconds", "For how long nothing of what was committed can be restored from the archive.", func() float64 {
 			lag, _ := s.store.ArchiveLag()
