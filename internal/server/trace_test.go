@@ -271,7 +271,9 @@ func TestTraces(t *testing.T) {
 	if want := "trace_id=" + hex.EncodeToString(exchange.TraceId) + " span_id=" + hex.EncodeToString(exchange.SpanId); !strings.Contains(w.log.String(), want) {
 		t.Errorf("the log lacks %s", want)
 	}
-	if !slices.ContainsFunc(c.lines, func(l *logs.LogRecord) bool { return bytes.Equal(l.TraceId, exchange.TraceId) && bytes.Equal(l.SpanId, exchange.SpanId) }) {
+	if !slices.ContainsFunc(c.lines, func(l *logs.LogRecord) bool {
+		return bytes.Equal(l.TraceId, exchange.TraceId) && bytes.Equal(l.SpanId, exchange.SpanId)
+	}) {
 		t.Error("no line of the log that the collector has is of the exchange")
 	}
 	for _, body := range c.bodies {
