@@ -95,6 +95,53 @@ func TestMalformedBodies(t *testing.T) {
 	s.run(step{do: "GET /zones/{zone}/providers", status: 200, want: `{"items":["<any>","<any>"]}`})
 }
 
+// TestBadInputIsNotRepeated sends secrets and names where they do not belong, which
+// neither answers nor the log repeat, here and where the database fails.
+func TestBadInputIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.zone()
+	s.run(step{do: "POST /zones/{zone}/providers", body: `{"identifier":"https://i.test","name":"N"}`, status: 200, keep: []string{"provider=id"}, events: []string{"providers:create"}})
+	broken := s.over(failing{s.store})
+	for name, c := range map[string]step{
+		"an unknown parameter":        {do: "GET /zones/{zone}/providers?client_secret=hush", status: 200},
+		"a token in the query":        {do: "GET /zones/{zone}/providers?access_token=hush", status: 200},
+		"a limit":                     {do: "GET /zones/{zone}/providers?limit=hush", status: 400},
+		"a cursor":                    {do: "GET /zones/{zone}/providers?after=hush", status: 400},
+		"a filter":                    {do: "GET /zones/{zone}/providers?filter[identifier]=hush", status: 200},
+		"a filter that is none":       {do: "GET /zones/{zone}/providers?filter[client_secret]=hush", status: 200},
+		"a query that is none":        {do: "GET /zones/{zone}/providers?limit=%zzhush", status: 400},
+		"an unknown member":           {do: "POST /zones/{zone}/providers", body: `{"identifier":"https://a.test","name":"A","client_secrets":"hush"}`, status: 200},
+		"one below":                   {do: "POST /zones/{zone}/providers", body: `{"identifier":"https://b.test","name":"B","protocols":{"oauth2":{"client_secrets":{"now":"hush"}}}}`, status: 200},
+		"one with a fault beside":     {do: "POST /zones/{zone}/providers", body: `{"identifier":"https://c.test","client_secrets":"hush"}`, status: 400},
+		"a choice":                    {do: "POST /zones/{zone}/applications", body: `{"identifier":"a","name":"A","consent":"hush"}`, status: 400},
+		"an address":                  {do: "POST /zones/{zone}/applications", body: `{"identifier":"a","name":"A","protocols":{"oauth2":{"redirect_uris":["hush"]}}}`, status: 400},
+		"a person's name":             {do: "POST /zones/{zone}/applications", body: `{"identifier":"a","name":"<hush>"}`, status: 400},
+		"a change of an unknown":      {do: "PATCH /zones/{zone}/providers/{provider}", body: `{"client_secrets":"hush"}`, status: 200},
+		"a change of the wrong type":  {do: "PATCH /zones/{zone}/providers/{provider}", body: `{"client_secret":{"value":"hush"}}`, status: 400},
+		"a revision":                  {do: "PATCH /zones/{zone}/providers/{provider}", body: `{"name":"M"}`, header: map[string]string{"If-Match": `"hush"`}, status: 200},
+		"a form":                      {do: "POST /zones/{zone}/providers", body: `client_secret=hush`, header: map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, status: 415},
+		"a bearer":                    {do: "GET /zones/{zone}/providers", header: map[string]string{"Authorization": "Bearer hush"}, status: 401},
+		"another way to authenticate": {do: "GET /zones/{zone}/providers", header: map[string]string{"Authorization": "Basic hush"}, status: 401},
+		"a request's id":              {do: "GET /zones/{zone}/providers", header: map[string]string{"X-Client-Request-ID": "hush"}, status: 200},
+	} {
+		w := s.request(c)
+		if w.Code != c.status {
+			t.Errorf("%s: status %d, want %d: %s", name, w.Code, c.status, w.Body)
+		}
+		late := s.requestAt(broken, c)
+		for _, text := range []string{w.Body.String(), fmt.Sprint(w.Header()), late.Body.String(), s.log.String()} {
+			if strings.Contains(text, "hush") {
+				t.Errorf("%s: it is repeated: %s", name, text)
+			}
+		}
+		s.log.Reset()
+	}
+	if w := s.requestAt(broken, step{do: "GET /zones?name=hush"}); w.Code != 500 || !strings.Contains(s.log.String(), "no such table") || strings.Contains(s.log.String(), "hush") {
+		t.Errorf("a failure of ours: %d; the log has %s", w.Code, s.log)
+	}
+}
+
 func TestBodies(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -264,27 +311,29 @@ func (failingZones) List(context.Context, deputy.Scope, deputy.Query) (*deputy.P
 	return nil, errors.New("sql: no such table: zones")
 }
 
+// over is another node, over a store that may fail.
+func (s *server) over(store deputy.Store) *api.API {
+	s.t.Helper()
+	a, err := api.New(api.Config{
+		Store: store, Vault: s.vault, Pool: pool, Sealing: openSealing{}, Now: s.now, Log: slog.New(slog.NewTextHandler(s.log, nil)),
+		IssueBearer: s.issueBearer,
+		Authenticate: func(context.Context, string, string) (*deputy.Caller, error) {
+			return &deputy.Caller{Organization: deputy.OrganizationID(s.vars["org"]), ClientID: "admin"}, nil
+		},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return a
+}
+
 // TestFailures answers what goes wrong here without saying what.
 func TestFailures(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.zone()
 	broken := func(store deputy.Store) *httptest.ResponseRecorder {
-		a, err := api.New(api.Config{
-			Store: store, Vault: s.vault, Pool: pool, Sealing: openSealing{}, Now: s.now, Log: slog.New(slog.NewTextHandler(s.log, nil)),
-			IssueBearer: s.issueBearer,
-			Authenticate: func(context.Context, string, string) (*deputy.Caller, error) {
-				return &deputy.Caller{Organization: deputy.OrganizationID(s.vars["org"]), ClientID: "admin"}, nil
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/zones", nil)
-		r.Header.Set("Authorization", "Bearer admin")
-		a.ServeHTTP(w, r)
-		conforms(t, r, w)
-		return w
+		return s.requestAt(s.over(store), step{do: "GET /zones"})
 	}
 	for name, w := range map[string]*httptest.ResponseRecorder{"panic": broken(struct{ deputy.Store }{}), "error": broken(failing{s.store})} {
 		var body api.Error

@@ -119,7 +119,7 @@ func (s *server) node(database store.Config) (*api.API, deputy.Store, *vault.Vau
 	}
 	node, err := api.New(api.Config{
 		Store: interrupted{opened, s}, Addresses: addresses, Authenticate: s.authenticate, IssueBearer: s.issueBearer, Vault: keys, Pool: pool,
-		Sealing: openSealing{}, Now: s.now, Version: "test", Log: slog.New(slog.NewTextHandler(s.log, nil)),
+		Sealing: openSealing{}, Now: s.now, Version: "test", Log: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -29,7 +29,7 @@ type Tokens struct {
 
 // Fault says that a server has not given what it was asked for.
 type Fault struct {
-	Code      string // the server's own word, empty if it has none
+	Code      string // the server's own word, empty if it has none; see upstream.Code
 	Status    int    // of HTTP; 0: there was no answer
 	Over      bool   // what was presented is good for nothing any more
 	Transient bool   // it may be given when asked again
@@ -114,9 +114,7 @@ func (m members) fault(status int) *Fault {
 			}
 		}
 	}
-	if len(f.Code) > 100 {
-		f.Code = f.Code[:100]
-	}
+	f.Code = upstream.Code(f.Code)
 	denied := string(m["ok"]) == "false" // Slack
 	if status < http.StatusBadRequest && f.Code == "" && !denied {
 		return nil

@@ -4,13 +4,20 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"log/slog"
+	"maps"
+	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
 )
 
 // TestSecretsAreNowhere lets a person sign up, use a client and fail at it, and
@@ -74,27 +81,14 @@ func TestSecretsAreNowhere(t *testing.T) {
 		t.Error("no failure is in the log")
 	}
 
-	page, err := w.store.Events(context.Background(), deputy.EventQuery{Organization: w.organization.ID, Limit: 100})
-	if err != nil || len(page.Items) < 5 {
-		t.Fatal(len(page.Items), err)
-	}
-	var events bytes.Buffer
-	for _, item := range page.Items {
-		e, err := item.Event(context.Background(), w.sealing)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.NewEncoder(&events).Encode(e); err != nil {
-			t.Fatal(err)
-		}
-	}
-	places := map[string][]byte{"log": log.Bytes(), "audit log": events.Bytes()}
+	events, err := w.auditLog(), error(nil)
+	places := map[string][]byte{"log": log.Bytes(), "audit log": events}
 	for _, file := range []string{w.path, w.path + "-wal"} {
 		if places[file], err = os.ReadFile(file); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if !bytes.Contains(events.Bytes(), []byte(b.client.credential.Identifier)) {
+	if !bytes.Contains(events, []byte(b.client.credential.Identifier)) {
 		t.Error("the audit log does not know the client")
 	}
 	if len(secrets) < 15 {
@@ -114,5 +108,187 @@ func TestSecretsAreNowhere(t *testing.T) {
 				t.Errorf("%s is in %s", name, place)
 			}
 		}
+	}
+}
+
+// auditLog returns all that the audit log shows.
+func (w *world) auditLog() []byte {
+	w.Helper()
+	page, err := w.store.Events(context.Background(), deputy.EventQuery{Organization: w.organization.ID, Limit: 100})
+	if err != nil || len(page.Items) < 5 {
+		w.Fatal(len(page.Items), err)
+	}
+	var events bytes.Buffer
+	for _, item := range page.Items {
+		e, err := item.Event(context.Background(), w.sealing)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if err := json.NewEncoder(&events).Encode(e); err != nil {
+			w.Fatal(err)
+		}
+	}
+	return events.Bytes()
+}
+
+// hush is what another server puts where it fails.
+const hush = "hush-4f1d9c27a0b3"
+
+// failures are ways in which a server fails that repeat a secret.
+var failures = map[string]func(w http.ResponseWriter, r *http.Request){
+	"a code":               says(400, `{"error":"bad token `+hush+`"}`),
+	"a code that is it":    says(400, `{"error":"`+hush+`"}`),
+	"a description":        says(400, `{"error":"invalid_client","error_description":"`+hush+`","error_uri":"https://a.test/?t=`+hush+`"}`),
+	"codes of others":      says(400, `{"code":"`+hush+`","err":"`+hush+`","status":"`+hush+`","message":"`+hush+`"}`),
+	"a form":               says(400, "error="+hush+"&error_description="+hush),
+	"a page":               says(502, "<title>"+hush+"</title>"),
+	"broken off":           says(200, `{"access_token":"`+hush+`"`),
+	"a number of its own":  says(200, `{"access_token":`+hush+`}`),
+	"a token that is none": says(200, `{"access_token":["`+hush+`"]}`),
+	"another type":         says(200, `["`+hush+`"]`),
+	"what it was asked": func(w http.ResponseWriter, r *http.Request) {
+		r.ParseForm()
+		says(400, `{"error":"`+r.Form.Get("refresh_token")+`"}`)(w, r)
+	},
+	"a redirect": func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/"+hush+"?token="+hush, http.StatusFound)
+	},
+	"an encoding": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", hush)
+		w.Write([]byte("x"))
+	},
+	"no HTTP":              raw(hush + "\r\n\r\n"),
+	"a version":            raw("HTTP/" + hush + " 200 OK\r\n\r\n"),
+	"a status":             raw("HTTP/1.1 " + hush + "\r\n\r\n"),
+	"a header":             raw("HTTP/1.1 200 OK\r\n" + hush + "\r\n\r\n"),
+	"the name of a header": raw("HTTP/1.1 200 OK\r\nX " + hush + ": a\r\n\r\n"),
+	"a length":             raw("HTTP/1.1 200 OK\r\nContent-Length: " + hush + "\r\n\r\n"),
+	"a transfer":           raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: " + hush + "\r\n\r\n"),
+	"a part":               raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + hush + "\r\n"),
+}
+
+func says(status int, body string) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	}
+}
+
+// raw answers with what may be no HTTP.
+func raw(answer string) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		io.WriteString(conn, answer)
+		conn.Close()
+	}
+}
+
+// TestFailuresOfOthersAreNotRepeated: servers elsewhere fail in every way that
+// repeats a secret, which the server's log, the audit log and clients must not.
+func TestFailuresOfOthersAreNotRepeated(t *testing.T) {
+	t.Parallel()
+	g := newGuarded(t)
+	var log bytes.Buffer
+	g.config.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	g.restart()
+	g.allow()
+	g.listen(g.server)
+	var fail func(w http.ResponseWriter, r *http.Request)
+	ear := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fail(w, r) }))
+	t.Cleanup(ear.Close)
+	stream := g.newStream(fmt.Sprintf(`{"events_requested":[%q],"delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":%q,"authorization_header":"Bearer %s"}}`,
+		sessionRevoked, ear.URL+"/"+hush+"?token="+hush, hush))
+	var refresh string
+	asked := 0
+	g.upstream.Interfere = func(w http.ResponseWriter, r *http.Request) bool {
+		asked++
+		r.ParseForm()
+		refresh = r.Form.Get("refresh_token")
+		fail(w, r)
+		return true
+	}
+	for name, how := range failures {
+		fail = how
+		log.Reset()
+		asked = 0
+		g.clock.advance(time.Hour)
+		a := g.exchangeFiles()
+		if a.status == 200 || asked == 0 || !strings.Contains(log.String(), "a grant was not refreshed") {
+			t.Errorf("%s: answered %s; asked %d times; the log has %s", name, a, asked, log.String())
+		}
+		zoe := g.newPerson(name)
+		g.setSession(zoe.child, func(s *deputy.Session) { s.Status = deputy.Revoked })
+		tasks, err := g.store.ClaimTasks(t.Context(), []string{deputy.TaskPushSignals}, 1, time.Minute)
+		if err != nil || len(tasks) != 1 {
+			t.Fatalf("%s: %d tasks, %v", name, len(tasks), err)
+		}
+		_, err = g.world.server.PushSignals(t.Context(), tasks[0])
+		if finished := g.store.FinishTask(t.Context(), tasks[0], g.clock.Now()); finished != nil {
+			t.Fatal(finished)
+		}
+		for place, text := range map[string]string{"the answer": a.body, "the log": log.String(), "what ends the push": fmt.Sprint(err)} {
+			if strings.Contains(text, hush) || refresh != "" && strings.Contains(text, refresh) || strings.Contains(text, deputytest.UpstreamClientSecret) {
+				t.Errorf("%s: it is in %s: %s", name, place, text)
+			}
+		}
+	}
+	if events := g.auditLog(); bytes.Contains(events, []byte(hush)) || stream == "" {
+		t.Errorf("it is in the audit log: %s", events)
+	}
+}
+
+// TestNamesAreNotLogged: what a provider says of people is not in the server's
+// log, whether the sign-in works or not.
+func TestNamesAreNotLogged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var log bytes.Buffer
+	w.config.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w.restart()
+	outside := w.federate(nil)
+	ada := map[string]any{"sub": "Canary-248289", "email": "canary@example.test", "email_verified": true, "name": "Ada Canary", "given_name": "Ada Canary", "family_name": "Canary", "preferred_username": "canary", "nickname": "Canary"}
+	outside.Says(ada)
+	b := w.newBrowser()
+	b.withCode(b.get(b.depart(outside, "login_hint", "canary@example.test")))
+	for name, c := range map[string]struct {
+		claims map[string]any
+		answer url.Values
+	}{
+		"another nonce":     {claims: map[string]any{"nonce": "Canary"}},
+		"another audience":  {claims: map[string]any{"aud": "Canary"}},
+		"another issuer":    {claims: map[string]any{"iss": "https://canary.test"}},
+		"a name of no text": {claims: map[string]any{"email": map[string]any{"Canary": "canary"}}},
+		"an error":          {answer: url.Values{"error": {"Canary"}, "error_description": {"Ada Canary"}, "iss": {outside.URL}}},
+		"an unknown code":   {answer: url.Values{"code": {"Canary"}, "iss": {outside.URL}}},
+	} {
+		claims := maps.Clone(ada)
+		maps.Copy(claims, c.claims)
+		outside.Says(claims)
+		outside.Answers(c.answer)
+		other := w.newBrowser()
+		other.client = b.client
+		if p := other.get(other.depart(outside)); p.status != 400 {
+			t.Errorf("%s: %d %s", name, p.status, p.body)
+		}
+	}
+	// A failure of ours, in the middle of it.
+	outside.Says(ada)
+	outside.Answers(nil)
+	other := w.newBrowser()
+	other.client = b.client
+	back := other.depart(outside)
+	late, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	r := httptest.NewRequestWithContext(late, "GET", "http://deputy.test"+other.base()+back, nil)
+	w.server.ServeHTTP(httptest.NewRecorder(), r)
+	w.server.Settle()
+	if !strings.Contains(log.String(), "request failed") {
+		t.Error("no failure is in the log")
+	}
+	if strings.Contains(strings.ToLower(log.String()), "canary") {
+		t.Errorf("the log has %s", log.String())
 	}
 }

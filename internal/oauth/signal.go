@@ -134,7 +134,7 @@ func (s *Server) deliver(ctx context.Context, snap *snapshot, stream *deputy.Str
 		return nil
 	case answer.Status == http.StatusBadRequest && json.Unmarshal(answer.Body, &says) == nil && says.Code != "" &&
 		says.Code != "authentication_failed" && says.Code != "access_denied":
-		s.log.Warn("a receiver refuses a security event", "zone_id", string(stream.ZoneID), "stream_id", string(stream.ID), "code", clip(says.Code))
+		s.log.Warn("a receiver refuses a security event", "zone_id", string(stream.ZoneID), "stream_id", string(stream.ID), "code", upstream.Code(says.Code))
 		return nil
 	}
 	return fmt.Errorf("the receiver of stream %s answers with status %d", stream.ID, answer.Status)

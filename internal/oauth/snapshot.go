@@ -19,6 +19,7 @@ import (
 // later revision is another snapshot, which shares what did not change.
 type snapshot struct {
 	revision int64
+	made     time.Time
 	zone     *deputy.Zone
 	issuer   string
 
@@ -106,7 +107,7 @@ func (b *builder) advance(ctx context.Context, old *snapshot, d *deputy.ZoneDelt
 	if !d.Full {
 		*next = *old
 	}
-	next.revision = d.Revision
+	next.revision, next.made = d.Revision, now
 	if d.Zone != nil {
 		next.zone = d.Zone
 		next.issuer = b.addresses.Issuer(d.Zone)

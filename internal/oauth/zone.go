@@ -140,12 +140,16 @@ func (s *Server) advance(ctx context.Context, z *zone, seen *snapshot) (*snapsho
 	return next, nil
 }
 
-// Snapshots returns how many zones this node holds.
-func (s *Server) Snapshots() (n int) {
-	for range s.zones.held.Range {
+// Snapshots returns how many zones this node holds, and since when it has held
+// the snapshot that has changed the longest ago; zero where there is none.
+func (s *Server) Snapshots() (n int, oldest time.Time) {
+	for _, held := range s.zones.held.Range {
 		n++
+		if snap := held.(*zone).current.Load(); snap != nil && (oldest.IsZero() || snap.made.Before(oldest)) {
+			oldest = snap.made
+		}
 	}
-	return n
+	return n, oldest
 }
 
 // shrink drops the least recently used zones while all weigh too much, but

@@ -97,7 +97,7 @@ var Settings = []Setting{
 		Switch: func(c *Config) *bool { return &c.Dev }},
 	{Flag: "metrics-listen", Env: "DEPUTY_METRICS_LISTEN", Help: "address for /metrics and /debug/pprof (default: off)",
 		Text: func(c *Config) *string { return &c.MetricsListen }},
-	{Flag: "otlp-endpoint", Env: "DEPUTY_OTLP_ENDPOINT", Help: "URL of an OpenTelemetry collector that traces are posted to, below it at /v1/traces (default: off)",
+	{Flag: "otlp-endpoint", Env: "DEPUTY_OTLP_ENDPOINT", Help: "URL of an OpenTelemetry collector that traces and the log are posted to, below it at /v1/traces and /v1/logs (default: off)",
 		Text: func(c *Config) *string { return &c.OTLPEndpoint }},
 	{Flag: "otlp-sample", Env: "DEPUTY_OTLP_SAMPLE", Default: "0.01", Help: "share of requests and background tasks that are traced, above 0 and up to 1",
 		Text: func(c *Config) *string { return &c.OTLPSample }},
@@ -211,7 +211,7 @@ func (c *Config) check() error {
 	if c.archiveRetention() < 24*time.Hour {
 		return fmt.Errorf("--archive-retention must be a duration of at least 24h, such as 168h")
 	}
-	if err := c.checkTraces(); err != nil {
+	if err := c.checkCollector(); err != nil {
 		return err
 	}
 	if c.retention() < time.Hour {

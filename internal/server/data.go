@@ -149,7 +149,7 @@ func openQuiet(ctx context.Context, cfg Config, logs io.Writer) (*data, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	log, err := newLogger(cfg, logs)
+	log, err := newLogger(cfg, logs, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -174,7 +174,7 @@ func (d *doctor) databaseThere() bool {
 func (d *doctor) database(ctx context.Context, fetcher *upstream.Fetcher) {
 	cfg := d.cfg
 	cfg.Migrate = "off"
-	log, err := newLogger(cfg, io.Discard)
+	log, err := newLogger(cfg, io.Discard, nil)
 	if err != nil {
 		d.say(Trouble, "settings", "set it as docs/settings.md says", "%v", err)
 		return

@@ -122,3 +122,6 @@ func Certificate(until time.Time) []Finding {
 	d.certificate(until)
 	return d.found
 }
+
+// Partial is partial.
+func Partial(answer []byte) int64 { return int64(partial(answer)) }

@@ -39,6 +39,7 @@ type meters struct {
 	tasks   *prometheus.CounterVec
 	events  *prometheus.CounterVec
 	spans   *prometheus.CounterVec
+	lines   *prometheus.CounterVec
 }
 
 // newMeters returns the meters, or nil where nobody listens.
@@ -80,6 +81,9 @@ func newMeters(cfg Config) *meters {
 	m.spans = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "deputy_trace_spans_total", Help: "Spans that the collector of traces took, or that were lost because it did not or too many waited.",
 	}, []string{"result"})
+	m.lines = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "deputy_log_lines_total", Help: "Lines of the log that the collector took, or that were lost to it because it did not or too many waited.",
+	}, []string{"result"})
 	snapshots := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "deputy_zone_snapshot_builds_total", Help: "Snapshots of zones that were made: loaded in full, or brought forward by changes.",
 	}, []string{"how"})
@@ -91,7 +95,7 @@ func newMeters(cfg Config) *meters {
 		m.mails.WithLabelValues(result)
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.durations, m.decisions, snapshots, m.members, m.commits, m.fetches, m.mails, m.tasks, m.events, m.spans)
+		m.requests, m.durations, m.decisions, snapshots, m.members, m.commits, m.fetches, m.mails, m.tasks, m.events, m.spans, m.lines)
 	return m
 }
 
@@ -153,18 +157,33 @@ func (m *meters) delivered(sink string) func(events int, err error) {
 	}
 }
 
-// spanned returns what counts the spans of traces.
-func (m *meters) spanned() func(spans int, sent bool) {
+// spanned and lined return what counts the spans and lines that a collector took,
+// and those that are lost.
+func (m *meters) spanned() func(n int, sent bool) {
 	if m == nil {
+		return taken(nil)
+	}
+	return taken(m.spans)
+}
+
+func (m *meters) lined() func(n int, sent bool) {
+	if m == nil {
+		return taken(nil)
+	}
+	return taken(m.lines)
+}
+
+func taken(of *prometheus.CounterVec) func(n int, sent bool) {
+	if of == nil {
 		return func(int, bool) {}
 	}
-	sent, lost := m.spans.WithLabelValues("sent"), m.spans.WithLabelValues("lost")
-	return func(spans int, taken bool) {
+	sent, lost := of.WithLabelValues("sent"), of.WithLabelValues("lost")
+	return func(n int, taken bool) {
 		if taken {
-			sent.Add(float64(spans))
+			sent.Add(float64(n))
 			return
 		}
-		lost.Add(float64(spans))
+		lost.Add(float64(n))
 	}
 }
 
@@ -253,7 +272,17 @@ func (m *meters) watch(s *Server, running func() int) {
 		Name: "deputy_password_hashes_total", Help: "Hashes of people's passwords that were made, to keep or to compare.",
 	}, func() float64 { return float64(s.oauth.PasswordHashes()) }))
 	gauge("deputy_http_requests_running", "Requests being answered.", func() float64 { return float64(running()) })
-	gauge("deputy_zone_snapshots", "Zones whose snapshot is in memory.", func() float64 { return float64(s.oauth.Snapshots()) })
+	gauge("deputy_zone_snapshots", "Zones whose snapshot is in memory.", func() float64 {
+		n, _ := s.oauth.Snapshots()
+		return float64(n)
+	})
+	gauge("deputy_zone_snapshot_age_seconds", "Since the snapshot in memory that is the oldest was made or brought forward.", func() float64 {
+		_, oldest := s.oauth.Snapshots()
+		if oldest.IsZero() {
+			return 0
+		}
+		return max(s.cfg.now().Sub(oldest).Seconds(), 0)
+	})
 	if _, ok := s.store.ArchiveLag(); ok {
 		gauge("deputy_archive_lag_seconds", "For how long nothing of what was committed can be restored from the archive.", func() float64 {
 			lag, _ := s.store.ArchiveLag()

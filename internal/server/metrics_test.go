@@ -91,6 +91,10 @@ func TestMetricsCountWhatIsDone(t *testing.T) {
 			t.Errorf("%s is %v, want %v", series, got, want)
 		}
 	}
+	w.clock.Advance(time.Minute)
+	if got := metric(t, address, "deputy_zone_snapshot_age_seconds"); got != 60 {
+		t.Errorf("the snapshot is %v seconds old", got)
+	}
 	_, all := get(t, "http://"+address+"/metrics")
 	for _, secret := range []string{w.zone, w.agent.id} {
 		if strings.Contains(all, secret) {

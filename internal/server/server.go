@@ -32,6 +32,9 @@ import (
 	"deputy/internal/policy"
 	"deputy/internal/sink"
 	"deputy/internal/upstream"
+
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	logs "go.opentelemetry.io/proto/otlp/logs/v1"
 )
 
 // grace is how long a stopping server waits for running requests.
@@ -46,6 +49,8 @@ type Server struct {
 	*data
 	meters  *meters // nil: nobody listens
 	traces  *tracer // nil: nobody is told
+	spans   *outbox[sdk.ReadOnlySpan]
+	lines   *outbox[*logs.LogRecord]
 	pool    *keys.Pool
 	mails   mail.Transport
 	fetcher *upstream.Fetcher
@@ -64,14 +69,10 @@ type Server struct {
 }
 
 // Open reads the settings, takes the listen address, opens the database and
-// makes what an empty one needs. Logs go to logs. The caller runs Serve next,
+// makes what an empty one needs. The log goes to lines. The caller runs Serve next,
 // or Close.
-func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
+func Open(ctx context.Context, cfg Config, lines io.Writer) (*Server, error) {
 	if err := cfg.check(); err != nil {
-		return nil, err
-	}
-	log, err := newLogger(cfg, logs)
-	if err != nil {
 		return nil, err
 	}
 	trusted, err := parsePrefixes(cfg.TrustedProxies)
@@ -82,7 +83,12 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--outgoing-allow: %w", err)
 	}
-	s := &Server{cfg: cfg, log: log, meters: newMeters(cfg)}
+	s := &Server{cfg: cfg, meters: newMeters(cfg)}
+	s.fetcher = upstream.New(upstream.Config{Now: s.cfg.now, Allow: allow, Dev: cfg.Dev, Ended: s.meters.fetched()})
+	if err := s.openLog(lines); err != nil {
+		return nil, err
+	}
+	log := s.log
 	limits, err := newLimiter(cfg.RateLimit, s.cfg.now)
 	if err != nil {
 		return nil, err
@@ -111,11 +117,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (*Server, error) {
 	address := clientAddress(trusted)
 	s.pool = keys.NewPool(2)
 	s.woken = make(chan struct{}, 1)
-	s.fetcher = upstream.New(upstream.Config{Now: s.cfg.now, Allow: allow, Dev: cfg.Dev, Ended: s.meters.fetched()})
 	if s.sinks, err = s.newSinks(); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	if s.traces, err = newTracer(s.cfg, s.fetcher.Operator(), log, s.meters.spanned()); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.oauth = oauth.New(oauth.Config{
@@ -177,7 +179,8 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 		return errors.Join(err, s.Close())
 	}
 
-	s.traces.start()
+	s.lines.start()
+	s.spans.start()
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(s.listener) }()
 	go func() {
@@ -201,7 +204,8 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 	s.fetcher.Close()
 	stopWork()
 	background.Wait()
-	s.traces.stop()
+	s.spans.stop()
+	s.lines.stop()
 	return errors.Join(err, s.store.Close())
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,40 +17,64 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"deputy/internal/server"
 	"github.com/go-jose/go-jose/v4"
 
+	common "go.opentelemetry.io/proto/otlp/common/v1"
+	logs "go.opentelemetry.io/proto/otlp/logs/v1"
 	wire "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
-// collector receives traces (OTLP/HTTP).
+// collector receives traces and lines of the log (OTLP/HTTP).
 type collector struct {
 	*httptest.Server
 	mu      sync.Mutex
 	spans   []*wire.Span
-	bodies  [][]byte
+	bodies  [][]byte // with spans
 	headers http.Header
-	path    string
+	lines   []*logs.LogRecord
+	who     map[string]string // sends the lines
+	answer  []byte
 }
 
 func newCollector(t *testing.T) *collector {
 	c := &collector{}
-	c.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		got := &wire.TracesData{}
-		if err != nil || proto.Unmarshal(body, got) != nil {
-			t.Errorf("the collector got %q, %v", body, err)
+		if err != nil {
+			t.Error(err)
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.bodies, c.headers, c.path = append(c.bodies, body), r.Header, r.URL.Path
-		for _, from := range got.ResourceSpans {
+		c.headers = r.Header
+		spans, lines := &wire.TracesData{}, &logs.LogsData{}
+		switch r.URL.Path {
+		case "/v1/traces":
+			c.bodies, err = append(c.bodies, body), proto.Unmarshal(body, spans)
+		case "/v1/logs":
+			err = proto.Unmarshal(body, lines)
+		default:
+			err = errors.New(r.URL.Path)
+		}
+		if err != nil {
+			t.Errorf("the collector got %q, %v", body, err)
+		}
+		for _, from := range spans.ResourceSpans {
 			for _, scope := range from.ScopeSpans {
 				c.spans = append(c.spans, scope.Spans...)
 			}
 		}
+		for _, from := range lines.ResourceLogs {
+			c.who = named(from.Resource.Attributes)
+			for _, scope := range from.ScopeLogs {
+				c.lines = append(c.lines, scope.LogRecords...)
+			}
+		}
+		w.Write(c.answer)
 	}))
 	t.Cleanup(c.Close)
 	return c
@@ -81,12 +106,20 @@ func (c *collector) below(s *wire.Span) (out []string) {
 }
 
 // attributes returns those of a span as text.
-func attributes(s *wire.Span) map[string]string {
+func attributes(s *wire.Span) map[string]string { return named(s.Attributes) }
+
+func named(attributes []*common.KeyValue) map[string]string {
 	out := map[string]string{}
-	for _, a := range s.Attributes {
-		out[a.Key] = a.Value.GetStringValue()
-		if out[a.Key] == "" {
-			out[a.Key] = fmt.Sprint(a.Value.GetIntValue())
+	for _, a := range attributes {
+		switch v := a.Value.Value.(type) {
+		case *common.AnyValue_StringValue:
+			out[a.Key] = v.StringValue
+		case *common.AnyValue_IntValue:
+			out[a.Key] = fmt.Sprint(v.IntValue)
+		case *common.AnyValue_DoubleValue:
+			out[a.Key] = fmt.Sprint(v.DoubleValue)
+		case *common.AnyValue_BoolValue:
+			out[a.Key] = fmt.Sprint(v.BoolValue)
 		}
 	}
 	return out
@@ -229,14 +262,19 @@ func TestTraces(t *testing.T) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.path != "/v1/traces" || c.headers.Get("X-Key") != "a b" || c.headers.Get("Content-Type") != "application/x-protobuf" {
-		t.Errorf("%s %v", c.path, c.headers)
+	if c.headers.Get("X-Key") != "a b" || c.headers.Get("Content-Type") != "application/x-protobuf" {
+		t.Error(c.headers)
 	}
 	if got := metric(t, metrics, `deputy_trace_spans_total{result="sent"}`); got <= 0 {
 		t.Errorf("%v spans were sent", got)
 	}
 	if want := "trace_id=" + hex.EncodeToString(exchange.TraceId) + " span_id=" + hex.EncodeToString(exchange.SpanId); !strings.Contains(w.log.String(), want) {
 		t.Errorf("the log lacks %s", want)
+	}
+	if !slices.ContainsFunc(c.lines, func(l *logs.LogRecord) bool {
+		return bytes.Equal(l.TraceId, exchange.TraceId) && bytes.Equal(l.SpanId, exchange.SpanId)
+	}) {
+		t.Error("no line of the log that the collector has is of the exchange")
 	}
 	for _, body := range c.bodies {
 		for name, secret := range map[string]string{
@@ -248,6 +286,91 @@ func TestTraces(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A collector has each line of the log, as it is written: at a level, at a time, and
+// with all that it tells.
+func TestTheCollectorHasTheLog(t *testing.T) {
+	c, written := newCollector(t), new(records)
+	s, _ := open(t, map[string]string{"DEPUTY_OTLP_ENDPOINT": c.URL, "DEPUTY_OTLP_SAMPLE": "1", "DEPUTY_LOG_FORMAT": "json", "DEPUTY_LOG_LEVEL": "debug", "DEPUTY_DEV": "true"}, written)
+	t.Run("runs", func(t *testing.T) {
+		serve(t, s)
+		for _, path := range []string{"/healthz", "/nowhere", "/z/none/oauth/2/token"} {
+			get(t, s.ListensOn()+path)
+		}
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.who["service.name"] != "deputy" || c.who["service.instance.id"] == "" {
+		t.Errorf("they are from %v", c.who)
+	}
+	var told []string
+	for _, l := range c.lines {
+		line := named(l.Attributes)
+		line["msg"], line["level"] = l.Body.GetStringValue(), l.SeverityText
+		if want := map[string]logs.SeverityNumber{"DEBUG": 5, "INFO": 9, "WARN": 13, "ERROR": 17}[l.SeverityText]; l.SeverityNumber != want {
+			t.Errorf("%s is %d", l.SeverityText, l.SeverityNumber)
+		}
+		line["time"] = time.Unix(0, int64(l.TimeUnixNano)).Format(time.RFC3339Nano)
+		if len(l.TraceId) > 0 {
+			line["trace_id"], line["span_id"] = hex.EncodeToString(l.TraceId), hex.EncodeToString(l.SpanId)
+		}
+		delete(line, "took") // a duration has another form in JSON
+		told = append(told, fmt.Sprint(line))
+	}
+	warned := false
+	for i, raw := range strings.Split(strings.TrimSpace(written.String()), "\n") {
+		var line map[string]any
+		if err := json.Unmarshal([]byte(raw), &line); err != nil {
+			t.Fatal(err)
+		}
+		delete(line, "took")
+		warned = warned || line["level"] == "WARN"
+		if i >= len(told) || fmt.Sprint(line) != told[i] {
+			t.Fatalf("the log has %v\nthe collector %q", line, told[min(i, len(told)):])
+		}
+	}
+	if len(told) < 5 || !warned {
+		t.Errorf("the log has %d lines", len(told))
+	}
+}
+
+// What a collector rejects of what it was sent is lost, and the log says so.
+func TestACollectorThatRejects(t *testing.T) {
+	t.Parallel()
+	c, written, metrics := newCollector(t), new(records), freeAddress(t)
+	c.answer = []byte{0x12, 0x01, 'x', 0x0a, 0x04, 0x08, 0x02, 0x12, 0x00} // rejected: 2; an unknown field before it
+	s, _ := open(t, map[string]string{"DEPUTY_OTLP_ENDPOINT": c.URL, "DEPUTY_OTLP_SAMPLE": "1", "DEPUTY_METRICS_LISTEN": metrics}, written)
+	serve(t, s)
+	for metric(t, metrics, `deputy_trace_spans_total{result="sent"}`) == 0 {
+		for range 5 {
+			get(t, s.ListensOn()+"/healthz")
+		}
+	}
+	if lost := metric(t, metrics, `deputy_trace_spans_total{result="lost"}`); lost == 0 || int(lost)%2 != 0 {
+		t.Errorf("%v are lost", lost)
+	}
+	if !strings.Contains(written.String(), "traces are lost") || !strings.Contains(written.String(), "has rejected 2") {
+		t.Errorf("the log says %q", written.String())
+	}
+}
+
+// FuzzPartial reads what a collector may answer: whatever stands before and behind
+// it, a number of rejected ones is that number.
+func FuzzPartial(f *testing.F) {
+	for _, answer := range []string{"", "\x0a\x00", "\x0a\x02\x08\x03", "\x0a\x02\x08", "\x0a\x7f", "\x08\x03\x0a\x02\x08\x05", "\xff"} {
+		f.Add([]byte(answer), uint32(1))
+	}
+	f.Fuzz(func(t *testing.T, answer []byte, n uint32) {
+		if n == 0 || server.Partial(answer) != 0 {
+			return
+		}
+		inner := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(n))
+		said := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), inner)
+		if got := server.Partial(append(said, answer...)); got != int64(n) {
+			t.Errorf("%d of %d", got, n)
+		}
+	})
 }
 
 // A collector that never answers makes no request wait, and the server's end only

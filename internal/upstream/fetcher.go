@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"deputy/internal/deputy"
@@ -288,7 +289,26 @@ func broken(req *http.Request, err error) error {
 	case errors.As(err, &certificate):
 		return unavailable(req.URL, "has a certificate that cannot be verified", err)
 	}
-	return unavailable(req.URL, "cannot be reached", err)
+	return unavailable(req.URL, "cannot be reached", unquoted(err))
+}
+
+// unquoted is err without what the host sent: what net/http cannot read as HTTP
+// it quotes, and that may be a secret.
+func unquoted(err error) error {
+	if text, _, quotes := strings.Cut(err.Error(), `"`); quotes {
+		return errors.New(text + "…")
+	}
+	return err
+}
+
+// Code returns what a server says in place of an error code, or "other" where
+// that is not like one: some repeat there what they were sent.
+func Code(said string) string {
+	const longest = 48
+	if len(said) > longest || strings.Trim(said, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-.") != "" {
+		return "other"
+	}
+	return said
 }
 
 // unavailable says what is wrong with the host of u. No more than the host is
