@@ -26,7 +26,6 @@ func newServe() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		releaseImage()
 		return s.Serve(c.Context(), os.Stdout)
 	}
 	return c

@@ -183,7 +183,10 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 	s.spans.start()
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(s.listener) }()
-	go s.prepare()
+	go func() {
+		s.prepare()
+		releaseImage()
+	}()
 	fmt.Fprintf(out, "listening on http://%s\n", s.listener.Addr())
 	select {
 	case err = <-failed:

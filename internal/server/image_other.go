@@ -1,6 +1,6 @@
 //go:build !linux
 
-package main
+package server
 
 // releaseImage does nothing where it is not known how.
 func releaseImage() {}
