@@ -93,6 +93,8 @@ func TestPackageLifecycle(t *testing.T) {
 		step{do: "PUT /zones/{zone}/packages/{package}/draft", header: map[string]string{"If-Match": `"{sha}"`},
 			body: `{"name": "Broken", "inputs": {"schema": {"type": "object", "allOf": []}, "bindings": "{"}}`, status: 200, events: []string{"packages:update"}},
 		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "Broken", "inputs": {"schema": {"maxLength": 1.5}}}`, status: 400},
+		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "Broken", "outputs": {"schema": null, "bindings": "{}"}}`, status: 400,
+			want: `{"details":[{"field":"outputs.schema"}]}`},
 		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "Broken", "outputs": {"schema": {"description": null}, "bindings": "{}"}}`, status: 400,
 			want: `{"code": "validation_error", "details": [{"field": "outputs.schema.description"}]}`},
 		step{do: "GET /zones/{zone}/packages/{package}", status: 200, want: `{"name": "Calendar API", "draft": {"name": "Broken"}}`},
@@ -101,7 +103,8 @@ func TestPackageLifecycle(t *testing.T) {
 		step{do: "POST /zones/{zone}/packages/{package}/versions", status: 400,
 			want: `{"code": "validation_error", "details": [{"field": "inputs.schema.allOf"}, {"field": "inputs.bindings"}]}`},
 		step{do: "GET /zones/{zone}/packages/{package}/versions", status: 200, want: `{"items": [{"version": 1, "name": "Calendar API"}]}`},
-		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "Second", "inputs": {"bindings": "{\"prefix\": true}"}}`, status: 200, events: []string{"packages:update"}},
+		step{do: "PUT /zones/{zone}/packages/{package}/draft", body: `{"name": "Second", "inputs": {"schema": null, "bindings": "{\"prefix\": true}"}}`, status: 200,
+			want: `{"inputs": {"schema": "<absent>"}}`, events: []string{"packages:update"}},
 		step{do: "POST /zones/{zone}/packages/{package}/versions", status: 201, want: `{"version": 2, "name": "Second"}`, keep: []string{"v2=id"}, events: []string{"packages:release"}},
 		step{do: "GET /zones/{zone}/packages/{package}", status: 200, want: `{"name": "Second", "slug": "calendar-api", "draft": "<absent>"}`},
 

@@ -417,13 +417,13 @@ func (in *PackageDraftPut) manifest(kind string) *catalog.Manifest {
 		m.IconURL = *in.IconURL
 	}
 	if b := in.Inputs; b != nil {
-		m.Inputs = &catalog.Binding{Schema: rawValue(b.Schema.Value)}
+		m.Inputs = &catalog.Binding{Schema: schemaOf(b.Schema)}
 		if b.Bindings != nil {
 			m.Inputs.Bindings = *b.Bindings
 		}
 	}
 	if b := in.Outputs; b != nil {
-		m.Outputs = &catalog.Binding{Schema: rawValue(b.Schema.Value), Bindings: b.Bindings}
+		m.Outputs = &catalog.Binding{Schema: schemaOf(b.Schema), Bindings: b.Bindings}
 	}
 	for _, l := range in.Links {
 		m.Links = append(m.Links, catalog.Link{Rel: l.Rel, Href: l.Href, Type: deref(l.Type), Titles: l.Titles, Properties: rawValues(l.Properties)})

@@ -31,7 +31,13 @@ func (a *API) release(manifest []byte) (*catalog.Release, error) {
 	return r, err
 }
 
-func rawValue(v Value) jsontext.Value { return jsontext.Value(v) }
+// schemaOf returns a schema as manifests have it; null is none.
+func schemaOf(s CatalogSchema) jsontext.Value {
+	if string(s.Value) == "null" {
+		return nil
+	}
+	return jsontext.Value(s.Value)
+}
 
 func rawValues(values map[string]Value) map[string]jsontext.Value {
 	if len(values) == 0 {
@@ -407,10 +413,13 @@ func (a *API) getKind(_ context.Context, c *call, _ *empty) (*output[PackageKind
 	return &output[PackageKind]{v}, err
 }
 
-// withoutNullKeywords refuses null as the value of a keyword of a schema other
-// than those that hold any value: the checker of bodies takes it for the absence
+// withoutNullKeywords refuses null as the schema of outputs, which have one, and as
+// the value of a keyword of a schema other than those that hold any value: the checker of bodies takes it for the absence
 // of the keyword, and what is shown of the draft would have it.
 func withoutNullKeywords(m *catalog.Manifest) error {
+	if m.Outputs != nil && m.Outputs.Schema == nil {
+		return deputy.Bad("outputs.schema", mustNotBeNull)
+	}
 	for field, b := range map[string]*catalog.Binding{"inputs.schema": m.Inputs, "outputs.schema": m.Outputs} {
 		var keywords map[string]Value
 		if b == nil || json.Unmarshal(b.Schema, &keywords) != nil {
