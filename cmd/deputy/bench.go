@@ -435,6 +435,7 @@ func (b *benchmark) coldStartOf(ctx context.Context, label, data string, turn in
 		return err
 	}
 	took := time.Since(begun)
+	time.Sleep(time.Second) // what a start leaves for later is done then, and the server idle
 	memory := p.ResidentKB()
 	if err := p.Stop(); err != nil {
 		return err

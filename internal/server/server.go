@@ -184,7 +184,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(s.listener) }()
 	go func() {
-		s.prepare()
+		s.prepare() // which needs most of the program, so not before
 		releaseImage()
 	}()
 	fmt.Fprintf(out, "listening on http://%s\n", s.listener.Addr())
