@@ -286,7 +286,10 @@ func merge(a, b []listed, compare func(a, b listed) int) []listed {
 
 // fetchPart is fetch for one part.
 func (l *listing) fetchPart(ctx context.Context, p part, at *cursor, backward bool, take int) ([]listed, error) {
-	if n := len(l.orders); take > 0 && (n == 2 && l.orders[0].descending != l.orders[1].descending || n == 3 && l.t.crowd.of(l.orders)) {
+	// SQLite goes by no index where rows are compared by more than columns.
+	n := len(l.orders)
+	apart := n == 2 && (l.orders[0].descending != l.orders[1].descending || at != nil && l.s.d.told && strings.Contains(l.orders[0].expression, "("))
+	if take > 0 && (apart || n == 3 && l.t.crowd.of(l.orders)) {
 		return l.fetchGrouped(ctx, p, at, backward, take)
 	}
 	what := l.columns()
