@@ -67,6 +67,27 @@ func (s *Store) ListUsers(ctx context.Context, in deputy.Scope, q deputy.Query) 
 	return plan(ctx, s, users, in, q)
 }
 
+// CursorAt returns the cursor of a user's or a session's place in a list.
+func (s *Store) CursorAt(ctx context.Context, noun string, in deputy.Scope, q deputy.Query, id string) (text string, err error) {
+	t := &users.relation
+	if noun == sessions.name {
+		t = &sessions.relation
+	}
+	l := &listing{t: t, in: in}
+	if l.orders, err = t.orders(q.Sort); err != nil {
+		return "", err
+	}
+	c := cursor{keys: make([]any, len(l.orders)-1), id: id}
+	if len(c.keys) == 0 {
+		return s.encodeCursor(c, t.name, in, q.Where, q.Sort), nil
+	}
+	err = s.readers.with(ctx, func(r querier) error {
+		l.r = r
+		return l.lengthen(ctx, &c)
+	})
+	return s.encodeCursor(c, t.name, in, q.Where, q.Sort), err
+}
+
 func plan[T any](ctx context.Context, s *Store, t *table[T], in deputy.Scope, q deputy.Query) (plans []string, err error) {
 	err = s.readers.with(ctx, func(r querier) error {
 		_, err := t.list(ctx, s, explainer{r, &plans}, in, q)

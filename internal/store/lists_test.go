@@ -143,31 +143,36 @@ func rowsOf(b *testing.B) int {
 	return n
 }
 
-// BenchmarkLists reads pages of lists, from their beginning and from their end,
-// and reports the 99th percentile in milliseconds, and what a total costs.
+// BenchmarkLists reads pages of lists, from their beginning, their middle and
+// their end, and reports the median and the 99th percentile in milliseconds,
+// and what a total costs.
 func BenchmarkLists(b *testing.B) {
 	for engine, database := range engines {
 		b.Run(engine, func(b *testing.B) {
 			s, z := crowded(b, database(b), rowsOf(b))
-			in := deputy.Scope{Organization: z.OrganizationID, Zone: z.ID}
-			for noun, all := range questions {
-				for name, q := range all {
-					b.Run(noun+" "+name, func(b *testing.B) { measure(b, s, in, noun, q) })
-				}
-			}
-			for name, q := range map[string]deputy.Query{
-				"found early": {Where: []deputy.Filter{{Fields: []string{"email", "subject"}, Op: deputy.Contains, Values: []string{"example"}}}},
-				"not found":   {Where: []deputy.Filter{{Fields: []string{"email", "subject"}, Op: deputy.Contains, Values: []string{"nobody"}}}},
-			} {
-				b.Run("search "+name, func(b *testing.B) { measure(b, s, in, "users", q) })
-			}
+			measureLists(b, s, deputy.Scope{Organization: z.OrganizationID, Zone: z.ID}, rowsOf(b))
 		})
 	}
 }
 
-// measure reads the first page, and in turn with it that of the list the other
-// way round, which is the last one.
-func measure(b *testing.B, s *store.Store, in deputy.Scope, noun string, q deputy.Query) {
+func measureLists(b *testing.B, s *store.Store, in deputy.Scope, rows int) {
+	for noun, all := range questions {
+		for name, q := range all {
+			b.Run(noun+" "+name, func(b *testing.B) { measure(b, s, in, noun, q, rows) })
+		}
+	}
+	for name, q := range map[string]deputy.Query{
+		"found early": {Where: []deputy.Filter{{Fields: []string{"email", "subject"}, Op: deputy.Contains, Values: []string{"example"}}}},
+		"not found":   {Where: []deputy.Filter{{Fields: []string{"email", "subject"}, Op: deputy.Contains, Values: []string{"nobody"}}}},
+	} {
+		b.Run("search "+name, func(b *testing.B) { measure(b, s, in, "users", q, rows) })
+	}
+}
+
+// measure reads in turn the first page, the one after the item that was made in
+// the middle, and the first one of the list the other way round, which is the
+// last one.
+func measure(b *testing.B, s *store.Store, in deputy.Scope, noun string, q deputy.Query, rows int) {
 	read := func(q deputy.Query) (err error) {
 		if noun == "users" {
 			_, err = s.Users().List(b.Context(), in, q)
@@ -184,15 +189,20 @@ func measure(b *testing.B, s *store.Store, in deputy.Scope, noun string, q deput
 	if last.Sort == nil {
 		last.Sort = []deputy.Sort{{Field: "created_at"}}
 	}
+	middle, err := q, error(nil)
+	if middle.After, err = s.CursorAt(b.Context(), noun, in, q, fmt.Sprintf("%026d", rows/2)); err != nil {
+		b.Fatal(err)
+	}
 	var took []time.Duration
 	for n := 0; b.Loop(); n++ {
 		begun := time.Now()
-		if err := read([]deputy.Query{q, last}[n%2]); err != nil {
+		if err := read([]deputy.Query{q, middle, last}[n%3]); err != nil {
 			b.Fatal(err)
 		}
 		took = append(took, time.Since(begun))
 	}
 	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 	q.Count = true
 	var counted time.Duration

@@ -42,7 +42,7 @@ func (t *relation) state(state deputy.Status, now int64) []condition {
 			b.WriteString(")")
 		}}
 	case deputy.Expired, deputy.Revoked:
-		return []condition{func(b *statement) { b.WriteString("status = " + b.arg(string(state))) }}
+		return []condition{func(b *statement) { b.WriteString("status = '" + string(state) + "'") }}
 	}
 	return nil
 }

@@ -60,8 +60,9 @@ type relation struct {
 	related map[string]string
 	// always is the list column whose absence stands for every value.
 	always string
-	// stretches are the columns whose values each are a stretch of an index, in
-	// the order of ids: a filter with several of them is read stretch by stretch.
+	// stretches are the columns whose values, few and known to the program, each
+	// are a stretch of an index, in the order of ids: a filter with several of them
+	// is read stretch by stretch.
 	stretches []string
 	// indexes serve filters, the most telling first; sorted, by what a list
 	// without filters is sorted by first.
