@@ -18,6 +18,5 @@
 //   - A branding is a name and a colour. Zones share an origin, so that more
 //     could speak for another zone.
 //   - Every sentence is in the message files. Text from outside is escaped by
-//     the templates, wherever it stands: they are html/template's without calls
-//     of methods.
+//     html/template, wherever it stands.
 package pages

@@ -4,16 +4,14 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"path"
 	"strings"
 	"sync"
-	"time"
 	"unicode"
 	"unicode/utf8"
-
-	template "github.com/DataDog/datadog-agent/pkg/template/html"
 )
 
 // Frame is what is around every page.
@@ -36,8 +34,8 @@ type Frame struct {
 	Languages []string
 }
 
-// mark returns the first letter of the name.
-func (f Frame) mark() string {
+// Mark returns the first letter of the name.
+func (f Frame) Mark() string {
 	r, _ := utf8.DecodeRuneInString(f.Name)
 	if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
 		return "·"
@@ -48,8 +46,8 @@ func (f Frame) mark() string {
 // hues is how many colours the stylesheet has.
 const hues = 12
 
-// hue returns the number of the frame's colour.
-func (f Frame) hue() int {
+// Hue returns the number of the frame's colour.
+func (f Frame) Hue() int {
 	sum := 0
 	for _, b := range []byte(f.Seed) {
 		sum = sum*31 + int(b)
@@ -58,8 +56,8 @@ func (f Frame) hue() int {
 	return sum % hues
 }
 
-// host returns the issuer without its scheme.
-func (f Frame) host() string {
+// Host returns the issuer without its scheme.
+func (f Frame) Host() string {
 	_, host, found := strings.Cut(f.Issuer, "://")
 	if !found {
 		return f.Issuer
@@ -80,13 +78,7 @@ func parseAll() map[string]map[string]*template.Template {
 	}
 	out := make(map[string]map[string]*template.Template)
 	for language, m := range messages {
-		// What templates call are functions: a package that could find methods by
-		// their names would keep every method of the program in it.
-		funcs := template.FuncMap{
-			"t": m.text, "has": m.has, "asset": assetName,
-			"mark": Frame.mark, "hue": Frame.hue, "host": Frame.host,
-			"format": time.Time.Format, "zero": time.Time.IsZero,
-		}
+		funcs := template.FuncMap{"t": m.text, "has": m.has, "asset": assetName}
 		layout := template.Must(template.New("layout.html").Funcs(funcs).ParseFS(templateFiles, "template/layout.html"))
 		out[language] = make(map[string]*template.Template)
 		for _, file := range names {
