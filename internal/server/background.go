@@ -35,7 +35,7 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 		})
 	})
 	running.Go(func() {
-		s.repeat(ctx, "writing down what has run out", 2*time.Second, nil, func() (bool, error) { return s.store.Expire(ctx, expireStep) })
+		s.repeat(ctx, "writing down what has run out", time.Second/2, nil, func() (bool, error) { return s.store.Expire(ctx, expireStep) })
 	})
 	running.Go(func() {
 		s.repeat(ctx, "removing what is over", time.Minute, nil, func() (bool, error) { return s.store.Sweep(ctx, 1000) })

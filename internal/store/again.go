@@ -53,7 +53,7 @@ func known[T any](rows map[place]*T, at place, t *table[T], read func() (*T, err
 
 // forget drops what a statement may change: the rows of the table that it
 // writes, which are all that it changes, because the schema has no triggers and
-// nothing cascades.
+// nothing cascades. What Expire writes down decides nothing.
 func (f *foreseen) forget(text string) {
 	switch verb, _, _ := strings.Cut(text, " "); verb {
 	case "SELECT", "BEGIN", "SAVEPOINT", "RELEASE", "COMMIT", "PRAGMA":
@@ -62,7 +62,11 @@ func (f *foreseen) forget(text string) {
 	table := ""
 	for _, start := range []string{"INSERT INTO ", "UPDATE ", "DELETE FROM "} {
 		if rest, ok := strings.CutPrefix(text, start); ok {
-			table = rest[:len(rest)-len(strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyz_"))]
+			after := strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyz_")
+			if strings.HasPrefix(after, runOut) {
+				return
+			}
+			table = strings.TrimSuffix(rest, after)
 		}
 	}
 	switch table {

@@ -40,7 +40,7 @@ func crowded(t testing.TB, c store.Config, n int) (*store.Store, *deputy.Zone) {
 	sessions := fill.Replace(`INSERT INTO sessions (zone_id, id, organization_id, session_type, status, depth, view, user_id, application_id,
 			name, issuer, subject, session_data, authenticated_at, expires_at, created_at, updated_at, revision)
 		$numbers SELECT '$zone', $id, '$organization', 'user',
-			CASE WHEN i % 100 < 2 THEN 'revoked' WHEN i % 100 < 20 AND i % 1000 <> 19 THEN 'expired' ELSE 'active' END, 1,
+			CASE WHEN i % 100 < 2 THEN 'revoked' WHEN i % 100 < 20 AND i % 4000 <> 19 THEN 'expired' ELSE 'active' END, 1,
 			CASE WHEN i % 100 >= 90 THEN 'nested' ELSE 'user' END, $id, 'a', 'Agent', 'https://idp.test', 's', '{"sub":"s"}',
 			$now, CASE WHEN i % 100 < 20 THEN $now - $hour ELSE $now + $hour END, $now, $now, 1 FROM n`)
 	if err := s.Exec(t.Context(), before, people, sessions, after); err != nil {

@@ -48,7 +48,7 @@ func (t *relation) state(state deputy.Status, now int64) []condition {
 }
 
 // fewDue is how many rows whose time has run out may wait to be written down
-// for a list to read them all: Expire comes by every two seconds.
+// for a list to read them all: Expire comes by twice a second.
 const fewDue = 10_000
 
 // addDue adds to a list of expired rows those that are not written down as such.
@@ -120,28 +120,42 @@ func (l *listing) addDue(ctx context.Context, filters []deputy.Filter) error {
 // Expire writes down that the time of up to limit sessions and grants has run
 // out. It is no change that anybody could see, so revision and time stay.
 func (s *Store) Expire(ctx context.Context, limit int) (more bool, err error) {
-	err = s.work(ctx, func(x *tx) error {
-		more = false
-		for _, t := range []struct {
-			name   string
-			lapses runsOut
-		}{{sessions.name, *sessions.lapses}, {grants.name, *grants.lapses}} {
-			b := &statement{}
-			b.WriteString("UPDATE " + t.name + " SET status = 'expired' WHERE ")
-			t.lapses.before(b, x.now.UnixMicro()) // again, as it may have changed once it is locked
-			b.WriteString(" AND (zone_id, id) IN (SELECT zone_id, id FROM " + t.name + " WHERE ")
-			t.lapses.before(b, x.now.UnixMicro())
-			b.WriteString(" ORDER BY expires_at LIMIT " + b.arg(limit) + ")")
-			n, err := x.exec(x.ctx, b.String(), b.args...)
-			if err != nil {
+	for _, t := range []struct {
+		name   string
+		lapses runsOut
+	}{{sessions.name, *sessions.lapses}, {grants.name, *grants.lapses}} {
+		first := &statement{}
+		first.WriteString("SELECT expires_at FROM " + t.name + " WHERE ")
+		t.lapses.before(first, s.now().UnixMicro())
+		first.WriteString(" ORDER BY expires_at LIMIT 1")
+		var due []int64
+		err := s.readers.with(ctx, func(q querier) (err error) {
+			due, err = column[int64](ctx, q, first.String(), first.args...)
+			return err
+		})
+		if err == nil && len(due) > 0 {
+			err = s.work(ctx, func(x *tx) error {
+				b := &statement{}
+				b.WriteString("UPDATE " + t.name + runOut + " WHERE ")
+				t.lapses.before(b, x.now.UnixMicro()) // again, as it may have changed once it is locked
+				b.WriteString(" AND (zone_id, id) IN (SELECT zone_id, id FROM " + t.name + " WHERE ")
+				t.lapses.before(b, x.now.UnixMicro())
+				b.WriteString(" ORDER BY expires_at LIMIT " + b.arg(limit) + ")")
+				n, err := x.exec(x.ctx, b.String(), b.args...)
+				more = more || n >= int64(limit)
 				return err
-			}
-			more = more || n >= int64(limit)
+			})
 		}
-		return nil
-	})
-	return more, err
+		if err != nil {
+			return false, err
+		}
+	}
+	return more, nil
 }
+
+// runOut is the change that Expire makes. A row decides what it did, for its time
+// has run out either way.
+const runOut = " SET status = 'expired'"
 
 // revokeSessions revokes the active sessions that a column ties to an id, and
 // all that are below them. Outside it is told of whom or what the id is.
