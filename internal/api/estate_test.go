@@ -11,6 +11,10 @@ import (
 	"deputy/internal/deputy"
 )
 
+// estateLives is how long what an estate has is good for: longer than any test
+// takes by its clock, so that nothing changes by itself.
+const estateLives = 365 * 24 * time.Hour
+
 // birth is how one of each thing in a zone or an organization comes into
 // being. Braces in the body name those that came before, of the same owner. It
 // names everything that a body of its kind may refer to.
@@ -110,7 +114,7 @@ func (e *estate) settle(name string) {
 	e.write(organization, func(tx deputy.Tx) error {
 		return errors.Join(tx.OrganizationUsers().Insert(e.t.Context(), u), tx.Invitations().Insert(e.t.Context(), &deputy.Invitation{
 			ID: deputy.NewID(now), OrganizationID: organization, Email: "link-" + name + "@example.com", Role: deputy.OrganizationMember,
-			Status: deputy.InvitationPending, TokenHash: deputy.HashSecret(token), ExpiresAt: now.Add(time.Hour), CreatedAt: now, UpdatedAt: now,
+			Status: deputy.InvitationPending, TokenHash: deputy.HashSecret(token), ExpiresAt: now.Add(estateLives), CreatedAt: now, UpdatedAt: now,
 		}))
 	})
 	if w := e.call("GET /organizations/"+string(organization)+"/sso-connection", ""); w.Code == http.StatusNotFound {
@@ -151,11 +155,11 @@ func (e *estate) plant() {
 	}
 	session := &deputy.Session{
 		ID: deputy.SessionID(deputy.NewID(now)), OrganizationID: organization, ZoneID: zone, Type: deputy.UserSession, Status: deputy.Active,
-		UserID: &user.ID, UserAgentID: &agent.ID, AuthenticatedAt: now, ExpiresAt: now.Add(time.Hour), CreatedAt: now, UpdatedAt: now,
+		UserID: &user.ID, UserAgentID: &agent.ID, AuthenticatedAt: now, ExpiresAt: now.Add(estateLives), CreatedAt: now, UpdatedAt: now,
 	}
 	grant := &deputy.Grant{
 		ID: deputy.NewID(now), OrganizationID: organization, ZoneID: zone, UserID: user.ID, ResourceID: deputy.ResourceID(e.names["resource"]),
-		ProviderID: deputy.ProviderID(e.names["provider"]), Status: deputy.Active, ExpiresAt: now.Add(time.Hour), CreatedAt: now, UpdatedAt: now,
+		ProviderID: deputy.ProviderID(e.names["provider"]), Status: deputy.Active, ExpiresAt: now.Add(estateLives), CreatedAt: now, UpdatedAt: now,
 	}
 	e.write(organization, func(tx deputy.Tx) error {
 		ctx := e.t.Context()

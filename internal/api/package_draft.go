@@ -413,9 +413,10 @@ func (a *API) getKind(_ context.Context, c *call, _ *empty) (*output[PackageKind
 	return &output[PackageKind]{v}, err
 }
 
-// withoutNullKeywords refuses null as the schema of outputs, which have one, and as
-// the value of a keyword of a schema other than those that hold any value: the checker of bodies takes it for the absence
-// of the keyword, and what is shown of the draft would have it.
+// withoutNullKeywords refuses null as the schema of outputs, which have one, and
+// as the value of a keyword of a schema other than those that hold any value: the
+// checker of bodies takes it for the absence of the keyword, and what is shown of
+// the draft would have it.
 func withoutNullKeywords(m *catalog.Manifest) error {
 	if m.Outputs != nil && m.Outputs.Schema == nil {
 		return deputy.Bad("outputs.schema", mustNotBeNull)

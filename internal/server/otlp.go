@@ -186,13 +186,14 @@ const (
 	outboxBatch   = 512  // of one request to the collector
 	outboxPause   = time.Second
 	outboxTimeout = 10 * time.Second
-	// outboxFlush is how long a stopping server waits for the collector.
+	// outboxFlush is how long a stopping server waits for the collector to take
+	// what is left in one.
 	outboxFlush = 3 * time.Second
 )
 
 // outbox holds what a collector is to have until it has it. It never makes a
 // request wait: what does not fit is lost, and what the collector does not take is
-// not tried again. Nil takes nothing.
+// not tried again. Nil is none, which need not be started or stopped.
 type outbox[T any] struct {
 	what     string // is in it
 	waiting  chan T

@@ -205,8 +205,9 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 	stopWork()
 	background.Wait()
 	s.spans.stop()
-	s.lines.stop()
-	return errors.Join(err, s.store.Close())
+	err = errors.Join(err, s.store.Close())
+	s.lines.stop() // which has what closing said
+	return err
 }
 
 // handler routes a request to the part that answers it. A panic becomes a 500
