@@ -397,6 +397,7 @@ func (a *archive) unfollowed(do func() error) error {
 	if a.wal != nil {
 		return nil
 	}
+	a.release() // for nobody, if the chain ended since
 	return do()
 }
 

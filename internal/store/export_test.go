@@ -158,6 +158,13 @@ func PieceEnds(raw []byte) (ends []time.Time) {
 	return ends
 }
 
+// LogHeld reports whether the log is held for the archive.
+func (s *Store) LogHeld() bool {
+	s.checkpoints.turns.Lock()
+	defer s.checkpoints.turns.Unlock()
+	return s.archive.held != nil
+}
+
 // Solely runs do unless another node runs what has this name.
 func (s *Store) Solely(ctx context.Context, name string, do func() error) error {
 	return s.readers.solely(ctx, name, do)
