@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"fmt"
+	"strings"
 	"time"
 
 	"deputy/internal/deputy"
@@ -57,7 +59,8 @@ func (s *Store) Exec(ctx context.Context, texts ...string) error {
 	return nil
 }
 
-// ListSessions and ListUsers are lists that also say how SQLite reads them.
+// ListSessions and ListUsers are lists that also say how the engine reads them:
+// a line for each step of each query, with PostgreSQL how many rows it looked at.
 func (s *Store) ListSessions(ctx context.Context, in deputy.Scope, q deputy.Query) (plans []string, err error) {
 	return plan(ctx, s, sessions, in, q)
 }
@@ -90,7 +93,7 @@ func (s *Store) CursorAt(ctx context.Context, noun string, in deputy.Scope, q de
 
 func plan[T any](ctx context.Context, s *Store, t *table[T], in deputy.Scope, q deputy.Query) (plans []string, err error) {
 	err = s.readers.with(ctx, func(r querier) error {
-		_, err := t.list(ctx, s, explainer{r, &plans}, in, q)
+		_, err := t.list(ctx, s, explainer{r, s.d.told, &plans}, in, q)
 		return err
 	})
 	return plans, err
@@ -99,17 +102,31 @@ func plan[T any](ctx context.Context, s *Store, t *table[T], in deputy.Scope, q 
 // explainer notes the plan of each query.
 type explainer struct {
 	querier
-	plans *[]string
+	sqlite bool
+	plans  *[]string
 }
 
 func (e explainer) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	err := rows(ctx, e.querier, "EXPLAIN QUERY PLAN "+text, args, func(scan func(...any) error) error {
-		var id, parent, unused int
-		var detail string
-		err := scan(&id, &parent, &unused, &detail)
-		*e.plans = append(*e.plans, detail)
+	explain, step := "EXPLAIN QUERY PLAN "+text, []any{new(int), new(int), new(int), new(string)}
+	with := args
+	if !e.sqlite { // the plan for whatever the arguments may be, which it comes to after a while
+		if err := rows(ctx, e.querier, "PREPARE asked AS "+text, nil, nil); err != nil {
+			return nil, err
+		}
+		explain, step, with = "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE asked", []any{new(string)}, nil
+		for i, a := range args {
+			explain += []string{"(", ", "}[min(i, 1)] + "'" + strings.ReplaceAll(fmt.Sprint(a), "'", "''") + "'"
+		}
+		explain += ")"
+	}
+	err := rows(ctx, e.querier, explain, with, func(scan func(...any) error) error {
+		err := scan(step...)
+		*e.plans = append(*e.plans, *step[len(step)-1].(*string))
 		return err
 	})
+	if err == nil && !e.sqlite {
+		err = rows(ctx, e.querier, "DEALLOCATE asked", nil, nil)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,8 +85,8 @@ type part struct {
 	where *statement
 	// from names the table, and the index to go by where that must be said.
 	from string
-	// bare says that from has no more of the rows than what where asks of them.
-	bare bool
+	// ids, unless nil, are those among which the rows are.
+	ids []string
 }
 
 // filter says what the list is made of. Filters that are several stretches of
@@ -140,7 +141,26 @@ func (l *listing) count(ctx context.Context, total *int) error {
 func (p part) selecting(what string) *statement {
 	b := &statement{args: slices.Clone(p.where.args)}
 	b.WriteString("SELECT " + what + " FROM " + p.from + " WHERE " + p.where.String())
+	if p.ids != nil {
+		// The last one is repeated, so that there are few different statements.
+		values := make([]any, 1<<bits.Len(uint(len(p.ids)-1)))
+		for i := range values {
+			values[i] = p.ids[min(i, len(p.ids)-1)]
+		}
+		b.WriteString(" AND id IN ")
+		b.all(values)
+	}
 	return b
+}
+
+// between returns the part of a part whose ids lie between two places of the
+// list; nil is its beginning or its end in the direction of travel.
+func (p part) between(at, until *cursor, orders []order, backward bool) part {
+	p.ids = slices.DeleteFunc(slices.Clone(p.ids), func(id string) bool {
+		c := &cursor{id: id}
+		return at != nil && c.compare(*at, orders, backward) <= 0 || until != nil && c.compare(*until, orders, backward) >= 0
+	})
+	return p
 }
 
 // tally counts, for each of the values of a field, the rows that have it and
@@ -256,6 +276,15 @@ func (l *listing) page(ctx context.Context, at *cursor, backward bool, limit int
 // part as many, of which the first ones count.
 func (l *listing) fetch(ctx context.Context, at *cursor, backward bool, take int) (items []listed, err error) {
 	for _, p := range l.parts {
+		if p.ids != nil && len(l.orders) == 1 {
+			var until *cursor
+			if take > 0 && len(items) >= take {
+				until = &items[take-1].at
+			}
+			if p = p.between(at, until, l.orders, backward); len(p.ids) == 0 {
+				continue
+			}
+		}
 		more, err := l.fetchPart(ctx, p, at, backward, take)
 		if err != nil {
 			return nil, err
@@ -292,24 +321,9 @@ func (l *listing) fetchPart(ctx context.Context, p part, at *cursor, backward bo
 	if take > 0 && (apart || n == 3 && l.t.crowd.of(l.orders)) {
 		return l.fetchGrouped(ctx, p, at, backward, take)
 	}
-	what := l.columns()
-	if p.bare {
-		what = l.t.id
-	}
-	b := p.selecting(what)
+	b := p.selecting(l.columns())
 	if at != nil {
 		at.beyond(b, l.orders, backward)
-	}
-	if p.bare { // the rest of those few that are read
-		orderBy(b, l.orders, backward)
-		if take > 0 {
-			b.WriteString(" LIMIT " + strconv.Itoa(take))
-		}
-		found := b
-		b = &statement{args: found.args}
-		b.WriteString("SELECT " + l.columns() + " FROM " + l.t.name + " WHERE ")
-		l.t.within(b, l.in)
-		b.WriteString(" AND " + l.t.id + " IN (" + found.String() + ")")
 	}
 	return l.read(ctx, b, l.orders, backward, take)
 }

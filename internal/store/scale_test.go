@@ -72,7 +72,7 @@ func (in installation) rows(b *testing.B, s *store.Store) {
 	}
 }
 
-// log writes the events from 64 writers, with the tree and the index growing
+// log writes the events from 512 writers, with the tree and the index growing
 // behind as they do in a server, and returns some of them.
 func (in installation) log(b *testing.B, s *store.Store) (known []*deputy.Event) {
 	var wait, behind sync.WaitGroup
@@ -86,7 +86,7 @@ func (in installation) log(b *testing.B, s *store.Store) (known []*deputy.Event)
 		behind.Go(func() { repeat(b, steps, pause, step) })
 	}
 	begun := time.Now()
-	for range 64 {
+	for range 512 {
 		wait.Go(func() {
 			for n := done.Add(1); n <= int64(in.events); n = done.Add(1) {
 				e := in.issuance()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"strings"
 
 	"deputy/internal/deputy"
 )
@@ -57,62 +56,38 @@ const fewDue = 10_000
 // are over, and not that hardly any are both: few must be asked for, in the
 // order of the index.
 func (l *listing) addDue(ctx context.Context, filters []deputy.Filter) error {
+	p := part{where: &statement{}, from: l.t.name}
+	l.t.within(p.where, l.in)
 	asked := false
 	for _, f := range filters {
-		if f.Op != deputy.InState {
-			continue
-		}
-		if asked = slices.Contains(f.Values, string(deputy.Expired)); !asked {
-			return nil // nothing is in two states
+		if f.Op == deputy.InState {
+			if asked = slices.Contains(f.Values, string(deputy.Expired)); !asked {
+				return nil // nothing is in two states
+			}
+		} else if err := l.t.filter(p.where, l.s.d, f); err != nil {
+			return err
 		}
 	}
 	if !asked {
 		return nil
 	}
-	now, from := l.s.now().UnixMicro(), l.t.name
+	now, byTime := l.s.now().UnixMicro(), l.t.name
 	if l.s.d.told {
-		from += " INDEXED BY " + l.t.lapses.index
+		byTime += " INDEXED BY " + l.t.lapses.index
 	}
-	due := func(b *statement, what, limit string) string {
-		before := &statement{args: b.args}
-		before.WriteString("zone_id = " + before.arg(string(l.in.Zone)) + " AND ")
-		l.t.lapses.before(before, now)
-		b.args = before.args
-		return "(SELECT " + what + " FROM " + from + " WHERE " + before.String() + limit + ") AS " + l.t.name
-	}
-	limit := " ORDER BY expires_at LIMIT " + strconv.Itoa(l.s.fewDue+1)
-	b := &statement{}
-	b.WriteString("SELECT COUNT(*) FROM " + due(b, "1", limit))
-	n := 0
-	if err := row(ctx, l.r, b.String(), b.args, &n); err != nil || n == 0 {
+	due := &statement{}
+	due.WriteString("SELECT id FROM " + byTime + " WHERE zone_id = " + due.arg(string(l.in.Zone)) + " AND ")
+	l.t.lapses.before(due, now)
+	due.WriteString(" ORDER BY expires_at LIMIT " + strconv.Itoa(l.s.fewDue+1))
+	var err error
+	if p.ids, err = column[string](ctx, l.r, due.String(), due.args...); err != nil || len(p.ids) == 0 {
 		return err
 	}
-	if n > l.s.fewDue {
-		limit = ""
+	if len(p.ids) > l.s.fewDue {
+		p.ids, p.from = nil, byTime
+		p.where.WriteString(" AND ")
+		l.t.lapses.before(p.where, now)
 	}
-	p := part{where: &statement{}, bare: len(l.orders) == 1}
-	l.t.within(p.where, l.in)
-	var fields []string
-	for _, f := range filters {
-		if f.Op == deputy.InState {
-			continue // that is what they are
-		}
-		fields = append(fields, f.Fields...)
-		if err := l.t.filter(p.where, l.s.d, f); err != nil {
-			return err
-		}
-	}
-	what := "*"
-	if p.bare { // which the index has, if it can
-		what = "zone_id"
-		for _, c := range l.t.columns {
-			field := strings.TrimSuffix(strings.TrimSuffix(c, "_key"), "_folded")
-			if c == l.t.id || c != "zone_id" && (slices.Contains(fields, c) || slices.Contains(fields, field)) {
-				what += ", " + c
-			}
-		}
-	}
-	p.from = due(p.where, what, limit)
 	l.parts = append(l.parts, p)
 	return nil
 }
