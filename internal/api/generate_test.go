@@ -228,4 +228,4 @@ func (g *generator) text(s map[string]any, path string) string {
 // internals matches what a refusal must not say: names of the program's types,
 // and of what lies under it.
 var internals = regexp.MustCompile(`\b(api|deputy|huma|json|jsontext|reflect|policy|store|cedar|types|ast|eval|schema|validate|keys|vault|url|mime|strconv)\.[A-Z(]|` +
-	`\bGo (type|value|struct)|\bstruct \{|\binterface ?\{|\bmap\[string\]|goroutine|runtime error|\bsql\b|SQLITE|constraint failed|pq:|pgx|\.go:\d`)
+	`\bGo (type|value|struct)|\bstruct \{|\binterface ?\{|\bmap\[string\]|goroutine|runtime error|\bsql\b|SQLITE|constraint failed|pq:|\bpgx\b|\.go:\d`)

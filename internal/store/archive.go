@@ -39,6 +39,7 @@ type archive struct {
 	wal   *wal        // nil: does not follow
 	reads atomic.Bool // wal is there
 	queue []piece     // read and not handed over to the folder
+	whole time.Time   // all that was committed before was read
 	ended time.Time
 
 	held func() // lets go of the log; nil: it is not held. Guarded by checkpoints.turns
@@ -264,7 +265,10 @@ func (a *archive) read(ctx context.Context, q querier, most int) (p piece, last 
 	if errors.Is(err, errMissed) {
 		a.follow(nil)
 	}
-	p.all = a.wal != nil && a.wal.next >= last
+	if p.all = a.wal != nil && a.wal.next >= last; p.all {
+		a.whole = p.begun
+	}
+	p.begun = a.whole
 	a.end(&p)
 	return p, last, err
 }
@@ -393,6 +397,7 @@ func (a *archive) unfollowed(do func() error) error {
 	if a.wal != nil {
 		return nil
 	}
+	a.release() // for nobody, if the chain ended since
 	return do()
 }
 

@@ -147,6 +147,27 @@ func TestAFolderInTrouble(t *testing.T) {
 	}
 }
 
+// An archive that is lost between the two parts of a checkpoint, and cannot begin
+// anew, does not keep the log from being used again.
+func TestAnArchiveThatIsLostInACheckpoint(t *testing.T) {
+	a := archivedIn(t, small(t, 16<<20))
+	a.write(10)
+	a.arrive()
+	a.s.CheckpointAfter(100 << 10)
+	a.until("the log is held", func() bool { a.write(1); return a.s.LogHeld() })
+	if err := errors.Join(os.Rename(a.folder, a.folder+"-away"), os.CopyFS(a.folder, os.DirFS(a.folder+"-away"))); err != nil {
+		t.Fatal(err)
+	}
+	a.fill(0)
+	a.says.Reset()
+	a.ahead.Add(int64(time.Hour)) // a piece is due
+	a.until("it cannot begin anew", func() bool { return strings.Contains(a.says.String(), "begins anew") })
+	a.write(150)
+	if info, err := os.Stat(a.path + "-wal"); err != nil || info.Size() > 1<<20 {
+		t.Errorf("the log has %d bytes: %v", info.Size(), err)
+	}
+}
+
 // A base that does not fit is tried again, and what is committed meanwhile can be
 // restored from the one before.
 func TestABaseThatDoesNotFit(t *testing.T) {

@@ -479,6 +479,45 @@ func TestTheArchiveForgets(t *testing.T) {
 	a.check(a.now().Add(-48 * time.Hour))
 }
 
+// What waited for the folder is handed over in several pieces. A moment between
+// two of them promises nothing that only the later one brings.
+func TestAMomentBetweenPiecesOfOneBacklog(t *testing.T) {
+	a := newArchived(t)
+	if err := errors.Join(os.Rename(a.folder, a.folder+"-away"), os.WriteFile(a.folder, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for range 8 {
+		a.write(2)
+		if err := a.s.Exec(t.Context(), "INSERT INTO meta (name, value) SELECT hex(randomblob(8)), hex(randomblob(300000))"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Remove(a.folder), os.Rename(a.folder+"-away", a.folder)); err != nil {
+		t.Fatal(err)
+	}
+	a.arrive()
+	raw, err := os.ReadFile(a.files("*.wal")[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, err := store.ArchiveSpan(a.folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := 0
+	for _, end := range store.PieceEnds(raw) {
+		if end.Before(first) {
+			continue
+		}
+		if n := a.check(end); n > 0 && n < len(a.commits) {
+			between++
+		}
+	}
+	if between == 0 {
+		t.Error("all came in one piece")
+	}
+}
+
 // PostgreSQL has its own.
 func TestOnlySQLiteHasAnArchive(t *testing.T) {
 	if _, err := tryOpen(t, store.Config{URL: "postgres://127.0.0.1:1/x", Archive: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "SQLite") {

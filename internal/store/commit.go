@@ -377,34 +377,36 @@ func (w *writer) turns(x *tx, group []*member) (good []*member, err error) {
 }
 
 // lock takes the locks of the zones that the group is about, in the order of
-// their ids. A decision shares a zone with other decisions; a change or a
-// revocation has it to itself. Without that, a change could slip between the
-// check of a basis and the commit.
+// their ids, and reads their revisions. A decision shares a zone with other
+// decisions; a change or a revocation has it to itself. Without that, a change
+// could slip between the check of a basis and the commit.
 func (w *writer) lock(x *tx, group []*member) error {
-	if w.s.d.shared == "" {
+	if w.s.d.locks == "" {
 		return nil
 	}
-	shared := map[deputy.ZoneID]bool{}
+	involved := map[deputy.ZoneID]bool{}
 	for _, m := range group {
 		switch e := m.event; {
 		case e == nil:
 		case e.Basis != nil:
-			shared[e.Basis.Zone] = true
+			involved[e.Basis.Zone] = true
 		case e.ZoneID != "" && m.apply != nil:
 			x.locked[e.ZoneID] = true
 		}
 	}
-	maps.Copy(shared, x.locked)
-	for _, zone := range slices.Sorted(maps.Keys(shared)) {
-		how := w.s.d.shared
-		if x.locked[zone] {
-			how = w.s.d.exclusive
-		}
-		if _, err := w.link.exec(x.ctx, how, lockOf(zone)); err != nil {
-			return err
-		}
+	maps.Copy(involved, x.locked)
+	if len(involved) == 0 {
+		return nil
 	}
-	return nil
+	zones := slices.Sorted(maps.Keys(involved))
+	locks, alone := make([]int64, len(zones)), make([]bool, len(zones))
+	for i, zone := range zones {
+		locks[i], alone[i] = lockOf(zone), x.locked[zone]
+	}
+	if _, err := w.link.exec(x.ctx, w.s.d.locks, locks, alone); err != nil {
+		return err
+	}
+	return x.readRevisions(zones)
 }
 
 // turn checks the basis of a member and applies its change.

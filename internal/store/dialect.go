@@ -34,9 +34,9 @@ type dialect struct {
 	// prepares tells whether we keep prepared statements of a connection
 	// ourselves; pgx does so alone.
 	prepares bool
-	// shared and exclusive lock a zone until the end of the transaction; empty
-	// where there is a single writer anyway.
-	shared, exclusive string
+	// exclusive locks a zone until the end of the transaction, locks locks many,
+	// each shared or alone; empty where there is a single writer anyway.
+	exclusive, locks string
 	// attempt takes a lock until the end of the transaction if nobody has it,
 	// and says whether; empty where there is a single node.
 	attempt string
@@ -99,10 +99,11 @@ var postgresDialect = &dialect{
 	forUpdate:  " FOR UPDATE",
 	skipLocked: " FOR UPDATE SKIP LOCKED",
 	forShare:   " FOR SHARE",
-	shared:     "SELECT pg_advisory_xact_lock_shared($1)",
 	exclusive:  "SELECT pg_advisory_xact_lock($1)",
-	attempt:    "SELECT pg_try_advisory_xact_lock($1)",
-	nap:        time.Millisecond,
+	locks: "SELECT CASE WHEN alone THEN pg_advisory_xact_lock(zone)::text ELSE pg_advisory_xact_lock_shared(zone)::text END" +
+		" FROM unnest($1::bigint[], $2::boolean[]) AS involved (zone, alone)",
+	attempt: "SELECT pg_try_advisory_xact_lock($1)",
+	nap:     time.Millisecond,
 	classify: func(err error) failure {
 		var dial *pgconn.ConnectError
 		if errors.As(err, &dial) { // whatever the server's reason is

@@ -166,6 +166,22 @@ func ReadPieces(raw []byte) (n int) {
 	return max(0, n-1)
 }
 
+// PieceEnds returns when the pieces of a file end.
+func PieceEnds(raw []byte) (ends []time.Time) {
+	p, err := readPieces(bytes.NewReader(raw))
+	for err == nil {
+		_, err = p.next(func(_, ended time.Time) bool { ends = append(ends, ended); return true }, func(uint32, []byte) error { return nil })
+	}
+	return ends
+}
+
+// LogHeld reports whether the log is held for the archive.
+func (s *Store) LogHeld() bool {
+	s.checkpoints.turns.Lock()
+	defer s.checkpoints.turns.Unlock()
+	return s.archive.held != nil
+}
+
 // Solely runs do unless another node runs what has this name.
 func (s *Store) Solely(ctx context.Context, name string, do func() error) error {
 	return s.readers.solely(ctx, name, do)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,13 +141,8 @@ func (p part) selecting(what string) *statement {
 	b := &statement{args: slices.Clone(p.where.args)}
 	b.WriteString("SELECT " + what + " FROM " + p.from + " WHERE " + p.where.String())
 	if p.ids != nil {
-		// The last one is repeated, so that there are few different statements.
-		values := make([]any, 1<<bits.Len(uint(len(p.ids)-1)))
-		for i := range values {
-			values[i] = p.ids[min(i, len(p.ids)-1)]
-		}
 		b.WriteString(" AND id IN ")
-		b.all(values)
+		oneOf(b, p.ids)
 	}
 	return b
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,17 @@ func (b *statement) all(values []any) {
 		b.WriteString(b.arg(v))
 	}
 	b.WriteByte(')')
+}
+
+// oneOf writes a parenthesized list of placeholders for values, of which there is
+// one at least. The last one is repeated, so that there are few different
+// statements.
+func oneOf[T ~string](b *statement, values []T) {
+	all := make([]any, 1<<bits.Len(uint(len(values)-1)))
+	for i := range all {
+		all[i] = string(values[min(i, len(values)-1)])
+	}
+	b.all(all)
 }
 
 // clone returns a statement that can be written on separately.

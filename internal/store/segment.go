@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -118,14 +119,24 @@ func (w *writer) appendSegment(x *tx, members []*member) error {
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", organization, first, last, committed, string(s.min), string(s.max), s.leaves, w.packed); err != nil {
 		return err
 	}
+	var named []any
 	for i, zone := range s.zones {
-		if zone == "" {
-			continue
+		if zone != "" {
+			named = append(named, string(zone), organization, first, s.counts[i])
 		}
-		if _, err := x.link.exec(x.ctx, "INSERT INTO event_zones (zone_id, organization_id, first_seq, events) VALUES ($1, $2, $3, $4)",
-			string(zone), organization, first, s.counts[i]); err != nil {
+	}
+	for len(named) > 0 { // in rows of powers of two, so that there are few different statements
+		n := 4 << (bits.Len(uint(len(named)/4)) - 1)
+		b := &statement{}
+		b.WriteString("INSERT INTO event_zones (zone_id, organization_id, first_seq, events) VALUES ")
+		for i := 0; i < n; i += 4 {
+			b.WriteString([]string{"", ", "}[min(i, 1)])
+			b.all(named[i : i+4])
+		}
+		if _, err := x.link.exec(x.ctx, b.String(), b.args...); err != nil {
 			return err
 		}
+		named = named[n:]
 	}
 	return nil
 }

@@ -145,6 +145,23 @@ func (x *tx) revision(zone deputy.ZoneID) (int64, error) {
 	return r, nil
 }
 
+// readRevisions notes the revisions of zones, in which there was no turn yet.
+func (x *tx) readRevisions(zones []deputy.ZoneID) error {
+	b := &statement{}
+	b.WriteString("SELECT id, revision FROM zones WHERE deleted_at IS NULL AND id IN ")
+	oneOf(b, zones)
+	for _, zone := range zones {
+		x.revisions[zone] = 0
+	}
+	return rows(x.ctx, x.link, b.String(), b.args, func(scan func(...any) error) error {
+		var zone string
+		var revision int64
+		err := scan(&zone, &revision)
+		x.revisions[deputy.ZoneID(zone)] = revision
+		return err
+	})
+}
+
 // lockExclusive makes sure that no other node commits anything in the zone
 // that relied on what is about to change. The lock is not remembered: it goes
 // when the turn is undone.
