@@ -8,10 +8,11 @@ import (
 	"syscall"
 )
 
-// releaseImage lets go of the pages of the program itself that only its start
-// needed. Around each page that is touched Linux takes up its neighbours, so that
-// after a start nearly the whole file counts as memory in use. What is needed
-// again comes back from the page cache, in microseconds.
+// releaseImage lets go of the pages of the program itself. Around each page that
+// is touched Linux takes up fifteen neighbours, and all of them count as memory in
+// use from then on, so that after a start, or some use of the management API,
+// that is nearly the whole file. What is needed comes back from the page cache,
+// in a millisecond altogether.
 func releaseImage() {
 	image, err := os.Readlink("/proc/self/exe")
 	if err != nil {

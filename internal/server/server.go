@@ -185,7 +185,10 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 	go func() { failed <- web.Serve(s.listener) }()
 	go func() {
 		s.prepare() // which needs most of the program, so not before
-		releaseImage()
+		s.repeat(work, "releasing the program's pages", time.Minute, nil, func() (bool, error) {
+			releaseImage()
+			return false, nil
+		})
 	}()
 	fmt.Fprintf(out, "listening on http://%s\n", s.listener.Addr())
 	select {
