@@ -33,11 +33,12 @@ func unkept(all []policy.Entity, question *policy.Request, at time.Time) []polic
 	return all
 }
 
-// logErrors says which policies could not be evaluated.
+// logErrors says which policies could not be evaluated. Why may quote what the
+// request or somebody's claims say.
 func (s *Server) logErrors(o *policy.Outcome, zone deputy.ZoneID, from *origin) {
 	for _, e := range o.Errors {
 		s.log.ErrorContext(from.ctx, "a policy could not be evaluated, so the request was refused", "zone_id", string(zone),
-			"request_id", from.requestID, "policy", e.Policy.Label, "cause", e.Message)
+			"request_id", from.requestID, "policy", e.Policy.Label)
 	}
 }
 

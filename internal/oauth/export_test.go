@@ -3,6 +3,7 @@ package oauth
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"deputy/internal/deputy"
@@ -125,6 +126,22 @@ func (s *Server) Act(w http.ResponseWriter, r *http.Request, zone deputy.ZoneID,
 	case "deny":
 		s.deny(w, r, l)
 	}
+}
+
+// RememberSecrets has a new memory take in n secrets of some bytes, and returns
+// how many of them it has then.
+func RememberSecrets(n, size int) (has int) {
+	m, sealed := newMemory(), make([]byte, size)
+	key := func(i int) rowKey { return rowKey{kind: aSecret, id: deputy.ID(strconv.Itoa(i))} }
+	for i := range n {
+		m.Set(key(i), &deputy.VaultSecret{Sealed: sealed})
+	}
+	for i := range n {
+		if _, ok := m.GetIfPresent(key(i)); ok {
+			has++
+		}
+	}
+	return has
 }
 
 // Settle waits for what is done after answers.

@@ -10,8 +10,11 @@ import (
 	"deputy/internal/policy"
 )
 
-// maxRecalled is how many rows a node remembers, one to two kilobytes each.
-const maxRecalled = 16384
+// maxRecalled is how many bytes of rows a node remembers, roughly.
+const maxRecalled = 32 << 20
+
+// rowBytes is what a row takes beside what it has of any length.
+const rowBytes = 2048
 
 // memory is rows as this node last read them, of what no zone revision covers:
 // people with their sessions, what they said about resources, secrets, refresh
@@ -54,7 +57,29 @@ type remembered struct {
 }
 
 func newMemory() memory {
-	return memory{otter.Must(&otter.Options[rowKey, any]{MaximumSize: maxRecalled, Executor: func(f func()) { f() }})}
+	return memory{otter.Must(&otter.Options[rowKey, any]{MaximumWeight: maxRecalled, Weigher: weigh, Executor: func(f func()) { f() }})}
+}
+
+// weigh returns how many bytes a row takes, roughly.
+func weigh(_ rowKey, row any) uint32 {
+	n := rowBytes
+	switch r := row.(type) {
+	case *remembered:
+		for _, s := range r.sessions {
+			if s != nil {
+				n += len(s.Data)
+			}
+		}
+	case *deputy.Grant:
+		if r != nil {
+			n += len(r.Sealed)
+		}
+	case *deputy.VaultSecret:
+		n += len(r.Sealed) + len(r.Metadata)
+	case *deputy.RefreshFamily:
+		n += len(r.Data)
+	}
+	return uint32(n)
 }
 
 // recall returns what is remembered for an issuance, or else what read finds,

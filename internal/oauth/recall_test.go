@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/oauth"
 )
 
 // watched is a store that counts what is read of people and secrets, and gives no
@@ -189,6 +190,17 @@ func TestWhatIsRememberedIsNoAuthority(t *testing.T) {
 				t.Errorf("got %s", a)
 			}
 		})
+	}
+}
+
+// TestWhatIsRememberedIsBounded: large rows take the place of many.
+func TestWhatIsRememberedIsBounded(t *testing.T) {
+	if n := oauth.RememberSecrets(2000, 100); n != 2000 {
+		t.Errorf("%d of 2000 small secrets", n)
+	}
+	const large = 64 << 10
+	if n := oauth.RememberSecrets(2000, large); n == 0 || n*large > 40<<20 {
+		t.Errorf("%d secrets of %d bytes", n, large)
 	}
 }
 

@@ -274,9 +274,20 @@ func TestNamesAreNotLogged(t *testing.T) {
 			t.Errorf("%s: %d %s", name, p.status, p.body)
 		}
 	}
-	// A failure of ours, in the middle of it.
+	// A policy that cannot be evaluated says what it cannot take.
 	outside.Says(ada)
 	outside.Answers(nil)
+	w.activate(w.zone, "broken", []string{"permit", "broken"}, map[string]string{
+		"permit": `permit (principal, action, resource);`,
+		"broken": `forbid (principal, action, resource) when { context has subject && ip(context.subject.email).isLoopback() };`,
+	})
+	again := w.newBrowser()
+	again.client = b.client
+	again.get(again.depart(outside))
+	if !strings.Contains(log.String(), "could not be evaluated") {
+		t.Error("no policy failed")
+	}
+	// A failure of ours, in the middle of it.
 	other := w.newBrowser()
 	other.client = b.client
 	back := other.depart(outside)

@@ -103,8 +103,12 @@ func (l *link) renew(ctx context.Context) error {
 }
 
 // maxForeseen bounds the rows of each table that are known from one transaction
-// to the next.
-const maxForeseen = 8192
+// to the next, and maxKnown the bytes of any length in one of them: a larger one
+// is read by whoever asks.
+const (
+	maxForeseen = 8192
+	maxKnown    = 4096
+)
 
 // foresee reads what the members of a group are about to, as far as it is not
 // known yet.
@@ -125,13 +129,20 @@ func (x *tx) foresee(group []*member) error {
 			return err
 		}
 	}
-	f.sessions, f.users, f.grants = learn(f.sessions, asked.sessions), learn(f.users, asked.users), learn(f.grants, asked.grants)
-	f.consents, f.secrets = learn(f.consents, asked.consents), learn(f.secrets, asked.secrets)
+	f.sessions = learn(f.sessions, asked.sessions, func(s *deputy.Session) int { return len(s.Data) })
+	f.users = learn(f.users, asked.users, nil)
+	f.grants = learn(f.grants, asked.grants, func(g *deputy.Grant) int { return len(g.Sealed) })
+	f.consents = learn(f.consents, asked.consents, nil)
+	f.secrets = learn(f.secrets, asked.secrets, func(s *deputy.VaultSecret) int { return len(s.Sealed) + len(s.Metadata) })
 	return nil
 }
 
-// learn adds to what is known what was found out.
-func learn[T any](known, found map[place]*T) map[place]*T {
+// learn adds to what is known what was found out. No size is of rows that have
+// nothing of any length.
+func learn[T any](known, found map[place]*T, size func(*T) int) map[place]*T {
+	if size != nil {
+		maps.DeleteFunc(found, func(_ place, e *T) bool { return e != nil && size(e) > maxKnown })
+	}
 	if known == nil || len(known)+len(found) > maxForeseen {
 		return found
 	}
