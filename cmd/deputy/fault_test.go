@@ -152,7 +152,7 @@ func TestFaultFrozenNode(t *testing.T) {
 			}
 		})
 	}
-	rounds := times(3, 100)
+	rounds := deputytest.Times(2, 3, 100)
 	for round := range rounds {
 		if status, body, err := changed.token(nodes[1]); status != 200 {
 			t.Fatalf("round %d: %d %v %v", round, status, body, err)
@@ -197,7 +197,7 @@ func TestFaultSlowCallers(t *testing.T) {
 		"POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ngr",
 	}
 	// More than a node answers at once, of those that have got past the header.
-	many := times(5000, 8000)
+	many := deputytest.Times(5000, 5000, 8000)
 	var conns []net.Conn
 	defer func() {
 		for _, c := range conns {
@@ -236,7 +236,7 @@ func TestFaultStorm(t *testing.T) {
 	var storm sync.WaitGroup
 	for i := range 8 * runtime.GOMAXPROCS(0) {
 		storm.Go(func() {
-			for k := range times(60, 5000) {
+			for k := range deputytest.Times(20, 60, 5000) {
 				c, err := net.Dial("tcp", strings.TrimPrefix(n.base, "http://"))
 				if err != nil {
 					t.Errorf("not connected: %v", err)

@@ -26,7 +26,8 @@ func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
 	zone := m.newZone(t, "Crash")
 	a := m.newAgent(t, zone, "crash")
 	tokens := 0
-	for round := range times(5, 50) {
+	kills := deputytest.Times(2, 5, 50)
+	for round := range kills {
 		answered := loadUntilKilled(t, n, a, 50*time.Millisecond+rand.N(600*time.Millisecond))
 		if len(answered) == 0 {
 			t.Fatalf("round %d: no token was answered", round)
@@ -52,7 +53,7 @@ func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
 			t.Fatalf("round %d: %d of %d answered tokens have no event", round, len(answered), total)
 		}
 	}
-	t.Logf("%d tokens answered before %d kills, each with its event after", tokens, times(5, 50))
+	t.Logf("%d tokens answered before %d kills, each with its event after", tokens, kills)
 }
 
 // The archive of a server that was killed under load has all that was answered
@@ -268,9 +269,10 @@ func TestAChangeIsInForceForTheNextRequestOnEveryNode(t *testing.T) {
 			}
 		})
 	}
+	pairs := deputytest.Times(50, 250, 25000)
 	for _, c := range changers {
 		changing.Go(func() {
-			for pair := range times(250, 25000) {
+			for pair := range pairs {
 				if err := c.pair(); err != nil {
 					t.Errorf("pair %d of %s: %v", pair, c.agent.target, err)
 					return
@@ -281,7 +283,7 @@ func TestAChangeIsInForceForTheNextRequestOnEveryNode(t *testing.T) {
 	changing.Wait()
 	close(stop)
 	load.Wait()
-	t.Logf("%d pairs; of %d requests beside them, %d were told to try again", len(changers)*times(250, 25000), total.Load(), busy.Load())
+	t.Logf("%d pairs; of %d requests beside them, %d were told to try again", len(changers)*pairs, total.Load(), busy.Load())
 	// A zone may change faster than a request can be decided, but that is rare
 	// even here, where three clients do nothing else than change it.
 	if busy.Load()*100 > total.Load() {

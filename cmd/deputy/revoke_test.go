@@ -223,7 +223,7 @@ func TestARevocationIsInForceForTheNextRequestOnEveryNode(t *testing.T) {
 			}
 		})
 	}
-	rounds := times(50, 2500)
+	rounds := deputytest.Times(10, 50, 2500)
 	repeat := func(what string, revoke func() error) {
 		for round := range rounds {
 			if err := revoke(); err != nil {

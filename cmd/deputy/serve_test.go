@@ -19,16 +19,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// soak reports whether the tests run at full size, as scripts/soak does.
-var soak = os.Getenv("DEPUTY_SOAK") != ""
-
-func times(ci, full int) int {
-	if soak {
-		return full
-	}
-	return ci
-}
-
 func TestFirstStartAndRestart(t *testing.T) {
 	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "data")
@@ -216,7 +206,7 @@ func TestAFirstStartKilledAtAnyMoment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for round := range times(8, 200) {
+	for round := range deputytest.Times(3, 8, 200) {
 		folder := t.TempDir()
 		first := exec.Command(path, "serve", "--listen", "127.0.0.1:0", "--data-dir", folder)
 		first.Env, first.SysProcAttr = environment(), dieWithUs

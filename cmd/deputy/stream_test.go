@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"deputy/internal/deputytest"
 )
 
 // Every event reaches the folder that the log is streamed to, and each is there
@@ -20,7 +22,7 @@ func TestKilledWhileTheLogIsStreamed(t *testing.T) {
 	m := n.login(t, readAccount(t, folder))
 	a := m.newAgent(t, m.newZone(t, "Streamed"), "streamed")
 	answered := map[string]bool{}
-	for range times(1, 30) {
+	for range deputytest.Times(1, 1, 30) {
 		for id := range loadUntilKilled(t, n, a, 50*time.Millisecond+rand.N(1500*time.Millisecond)) {
 			answered[id] = true
 		}

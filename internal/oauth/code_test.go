@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
 	"deputy/internal/oauth"
 )
 
@@ -330,10 +330,6 @@ func (w *world) registerAgent() string {
 	return w.must(w.do(r), 201, "").text("client_id")
 }
 
-// full says that the tests which repeat something do so as often as promised,
-// as scripts/soak does, and not only often enough to notice.
-var full = os.Getenv("DEPUTY_SOAK") != ""
-
 // TestParallelRefresh: many processes that share a client refresh at the same
 // time on two nodes, one of which is gone in between. In each round, which has a
 // session of its own, all get the same successor, none loses the session, and a
@@ -341,14 +337,10 @@ var full = os.Getenv("DEPUTY_SOAK") != ""
 func TestParallelRefresh(t *testing.T) {
 	t.Parallel()
 	const processes = 64
-	rounds := 10
-	if full {
-		rounds = 1000
-	}
 	f := newFlow(t)
 	nodes := []*oauth.Server{f.server, oauth.New(f.config)}
 	t.Cleanup(func() { nodes[1].Close() })
-	for round := range rounds {
+	for round := range deputytest.Times(3, 10, 1000) {
 		if round%3 == 1 {
 			nodes[1].Close()
 			nodes[1] = oauth.New(f.config)
@@ -399,10 +391,7 @@ func TestParallelRefresh(t *testing.T) {
 func TestRegistrationFlood(t *testing.T) {
 	f := newFlow(t)
 	mine := f.registerAgent()
-	many := 20_000
-	if full {
-		many = 1_000_000
-	}
+	many := deputytest.Times(4000, 20_000, 1_000_000)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)

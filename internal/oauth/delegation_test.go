@@ -16,16 +16,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
 )
 
 // chains returns how many chains of delegation are tried.
 func chains(t *testing.T) int {
 	text := os.Getenv("DEPUTY_TEST_CHAINS")
 	switch n, err := strconv.Atoi(text); {
-	case text == "" && testing.Short():
-		return 100
 	case text == "":
-		return 1000
+		return deputytest.Times(100, 1000, 1000)
 	case err != nil || n < 1:
 		t.Fatalf("DEPUTY_TEST_CHAINS is %q", text)
 		return 0

@@ -71,11 +71,8 @@ func TestStoreThatFails(t *testing.T) {
 	all, _ := cells()
 	at, database := newFailing(t)
 	statements := 0
-	for i := range paths {
+	for i := 0; i < len(paths); i += deputytest.Times(6, 1, 1) {
 		p := &paths[i]
-		if testing.Short() && i%6 != 0 {
-			continue
-		}
 		ofPath := slices.DeleteFunc(slices.Clone(all), func(c cell) bool { return c.path != p })
 		last := ofPath[i*7%len(ofPath)] // another part for each path
 		t.Run(p.name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
 	"deputy/internal/oauth"
 )
 
@@ -497,10 +498,7 @@ func (s *simulation) restartNode() {
 // DEPUTY_SEED repeats a run, DEPUTY_STEPS makes it longer.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
-	seed, steps := uint64(2), 1500
-	if testing.Short() {
-		steps = 300
-	}
+	seed, steps := uint64(2), deputytest.Times(300, 1500, 1500)
 	for name, into := range map[string]func(string) error{
 		"DEPUTY_SEED":  func(v string) (err error) { seed, err = strconv.ParseUint(v, 10, 64); return err },
 		"DEPUTY_STEPS": func(v string) (err error) { steps, err = strconv.Atoi(v); return err },

@@ -19,9 +19,7 @@ const refused = async (what, promise) => {
   return {};
 };
 
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: process.env.CHROMIUM_FLAGS.split(" ") });
-const page = await (await browser.newContext()).newPage();
-page.setDefaultTimeout(60_000);
+let browser, page; // from the first visit on
 let typed = 0; // passwords
 let agreed = 0; // consent pages
 
@@ -54,6 +52,11 @@ async function submit(field) {
 // visit sends the browser to an address, has the person do what the pages there
 // ask for, and returns where they are sent in the end.
 async function visit(address, answer = "approve") {
+  if (!browser) {
+    browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: process.env.CHROMIUM_FLAGS.split(" ") });
+    page = await (await browser.newContext()).newPage();
+    page.setDefaultTimeout(60_000);
+  }
   await page.goto(String(address));
   for (let n = 0; n < 12; n++) {
     const at = new URL(page.url());
@@ -86,7 +89,7 @@ async function visit(address, answer = "approve") {
 
 // leave ends the script with what there is to say beside the problems.
 async function leave(more = {}) {
-  await browser.close();
+  await browser?.close();
   site.close();
   site.closeAllConnections();
   console.log(JSON.stringify({ problems, ...more }));
