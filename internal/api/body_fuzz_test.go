@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -59,6 +60,10 @@ func (e *estate) withBody() []described {
 	return out
 }
 
+// fields are where the members are that a refusal is about: their names are the
+// sender's.
+var fields = regexp.MustCompile(`"field":"[^"]*"`)
+
 // maxRefusal bounds what a refusal says, in bytes.
 const maxRefusal = 16 << 10
 
@@ -86,7 +91,8 @@ func (e *estate) fuzz(operations []described, d *dice) {
 	case thorough && e.everything() != before:
 		e.t.Errorf("%s %s: the refusal %d of %q changed something", op.method, op.path, w.Code, body)
 	}
-	if said := w.Body.String(); strings.Contains(said, mark) || internals.MatchString(said) || len(said) > maxRefusal {
+	said := w.Body.String()
+	if strings.Contains(said, mark) || internals.MatchString(fields.ReplaceAllString(said, "")) || len(said) > maxRefusal {
 		e.t.Errorf("%s %s: the refusal of %q says too much: %s", op.method, op.path, body, said)
 	}
 }

@@ -205,13 +205,13 @@ func (x *tx) foreseeIn(zone deputy.ZoneID, f *foreseen) error {
 	}
 	if err == nil {
 		client := given{"client_id", func(p *place) *string { return &p.client }}
-		err = foreseeRows(x, zone, consents, f.consents, []given{user, client, resource}, "",
+		err = foreseeRows(x, zone, consents, f.consents, []given{user, client, resource}, false,
 			func(c *deputy.ConsentRecord) place {
 				return place{zone: zone, id: string(c.UserID), client: string(c.ClientID), resource: string(c.ResourceID)}
 			})
 	}
 	if err == nil {
-		err = foreseeRows(x, zone, secrets, f.secrets, []given{{"entity_id", id.in}}, newestSecret,
+		err = foreseeRows(x, zone, secrets, f.secrets, []given{{"entity_id", id.in}}, true,
 			func(s *deputy.VaultSecret) place { return place{zone: zone, id: string(s.EntityID)} })
 	}
 	return err
@@ -279,16 +279,20 @@ func (x *tx) marks(zone deputy.ZoneID, table string, some *statement, by []given
 	})
 }
 
-// foreseeRows reads the rows of one table that are wanted; of several at one
-// place the first in the order counts.
-func foreseeRows[T any](x *tx, zone deputy.ZoneID, t *table[T], rows map[place]*T, by []given, order string, at func(*T) place) error {
+// foreseeRows reads the rows of one table that are wanted: where several may be
+// at one place the newest alone, for any number may be older.
+func foreseeRows[T any](x *tx, zone deputy.ZoneID, t *table[T], rows map[place]*T, by []given, several bool, at func(*T) place) error {
 	for some := range wanted(rows, zone, by) {
-		found, err := t.many(x.ctx, x, some.String()+order, some.args...)
+		which := some.String()
+		if several {
+			which = "zone_id = $1 AND id IN (SELECT MAX(id) FROM " + t.name + " WHERE " + which + " GROUP BY " + by[0].column + ")"
+		}
+		found, err := t.many(x.ctx, x, which, some.args...)
 		if err != nil {
 			return err
 		}
 		for _, e := range found {
-			if was, wanted := rows[at(e)]; wanted && was == nil {
+			if _, wanted := rows[at(e)]; wanted {
 				rows[at(e)] = e
 			}
 		}

@@ -518,6 +518,18 @@ func TestAMomentBetweenPiecesOfOneBacklog(t *testing.T) {
 	}
 }
 
+// A folder may be called what it likes.
+func TestRestoreIntoAFolderOfAnyName(t *testing.T) {
+	a := newArchived(t)
+	folder := filepath.Join(t.TempDir(), "is it 100%41 of #1?")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := store.Rewind(t.Context(), a.folder, time.Time{}, filepath.Join(folder, "x.db"), rootOf); err != nil {
+		t.Error(err)
+	}
+}
+
 // PostgreSQL has its own.
 func TestOnlySQLiteHasAnArchive(t *testing.T) {
 	if _, err := tryOpen(t, store.Config{URL: "postgres://127.0.0.1:1/x", Archive: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "SQLite") {

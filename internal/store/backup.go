@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 )
@@ -58,7 +59,7 @@ func Restore(ctx context.Context, file, path, fingerprint string) error {
 // examine checks that a file is a database that this program can use with the
 // root key. It leaves nothing beside it.
 func examine(ctx context.Context, path, fingerprint string) error {
-	db, err := sql.Open(sqliteDialect.driver, "file:"+path+"?immutable=1&mode=ro")
+	db, err := sql.Open(sqliteDialect.driver, "file:"+(&url.URL{Path: path}).EscapedPath()+"?immutable=1&mode=ro")
 	if err != nil {
 		return err
 	}

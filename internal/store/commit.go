@@ -81,7 +81,7 @@ type writer struct {
 
 	// Memory that is used again in each transaction.
 	segment  []byte
-	packed   []byte
+	packed   [][]byte // of each organization
 	pairs    []pair
 	appended []appended
 }
@@ -284,19 +284,19 @@ func (w *writer) transact(group []*member) (err error) {
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
-	if err := w.begin(ctx); err != nil {
-		return err
-	}
 	x := &tx{
-		store: w.s, ctx: ctx, link: w.link, now: w.s.now(), alone: len(group) == 1,
+		store: w.s, ctx: ctx, alone: len(group) == 1,
 		revisions: map[deputy.ZoneID]int64{}, locked: map[deputy.ZoneID]bool{},
 		bumped: map[deputy.ZoneID]int64{}, born: map[deputy.ZoneID]bool{},
+	}
+	if err := w.begin(x, group); err != nil {
+		return err
 	}
 	good, err := w.turns(x, group)
 	if err == nil && len(good) > 0 {
 		err = w.finish(x, good)
-	} else if _, end := w.link.exec(ctx, "ROLLBACK"); end != nil {
-		w.drop()
+	} else {
+		err = w.rollBack(x, err)
 	}
 	if err != nil {
 		return err
@@ -318,21 +318,35 @@ func (w *writer) connect(ctx context.Context) (err error) {
 	return err
 }
 
-// begin starts the transaction: on a new connection if the one at hand was lost
-// since it was last used.
-func (w *writer) begin(ctx context.Context) error {
-	_, err := w.link.exec(ctx, w.s.d.begin)
+// begin starts the transaction and locks the zones involved: on a new connection
+// if the one at hand was lost since it was last used.
+func (w *writer) begin(x *tx, group []*member) error {
+	calls := append([]call{{text: w.s.d.begin}}, w.lock(x, group)...)
+	ran, err := w.link.together(x.ctx, calls...)
 	if w.s.d.classify(err) == lost {
 		w.drop()
-		if err := w.connect(ctx); err != nil {
+		if err := w.connect(x.ctx); err != nil {
 			return err
 		}
-		_, err = w.link.exec(ctx, w.s.d.begin)
+		ran, err = w.link.together(x.ctx, calls...)
 	}
-	if err != nil {
+	x.link, x.now = w.link, w.s.now()
+	switch {
+	case err == nil:
+		return nil
+	case ran == 0 || w.s.d.classify(err) == lost:
+		w.drop()
+		return err
+	}
+	return w.rollBack(x, err)
+}
+
+// rollBack ends the transaction because of an error, which it returns.
+func (w *writer) rollBack(x *tx, failed error) error {
+	if _, err := w.link.exec(x.ctx, "ROLLBACK"); err != nil {
 		w.drop()
 	}
-	return err
+	return failed
 }
 
 // drop gives up the connection; the next transaction makes a new one.
@@ -341,12 +355,8 @@ func (w *writer) drop() {
 	w.link = nil
 }
 
-// turns locks the zones involved and gives each member its turn. It returns
-// the members whose turn went well.
+// turns gives each member its turn. It returns the members whose turn went well.
 func (w *writer) turns(x *tx, group []*member) (good []*member, err error) {
-	if err := w.lock(x, group); err != nil {
-		return nil, err
-	}
 	if err := w.link.renew(x.ctx); err != nil {
 		return nil, err
 	}
@@ -376,11 +386,11 @@ func (w *writer) turns(x *tx, group []*member) (good []*member, err error) {
 	return good, nil
 }
 
-// lock takes the locks of the zones that the group is about, in the order of
-// their ids, and reads their revisions. A decision shares a zone with other
+// lock returns what takes the locks of the zones that the group is about, in the
+// order of their ids, and reads their revisions. A decision shares a zone with other
 // decisions; a change or a revocation has it to itself. Without that, a change
 // could slip between the check of a basis and the commit.
-func (w *writer) lock(x *tx, group []*member) error {
+func (w *writer) lock(x *tx, group []*member) []call {
 	if w.s.d.locks == "" {
 		return nil
 	}
@@ -403,10 +413,7 @@ func (w *writer) lock(x *tx, group []*member) error {
 	for i, zone := range zones {
 		locks[i], alone[i] = lockOf(zone), x.locked[zone]
 	}
-	if _, err := w.link.exec(x.ctx, w.s.d.locks, locks, alone); err != nil {
-		return err
-	}
-	return x.readRevisions(zones)
+	return []call{{text: w.s.d.locks, args: []any{locks, alone}}, x.readRevisions(zones)}
 }
 
 // turn checks the basis of a member and applies its change.
@@ -436,22 +443,24 @@ func (x *tx) turn(m *member) (err error) {
 // commits.
 func (w *writer) finish(x *tx, good []*member) error {
 	err := x.touches.flush(x.ctx, x.link, x.now)
+	var last []call
 	if err == nil {
-		err = w.appendEvents(x, good)
+		last, err = w.appendEvents(x, good)
 	}
 	if err != nil {
-		if _, end := w.link.exec(x.ctx, "ROLLBACK"); end != nil {
-			w.drop()
-		}
-		return err
+		return w.rollBack(x, err)
 	}
-	if _, err = w.link.exec(x.ctx, "COMMIT"); err != nil {
+	ran, err := w.link.together(x.ctx, append(last, call{text: "COMMIT"})...)
+	if err != nil && ran < len(last) {
+		return w.rollBack(x, err)
+	}
+	if err != nil {
 		return w.doubtful(x, good, err)
 	}
 	for _, a := range w.appended {
 		w.tails.add(a.organization, a.pairs)
 	}
-	w.s.checkpoints.wrote(len(w.packed), x.statements)
+	w.s.checkpoints.wrote(x.packed, x.statements)
 	return nil
 }
 

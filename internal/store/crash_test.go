@@ -171,6 +171,7 @@ func TestACommitWhoseAnswerIsLostIsLookedUp(t *testing.T) {
 	c := &cutter{Listener: listener, server: u.Host}
 	go c.run()
 	u.Host = listener.Addr().String()
+	u.RawQuery += "&default_query_exec_mode=exec" // each statement with its words
 	s := open(t, store.Config{URL: u.String(), Migrate: true})
 	z := newZone()
 	write(t, s, z.ID, func(x deputy.Tx) error { return x.Zones().Insert(t.Context(), z) })

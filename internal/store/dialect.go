@@ -34,6 +34,8 @@ type dialect struct {
 	// prepares tells whether we keep prepared statements of a connection
 	// ourselves; pgx does so alone.
 	prepares bool
+	// pipelines tells whether several statements are sent at once.
+	pipelines bool
 	// exclusive locks a zone until the end of the transaction, locks locks many,
 	// each shared or alone; empty where there is a single writer anyway.
 	exclusive, locks string
@@ -94,6 +96,7 @@ var postgresDialect = &dialect{
 	driver:     "pgx",
 	goose:      goose.DialectPostgres,
 	begin:      "BEGIN ISOLATION LEVEL READ COMMITTED",
+	pipelines:  true,
 	snapshot:   "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 	contains:   "strpos",
 	forUpdate:  " FOR UPDATE",

@@ -3,9 +3,12 @@ package store_test
 import (
 	"context"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"deputy/internal/deputy"
 	"deputy/internal/store"
@@ -83,4 +86,23 @@ func TestWhatACommitReadIsKnownInTheNext(t *testing.T) {
 	rename(other, "renamed beside")
 	expect("renamed beside", "small", "renamed beside", true)
 	expect("renamed beside, again", "small", "renamed beside", false)
+
+	// Of an entity that had many secrets the last one is read.
+	write(s, func(ctx context.Context, tx deputy.Tx) error {
+		for i := range 200 {
+			k := kept("many", 64<<10)
+			k.ID, k.Name = deputy.NewID(zone.CreatedAt.Add(time.Duration(i)*time.Second)), strconv.Itoa(i)
+			if err := tx.Secrets().Insert(ctx, k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	expect("many", "many", "199", true)
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 4<<20 {
+		t.Errorf("one of many secrets took %d bytes", n)
+	}
 }

@@ -1,11 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"deputy/internal/deputy"
 )
@@ -88,6 +92,79 @@ func (l *link) run(ctx context.Context, text string, args []any) (int64, error) 
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+// call is one statement of several.
+type call struct {
+	text string
+	args []any
+	each func(scan func(...any) error) error // for every row; nil: nobody asks
+}
+
+// together runs statements in turn, until one fails: on PostgreSQL in one round
+// trip. It returns how many may have run well; where the connection was lost
+// meanwhile, that is all of them.
+func (l *link) together(ctx context.Context, calls ...call) (ran int, err error) {
+	if !l.d.pipelines {
+		for _, c := range calls {
+			if c.each == nil {
+				_, err = l.exec(ctx, c.text, c.args...)
+			} else {
+				err = rows(ctx, l, c.text, c.args, c.each)
+			}
+			if err != nil {
+				return ran, err
+			}
+			ran++
+		}
+		return ran, nil
+	}
+	err = l.conn.Raw(func(conn any) error {
+		b := &pgx.Batch{}
+		for _, c := range calls {
+			l.seen.forget(c.text)
+			b.Queue(c.text, c.args...)
+		}
+		postgres := conn.(*stdlib.Conn).Conn()
+		if postgres.IsClosed() {
+			return driver.ErrBadConn
+		}
+		answers := postgres.SendBatch(ctx, b)
+		var err error
+		for _, c := range calls {
+			if err = answer(answers, c); err != nil {
+				break
+			}
+			ran++
+		}
+		err = cmp.Or(err, answers.Close())
+		if postgres.IsClosed() {
+			return errors.Join(driver.ErrBadConn, err)
+		}
+		return err
+	})
+	if l.d.classify(err) == lost {
+		ran = len(calls)
+	}
+	return ran, err
+}
+
+// answer reads what the next statement of a batch gave.
+func answer(answers pgx.BatchResults, c call) error {
+	found, err := answers.Query()
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	for found.Next() {
+		if c.each == nil {
+			continue
+		}
+		if err := c.each(found.Scan); err != nil {
+			return err
+		}
+	}
+	return found.Err()
 }
 
 // statement returns the prepared statement, or nil where the driver keeps them.

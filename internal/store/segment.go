@@ -62,8 +62,9 @@ type appended struct {
 
 // appendEvents appends the members' events to the logs of their organizations,
 // in the order of their turns. The heads are locked in the order of the
-// organizations, and last of all.
-func (w *writer) appendEvents(x *tx, good []*member) error {
+// organizations, and last of all; what is left to run before the commit is
+// returned.
+func (w *writer) appendEvents(x *tx, good []*member) (left []call, err error) {
 	w.pairs, w.appended = w.pairs[:0], w.appended[:0]
 	with := make([]*member, 0, len(good))
 	for _, m := range good {
@@ -74,30 +75,31 @@ func (w *writer) appendEvents(x *tx, good []*member) error {
 	slices.SortStableFunc(with, func(a, b *member) int {
 		return strings.Compare(string(a.event.OrganizationID), string(b.event.OrganizationID))
 	})
-	for len(with) > 0 {
+	for i := 0; len(with) > 0; i++ {
 		n := 1
 		for n < len(with) && with[n].event.OrganizationID == with[0].event.OrganizationID {
 			n++
 		}
-		if err := w.appendSegment(x, with[:n]); err != nil {
-			return err
+		calls, err := w.appendSegment(x, i, with[:n])
+		if err != nil {
+			return nil, err
 		}
-		with = with[n:]
+		left, with = append(left, calls...), with[n:]
 	}
-	return nil
+	return left, nil
 }
 
-// appendSegment appends events of one organization.
-func (w *writer) appendSegment(x *tx, members []*member) error {
+// appendSegment appends events of one organization, the i-th of the transaction.
+func (w *writer) appendSegment(x *tx, i int, members []*member) (left []call, err error) {
 	organization := string(members[0].event.OrganizationID)
 	var last, committed, drift int64
-	err := row(x.ctx, x.link, "INSERT INTO event_heads (organization_id, last_seq, committed_at, drift) VALUES ($1, $2, $3, 0)"+
+	err = row(x.ctx, x.link, "INSERT INTO event_heads (organization_id, last_seq, committed_at, drift) VALUES ($1, $2, $3, 0)"+
 		" ON CONFLICT (organization_id) DO UPDATE SET last_seq = event_heads.last_seq + excluded.last_seq,"+
 		" committed_at = CASE WHEN excluded.committed_at > event_heads.committed_at THEN excluded.committed_at ELSE event_heads.committed_at END"+
 		" RETURNING last_seq, committed_at, drift",
 		[]any{organization, int64(len(members)), x.now.UnixMicro()}, &last, &committed, &drift)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	first := last - int64(len(members)) + 1
 	s := encodeSegment(w.segment[:0], members, committed)
@@ -109,16 +111,16 @@ func (w *writer) appendSegment(x *tx, members []*member) error {
 	}
 	w.appended = append(w.appended, appended{members[0].event.OrganizationID, w.pairs[begun:]})
 	w.segment = s.events
-	w.packed = s2.Encode(w.packed[:cap(w.packed)], s.events)
+	if i == len(w.packed) {
+		w.packed = append(w.packed, nil)
+	}
+	w.packed[i] = s2.Encode(w.packed[i][:cap(w.packed[i])], s.events)
+	x.packed += len(w.packed[i])
 	if s.drift > drift {
-		if _, err := x.link.exec(x.ctx, "UPDATE event_heads SET drift = $1 WHERE organization_id = $2", s.drift, organization); err != nil {
-			return err
-		}
+		left = append(left, call{text: "UPDATE event_heads SET drift = $1 WHERE organization_id = $2", args: []any{s.drift, organization}})
 	}
-	if _, err := x.link.exec(x.ctx, "INSERT INTO event_segments (organization_id, first_seq, last_seq, committed_at, min_id, max_id, leaves, events)"+
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", organization, first, last, committed, string(s.min), string(s.max), s.leaves, w.packed); err != nil {
-		return err
-	}
+	left = append(left, call{text: "INSERT INTO event_segments (organization_id, first_seq, last_seq, committed_at, min_id, max_id, leaves, events)" +
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", args: []any{organization, first, last, committed, string(s.min), string(s.max), s.leaves, w.packed[i]}})
 	var named []any
 	for i, zone := range s.zones {
 		if zone != "" {
@@ -133,12 +135,9 @@ func (w *writer) appendSegment(x *tx, members []*member) error {
 			b.WriteString([]string{"", ", "}[min(i, 1)])
 			b.all(named[i : i+4])
 		}
-		if _, err := x.link.exec(x.ctx, b.String(), b.args...); err != nil {
-			return err
-		}
-		named = named[n:]
+		left, named = append(left, call{text: b.String(), args: b.args}), named[n:]
 	}
-	return nil
+	return left, nil
 }
 
 // segment is what a row of the log is made of.

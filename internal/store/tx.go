@@ -32,6 +32,7 @@ type tx struct {
 	// statements counts what was run on behalf of members.
 	statements int
 	spans      map[span][]noted // what changed, as far as it was asked
+	packed     int              // bytes of the events
 
 	// The state of one turn.
 	alone  bool // nobody else shares the transaction: it ends whole
@@ -146,20 +147,20 @@ func (x *tx) revision(zone deputy.ZoneID) (int64, error) {
 }
 
 // readRevisions notes the revisions of zones, in which there was no turn yet.
-func (x *tx) readRevisions(zones []deputy.ZoneID) error {
+func (x *tx) readRevisions(zones []deputy.ZoneID) call {
 	b := &statement{}
 	b.WriteString("SELECT id, revision FROM zones WHERE deleted_at IS NULL AND id IN ")
 	oneOf(b, zones)
 	for _, zone := range zones {
 		x.revisions[zone] = 0
 	}
-	return rows(x.ctx, x.link, b.String(), b.args, func(scan func(...any) error) error {
+	return call{b.String(), b.args, func(scan func(...any) error) error {
 		var zone string
 		var revision int64
 		err := scan(&zone, &revision)
 		x.revisions[deputy.ZoneID(zone)] = revision
 		return err
-	})
+	}}
 }
 
 // lockExclusive makes sure that no other node commits anything in the zone
