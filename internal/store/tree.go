@@ -235,7 +235,8 @@ func (s *Store) growTree(ctx context.Context, limit int) (more bool, err error) 
 			return err // somebody else was faster
 		}
 		for _, n := range nodes {
-			if _, err := x.exec(x.ctx, "INSERT INTO event_nodes (organization_id, level, n, hash) VALUES ($1, $2, $3, $4)",
+			if _, err := x.exec(x.ctx, "INSERT INTO event_nodes (organization_id, level, n, hash) VALUES ($1, $2, $3, $4)"+
+				" ON CONFLICT DO NOTHING", // a node of the release before may have been as fast, and came to the same
 				string(organization), n.level, n.n, n.hash[:]); err != nil {
 				return err
 			}
