@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +35,7 @@ type server struct {
 	vault *vault.Vault
 	vars  map[string]string
 	seen  map[deputy.OrganizationID]int
+	read  map[deputy.OrganizationID]readLog
 	log   *bytes.Buffer
 	mu    sync.Mutex
 	clock time.Time
@@ -93,7 +93,7 @@ func newServer(t testing.TB) *server {
 func newServerOn(t testing.TB, database store.Config) *server {
 	t.Helper()
 	s := &server{
-		t: t, vars: map[string]string{}, seen: map[deputy.OrganizationID]int{}, log: &bytes.Buffer{},
+		t: t, vars: map[string]string{}, seen: map[deputy.OrganizationID]int{}, read: map[deputy.OrganizationID]readLog{}, log: &bytes.Buffer{},
 		clock: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC),
 	}
 	s.api, s.store, s.vault = s.node(database)
@@ -408,8 +408,9 @@ func (s *server) events(as string) []string {
 	if as == "stranger" || strings.HasSuffix(as, "/foreign") {
 		organization = deputy.OrganizationID(s.vars["foreign"])
 	}
-	var all []string
-	q := deputy.EventQuery{Organization: organization, Ascending: true, Limit: 100}
+	var fresh []string
+	at := s.read[organization]
+	q := deputy.EventQuery{Organization: organization, Ascending: true, Limit: 100, After: at.cursor}
 	for {
 		page, err := s.store.Events(s.t.Context(), q)
 		if err != nil {
@@ -424,19 +425,26 @@ func (s *server) events(as string) []string {
 			if e.Outcome == deputy.Failure {
 				mark = "!"
 			}
-			all = append(all, e.Type+mark)
+			fresh = append(fresh, e.Type+mark)
+			q.After = page.Last
 		}
 		if !page.HasNext {
 			break
 		}
-		q.After = page.Last
 	}
-	fresh := slices.Clone(all[s.seen[organization]:])
-	s.seen[organization] = len(all)
-	if len(fresh) == 0 {
+	known := s.seen[organization] - at.events
+	s.read[organization] = readLog{q.After, at.events + len(fresh)}
+	s.seen[organization] = at.events + len(fresh)
+	if fresh = fresh[known:]; len(fresh) == 0 {
 		return nil
 	}
 	return fresh
+}
+
+// readLog is how far a log was read: a cursor, and how many events lie before it.
+type readLog struct {
+	cursor string
+	events int
 }
 
 // at returns the value at a path such as items.0.id.
