@@ -321,14 +321,16 @@ func (w *writer) connect(ctx context.Context) (err error) {
 // begin starts the transaction and locks the zones involved: on a new connection
 // if the one at hand was lost since it was last used.
 func (w *writer) begin(x *tx, group []*member) error {
-	calls := append([]call{{text: w.s.d.begin}}, w.lock(x, group)...)
-	ran, err := w.link.together(x.ctx, calls...)
+	begin := func() (int, error) {
+		return w.link.together(x.ctx, append([]call{{text: w.s.d.begin}}, w.lock(x, group)...)...)
+	}
+	ran, err := begin()
 	if w.s.d.classify(err) == lost {
 		w.drop()
 		if err := w.connect(x.ctx); err != nil {
 			return err
 		}
-		ran, err = w.link.together(x.ctx, calls...)
+		ran, err = begin()
 	}
 	x.link, x.now = w.link, w.s.now()
 	switch {
@@ -498,7 +500,9 @@ func (w *writer) committed(ctx context.Context, e *deputy.Event) (there bool, er
 	if _, err := w.link.exec(ctx, w.s.d.begin); err != nil {
 		return false, err
 	}
-	_, err = column[int64](ctx, w.link, "SELECT last_seq FROM event_heads WHERE organization_id = $1"+w.s.d.forUpdate, string(e.OrganizationID))
+	// This waits for the other transaction even where it made the head.
+	_, err = w.link.exec(ctx, "INSERT INTO event_heads (organization_id, last_seq, committed_at, drift) VALUES ($1, 0, 0, 0)"+
+		" ON CONFLICT (organization_id) DO UPDATE SET last_seq = event_heads.last_seq", string(e.OrganizationID))
 	if err == nil {
 		_, err = locate(ctx, w.link, e.OrganizationID, e.ID)
 	}

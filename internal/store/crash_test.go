@@ -139,22 +139,30 @@ func (c *cutter) forward(client, server net.Conn) {
 		if err != nil {
 			return
 		}
-		cut := int32(never)
-		if bytes.Contains(b[:n], []byte("COMMIT\x00")) {
+		at, cut := bytes.Index(b[:n], lastWord), int32(never)
+		if at >= 0 {
 			cut = c.next.Swap(never)
 		}
-		if cut == beforeArrival {
+		switch cut {
+		case never:
+			at = 0
+		case beforeArrival:
 			return
-		}
-		if cut == afterArrival {
+		case afterArrival: // the last word takes a while
+			_, _ = server.Write(b[:at])
+			time.Sleep(20 * time.Millisecond)
 			client.Close()
+			time.Sleep(200 * time.Millisecond)
 		}
-		if _, err := server.Write(b[:n]); err != nil || cut == afterArrival {
+		if _, err := server.Write(b[at:n]); err != nil || cut == afterArrival {
 			_, _ = io.Copy(io.Discard, server) // let it finish
 			return
 		}
 	}
 }
+
+// lastWord is how a client prepares to say COMMIT.
+var lastWord = []byte("P\x00\x00\x00\x0e\x00COMMIT\x00")
 
 // A commit whose answer is lost did happen or did not. The store finds out and
 // makes up for it, so that every event is there once.
@@ -175,9 +183,12 @@ func TestACommitWhoseAnswerIsLostIsLookedUp(t *testing.T) {
 	s := open(t, store.Config{URL: u.String(), Migrate: true})
 	z := newZone()
 	write(t, s, z.ID, func(x deputy.Tx) error { return x.Zones().Insert(t.Context(), z) })
-	for _, cut := range []int32{afterArrival, beforeArrival, afterArrival} {
+	for i, cut := range []int32{afterArrival, beforeArrival, afterArrival} {
 		c.next.Store(cut)
 		e := issued(z.ID)
+		if i == 2 { // the first event of its organization
+			e.OrganizationID = "fresh"
+		}
 		err := s.Write(t.Context(), e, nil)
 		if c.next.Load() != never {
 			t.Fatal("nothing was cut")
@@ -185,9 +196,20 @@ func TestACommitWhoseAnswerIsLostIsLookedUp(t *testing.T) {
 		if err != nil {
 			t.Errorf("cut %d: %v", cut, err)
 		}
-		p, err := s.Events(t.Context(), deputy.EventQuery{Organization: organization, Named: map[deputy.Term][]string{deputy.TermRequest: {e.RequestID}}})
+		p, err := s.Events(t.Context(), deputy.EventQuery{Organization: e.OrganizationID, Named: map[deputy.Term][]string{deputy.TermRequest: {e.RequestID}}})
 		if err != nil || len(p.Items) != 1 {
 			t.Errorf("cut %d: the event is there %d times: %v", cut, len(p.Items), err)
 		}
+	}
+}
+
+// A read that fails takes the whole transaction along on PostgreSQL: who shared
+// it is run again, and not told of a commit that was none.
+func TestACommitThatWasARollbackIsRunAgain(t *testing.T) {
+	s := open(t, store.Config{URL: deputytest.Postgres(t), Migrate: true})
+	said := s.WorkTogether(t.Context(), "INSERT INTO meta (name, value) VALUES ('kept', '')", "SELECT 1 / 0")
+	kept, err := s.Column(t.Context(), "SELECT name FROM meta WHERE name = 'kept'")
+	if said[0] != nil || said[1] == nil || err != nil || len(kept) != 1 {
+		t.Errorf("%v, and %q is there, %v", said, kept, err)
 	}
 }

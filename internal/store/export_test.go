@@ -5,7 +5,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"deputy/internal/deputy"
@@ -131,6 +133,35 @@ func (e explainer) query(ctx context.Context, text string, args ...any) (*sql.Ro
 		return nil, err
 	}
 	return e.querier.query(ctx, text, args...)
+}
+
+// WorkTogether runs each statement as work of its own, in this order in one
+// transaction, and returns what became of it.
+func (s *Store) WorkTogether(ctx context.Context, texts ...string) []error {
+	begun, wait, said := make(chan struct{}), make(chan struct{}), make([]error, len(texts))
+	first := newMember(ctx)
+	first.apply = func(*tx) error { close(begun); <-wait; return nil }
+	s.writer.queue <- first
+	<-begun
+	var all sync.WaitGroup
+	for i, text := range texts {
+		all.Go(func() {
+			said[i] = s.work(ctx, func(x *tx) error {
+				if strings.HasPrefix(text, "SELECT") {
+					return row(x.ctx, x, text, nil, new(int))
+				}
+				_, err := x.exec(x.ctx, text)
+				return err
+			})
+		})
+		for len(s.writer.queue) < i+1 {
+			runtime.Gosched()
+		}
+	}
+	close(wait)
+	all.Wait()
+	<-first.done
+	return said
 }
 
 // ArchiveBound bounds the log that waits for the archive to n bytes.

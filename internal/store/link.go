@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"deputy/internal/deputy"
@@ -164,8 +165,16 @@ func answer(answers pgx.BatchResults, c call) error {
 			return err
 		}
 	}
+	found.Close()
+	if c.text == "COMMIT" && found.CommandTag().String() == "ROLLBACK" {
+		return errUndone
+	}
 	return found.Err()
 }
+
+// errUndone is how PostgreSQL would call a COMMIT after a statement that failed,
+// if it did not take it for a ROLLBACK.
+var errUndone = &pgconn.PgError{Code: "25P02", Message: "the transaction was rolled back"}
 
 // statement returns the prepared statement, or nil where the driver keeps them.
 func (l *link) statement(ctx context.Context, text string) (*sql.Stmt, error) {

@@ -204,16 +204,21 @@ func (s *Store) connect(c Config) error {
 
 // patient adds to the URL of a PostgreSQL database how long it waits for a node
 // that has begun a transaction and says no more, because it was frozen or cut
-// off: others may wait for what it has locked.
+// off: others may wait for what it has locked. One that was cut off in the middle
+// of a word is found by TCP.
 func patient(database string) (string, error) {
-	const setting, wait = "idle_in_transaction_session_timeout", "10000" // ms
 	u, err := url.Parse(database)
 	if err != nil {
 		return "", errors.New("the URL of the database cannot be read") // it may hold a password
 	}
 	q := u.Query()
-	if !q.Has(setting) {
-		q.Set(setting, wait)
+	for setting, value := range map[string]string{
+		"idle_in_transaction_session_timeout": "10000",                                                          // ms
+		"tcp_keepalives_idle":                 "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3", // s, s, times
+	} {
+		if !q.Has(setting) {
+			q.Set(setting, value)
+		}
 	}
 	u.RawQuery = q.Encode()
 	return u.String(), nil
