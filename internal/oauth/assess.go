@@ -170,7 +170,7 @@ func (s *Server) owner(ctx context.Context, l *login, c *relyingParty, r *resour
 	for i, d := range edges.Items {
 		list[i] = *d
 	}
-	roles, err := s.rolesOf(ctx, l.zone.id, *id)
+	roles, err := deputy.RolesOf(ctx, s.store, l.zone.id, *id)
 	if err != nil {
 		return nil, err
 	}
