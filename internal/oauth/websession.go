@@ -55,8 +55,13 @@ func (s *Server) browser(ctx context.Context, r *http.Request, zone deputy.ZoneI
 }
 
 // signedInHere reports whether the browser is the one that the person of a
-// transaction signed in at, in whatever state their session is by now.
+// transaction signed in at: in a zone in whatever state their session is by now,
+// which assess looks at, and at the management plane only while it is good.
 func (s *Server) signedInHere(ctx context.Context, r *http.Request, l *login) (bool, error) {
+	if l.zone.manages() {
+		_, user, err := s.browser(ctx, r, l.zone.id, l.snap)
+		return user != nil && user.ID == l.User, err
+	}
 	secret, ok := s.cookie(r, browserCookie, l.zone.id)
 	if !ok {
 		return false, nil
@@ -64,11 +69,6 @@ func (s *Server) signedInHere(ctx context.Context, r *http.Request, l *login) (b
 	t, err := s.store.Ticket(ctx, deputy.BrowserTicket, l.zone.id, deputy.HashSecret(secret))
 	if err != nil {
 		return false, unlessAbsent(err)
-	}
-	if l.zone.manages() {
-		var says managerSession
-		err = openTicket(t, secret, &says)
-		return says.Account == deputy.ID(l.User), err
 	}
 	var session deputy.SessionID
 	err = openTicket(t, secret, &session)
