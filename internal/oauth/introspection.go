@@ -67,7 +67,7 @@ func (s *Server) standingToken(ctx context.Context, z *zone, snap *snapshot, tok
 	if unlessAbsent(err) != nil {
 		return nil, nil, err
 	}
-	client, err := s.tokenClient(ctx, z, v, chain)
+	client, err := s.tokenClient(ctx, z, snap, v, chain)
 	if err != nil {
 		return nil, nil, err
 	}
