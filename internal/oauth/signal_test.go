@@ -396,3 +396,30 @@ func TestTransmitterDocument(t *testing.T) {
 		}
 	}
 }
+
+// TestTheHeaderOfAStreamGoesToItsAddressAlone: nobody is shown it, and who could
+// send it to an address of theirs would be.
+func TestTheHeaderOfAStreamGoesToItsAddressAlone(t *testing.T) {
+	t.Parallel()
+	w := newRelay(t)
+	w.listen(w.server)
+	const form = `{"stream_id":%q,"delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"https://%s.test/events"%s}}`
+	const header = `,"authorization_header":"Bearer secret"`
+	stream := w.newStream(fmt.Sprintf(form, "", "one", header))
+	for _, c := range []struct {
+		method, host, more string
+		kept               bool
+	}{
+		{"PATCH", "one", "", true},
+		{"PATCH", "two", "", false},
+		{"PATCH", "two", header, true},
+		{"PUT", "two", header, true},
+		{"PUT", "two", "", false}, // as in a new one
+	} {
+		w.must(w.signals(c.method, "/ssf/streams", fmt.Sprintf(form, stream, c.host, c.more)), 200, "")
+		now, err := w.store.Streams().Get(t.Context(), w.in(), deputy.ID(stream))
+		if err != nil || (now.Sealed != nil) != c.kept {
+			t.Errorf("%s %s%s: kept %v, %v", c.method, c.host, c.more, now.Sealed != nil, err)
+		}
+	}
+}
