@@ -220,6 +220,10 @@ func TestRegistrationWithKeys(t *testing.T) {
 	f := newDocumented(t)
 	key := newOutsideKey("one", "EdDSA")
 	said := `{"client_name":"Desk","redirect_uris":["` + callback + `"]` + f.keyed(key)
+	// Somebody else has registered the same, but for the proof.
+	if a := f.register(strings.Replace(said, "private_key_jwt", "none", 1) + `}`); a.status != 201 || a.json["token_endpoint_auth_method"] != "none" {
+		t.Fatalf("registered as %s", a)
+	}
 	a := f.register(said + `}`)
 	if a.status != 201 || a.json["token_endpoint_auth_method"] != "private_key_jwt" || a.json["jwks"] == nil {
 		t.Fatalf("registered as %s", a)
