@@ -180,7 +180,7 @@ func (s *Server) revokeToken(ctx context.Context, i *issuance, token string) err
 		}
 		return s.endSession(ctx, i, text.session, "The client has revoked its refresh token.")
 	}
-	v, err := s.verify(i.snap.keys, i.snap.issuer, token, 0)
+	v, err := s.verify(i.snap.keys, i.snap.issuer, token, leeway) // as long as an exchange takes it
 	if err != nil || v.ClientID != i.client.id {
 		return nil
 	}
