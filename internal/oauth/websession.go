@@ -140,7 +140,7 @@ func (s *Server) signIn(ctx context.Context, w http.ResponseWriter, r *http.Requ
 			return err
 		}
 		next = *l
-		next.User, next.Session, next.Proved = by.user.ID, event.SessionID, true
+		next.User, next.Session = by.user.ID, event.SessionID
 		if next.secret, err = next.renew(ctx, tx); err != nil {
 			return err
 		}
