@@ -80,6 +80,9 @@ func (s *Server) assess(ctx context.Context, l *login) (*assessment, error) {
 	case err != nil:
 		return a, nil // signed out meanwhile: once more
 	}
+	if hinted := l.Request.Hinted; hinted != "" && hinted != user.Identifier { // OpenID Connect Core 1.0 §3.1.2.1
+		return nil, refuse(codeLoginRequired, "Somebody else has signed in than the client expects.")
+	}
 	a.user, a.sessions, a.standing = user, chain, standing
 	if a.person, err = l.snap.person(ctx, s.store, user); err != nil {
 		return nil, err
