@@ -159,12 +159,21 @@ func (s *Server) owner(ctx context.Context, l *login, c *relyingParty, r *resour
 	if id == nil || c.application.ID == *id {
 		return nil, nil
 	}
-	in := deputy.Scope{Zone: l.zone.id}
-	app, err := s.store.Applications().Get(ctx, in, deputy.ID(*id))
+	o, err := s.acting(ctx, l.snap, *id)
 	if err != nil {
 		return nil, moved(err)
 	}
-	in.Parent = deputy.ID(*id)
+	return o, nil
+}
+
+// acting returns an application as it acts by itself, whatever its credentials.
+func (s *Server) acting(ctx context.Context, snap *snapshot, id deputy.ApplicationID) (*owner, error) {
+	in := deputy.Scope{Zone: snap.zone.ID}
+	app, err := s.store.Applications().Get(ctx, in, deputy.ID(id))
+	if err != nil {
+		return nil, err
+	}
+	in.Parent = deputy.ID(id)
 	edges, err := s.store.Dependencies().List(ctx, in, deputy.Query{All: true, Sort: []deputy.Sort{{Field: "created_at"}}})
 	if err != nil {
 		return nil, err
@@ -173,12 +182,12 @@ func (s *Server) owner(ctx context.Context, l *login, c *relyingParty, r *resour
 	for i, d := range edges.Items {
 		list[i] = *d
 	}
-	roles, err := s.rolesOf(ctx, l.zone.id, *id)
+	roles, err := s.rolesOf(ctx, snap.zone.ID, id)
 	if err != nil {
 		return nil, err
 	}
 	return &owner{
-		client:       &client{consent: app.Consent, application: *newPrincipal(app, "", list, roles, l.snap.signIn())},
+		client:       &client{consent: app.Consent, application: *newPrincipal(app, "", list, roles, snap.signIn())},
 		dependencies: list,
 	}, nil
 }

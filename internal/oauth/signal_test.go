@@ -384,6 +384,35 @@ func TestSignalsArePushed(t *testing.T) {
 	if err := turn(); err != nil || len(to.heard) != 2 {
 		t.Errorf("%d were told, %v", len(to.heard), err)
 	}
+	// Policy takes back what it gave: from then on nothing is told, and what came
+	// meanwhile is not told later.
+	heard := func(p *person) int {
+		t.Helper()
+		to.heard = nil
+		w.setSession(p.child, func(s *deputy.Session) { s.Status = deputy.Revoked })
+		if err := turn(); err != nil {
+			t.Error(err)
+		}
+		return len(to.heard)
+	}
+	w.activate(w.zone, "none", []string{"none"}, map[string]string{"none": "forbid (principal, action, resource);"})
+	if n := heard(w.newPerson("bea")); n != 0 {
+		t.Errorf("%d were told that policy forbids", n)
+	}
+	w.activate(w.zone, "all", []string{"all"}, map[string]string{"all": "permit (principal, action, resource);"})
+	if n := heard(w.newPerson("eve")); n != 1 {
+		t.Errorf("%d were told of one thing", n)
+	}
+	events, err := w.store.Resources().Find(t.Context(), w.in(), "identifier", w.issuer()+"/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		return tx.Resources().Delete(ctx, w.in(), deputy.ID(events.ID))
+	})
+	if n := heard(w.newPerson("liv")); n != 0 {
+		t.Errorf("%d were told without a resource to be told of", n)
+	}
 }
 
 func TestTransmitterDocument(t *testing.T) {
