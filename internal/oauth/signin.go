@@ -300,12 +300,12 @@ func (s *Server) signUp(v *visitor) {
 		again(m)
 		return
 	}
-	from := by(mailsOfNetwork, "mails", network(v.from.address))
-	if s.throttle.exceeded(from) {
+	from, to := by(mailsOfNetwork, "mails", network(v.from.address)), v.mailsTo(email)
+	if s.throttle.exceeded(from, to) {
 		again(pages.Throttled)
 		return
 	}
-	s.throttle.count(from)
+	s.throttle.count(from, to)
 	had, err := s.unverified(ctx, v, email)
 	if err == nil && had == nil {
 		var may bool
