@@ -218,8 +218,8 @@ func changeApplication(_ *API, _ *call, d *deputy.Application, in *ApplicationPa
 }
 
 func changeClient(d *deputy.Application, in *ApplicationOAuth2Patch) {
-	ToSlice(in.RedirectURIs, &d.RedirectURIs)
-	ToSlice(in.PostLogoutRedirectURIs, &d.LogoutURIs)
+	toSlice(in.RedirectURIs, &d.RedirectURIs)
+	toSlice(in.PostLogoutRedirectURIs, &d.LogoutURIs)
 }
 
 // changeMetadata sets the one thing metadata hold; null and {} clear them.

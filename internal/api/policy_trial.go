@@ -236,7 +236,7 @@ func (a *API) principal(ctx context.Context, c *call, id deputy.ApplicationID) (
 	case deputy.KindOf(err) != deputy.NotFound:
 		return nil, err
 	}
-	roles, err := a.heldBy(ctx, c, id)
+	roles, err := deputy.RolesOf(ctx, a.store, c.zone.ID, id)
 	if err != nil {
 		return nil, err
 	}
@@ -269,23 +269,4 @@ func labels(policies []policy.PolicyRef) []string {
 		all = append(all, p.Label)
 	}
 	return all
-}
-
-// heldBy returns the roles that an application holds.
-func (a *API) heldBy(ctx context.Context, c *call, app deputy.ApplicationID) ([]deputy.HeldRole, error) {
-	page, err := a.store.RoleAssignments().List(ctx, deputy.Scope{Zone: c.zone.ID}, deputy.Query{
-		All: true, Sort: []deputy.Sort{{Field: "created_at"}},
-		Where: []deputy.Filter{
-			{Fields: []string{"principal_type"}, Values: []string{string(deputy.ApplicationPrincipal)}},
-			{Fields: []string{"principal_id"}, Values: []string{string(app)}},
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	var roles []deputy.HeldRole
-	for _, r := range page.Items {
-		roles = append(roles, deputy.HeldRole{ID: r.RoleID, Identifier: r.RoleIdentifier, Resource: deputy.ResourceID(r.ScopeID)})
-	}
-	return roles, nil
 }

@@ -214,8 +214,8 @@ func changeProviderOAuth2(d *deputy.Provider, in Nullable[ProviderOAuth2Patch]) 
 	in.V.TokenEndpoint.To(&o.TokenEndpoint)
 	in.V.RegistrationEndpoint.To(&o.RegistrationEndpoint)
 	in.V.JWKSURI.To(&o.JWKSURI)
-	ToSlice(in.V.CodeChallengeMethodsSupported, &o.CodeChallengeMethodsSupported)
-	ToSlice(in.V.ScopesSupported, &o.ScopesSupported)
+	toSlice(in.V.CodeChallengeMethodsSupported, &o.CodeChallengeMethodsSupported)
+	toSlice(in.V.ScopesSupported, &o.ScopesSupported)
 	if in.V.AuthorizationParameters.Set {
 		o.AuthorizationParameters = in.V.AuthorizationParameters.V
 	}
@@ -224,7 +224,7 @@ func changeProviderOAuth2(d *deputy.Provider, in Nullable[ProviderOAuth2Patch]) 
 	in.V.ScopeParameter.To(&o.ScopeParameter)
 	in.V.ScopeSeparator.To(&o.ScopeSeparator)
 	in.V.TokenResponseAccessTokenPointer.To(&o.TokenResponseAccessTokenPointer)
-	ToSlice(in.V.AllowedAudiences, &o.AllowedAudiences)
+	toSlice(in.V.AllowedAudiences, &o.AllowedAudiences)
 }
 
 func changeProviderOpenID(d *deputy.Provider, in Nullable[ProviderOpenIDPatch]) {
@@ -241,7 +241,7 @@ func changeProviderOpenID(d *deputy.Provider, in Nullable[ProviderOpenIDPatch]) 
 	d.OpenID = &o
 	in.V.UserinfoEndpoint.To(&o.UserinfoEndpoint)
 	in.V.UserIdentifierClaim.To(&o.UserIdentifierClaim)
-	ToSlice(in.V.Scopes, &o.Scopes)
+	toSlice(in.V.Scopes, &o.Scopes)
 }
 
 // createProvider makes a provider; its secret is sealed before the transaction.

@@ -124,7 +124,7 @@ func newResource(a *API, c *call, in *ResourceCreate) *deputy.Resource {
 	in.SigningAlg.To(&d.SigningAlg)
 	setID(in.ApplicationID, &d.ApplicationID)
 	setID(in.CredentialProviderID, &d.CredentialProviderID)
-	ToSlice(in.Scopes, &d.Scopes)
+	toSlice(in.Scopes, &d.Scopes)
 	return d
 }
 
@@ -140,7 +140,7 @@ func changeResource(_ *API, _ *call, d *deputy.Resource, in *ResourcePatch) erro
 	in.SigningAlg.To(&d.SigningAlg)
 	setID(in.ApplicationID, &d.ApplicationID)
 	setID(in.CredentialProviderID, &d.CredentialProviderID)
-	ToSlice(in.Scopes, &d.Scopes)
+	toSlice(in.Scopes, &d.Scopes)
 	changeMetadata(in.Metadata, &d.DocsURL)
 	return nil
 }

@@ -200,8 +200,8 @@ func changeSSOProtocols(d *deputy.SSOConnection, in Nullable[SSOProtocolsPatch])
 		oauth2.V.TokenEndpoint.To(&o.TokenEndpoint)
 		oauth2.V.RegistrationEndpoint.To(&o.RegistrationEndpoint)
 		oauth2.V.JWKSURI.To(&o.JWKSURI)
-		ToSlice(oauth2.V.CodeChallengeMethodsSupported, &o.CodeChallengeMethodsSupported)
-		ToSlice(oauth2.V.ScopesSupported, &o.ScopesSupported)
+		toSlice(oauth2.V.CodeChallengeMethodsSupported, &o.CodeChallengeMethodsSupported)
+		toSlice(oauth2.V.ScopesSupported, &o.ScopesSupported)
 		d.OAuth2 = &o
 	}
 	switch {

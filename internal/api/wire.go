@@ -75,8 +75,8 @@ func (p Nullable[T]) To(target **T) {
 	}
 }
 
-// ToSlice is To for lists: null clears.
-func ToSlice[T any](p Nullable[[]T], target *[]T) {
+// toSlice is To for lists: null clears.
+func toSlice[T any](p Nullable[[]T], target *[]T) {
 	if p.Set {
 		*target = p.V
 	}

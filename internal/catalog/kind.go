@@ -118,7 +118,7 @@ func ParseKind(name string, raw []byte) (*Kind, error) {
 	}
 	k := &Kind{Name: name, Title: file.Title, Description: file.Description}
 	var findings Findings
-	if k.Inputs = ParseSchema(file.Inputs, "input_schema", &findings); k.Inputs == nil {
+	if k.Inputs = parseSchema(file.Inputs, "input_schema", &findings); k.Inputs == nil {
 		return nil, report(findings)
 	}
 	for _, f := range file.Entities {

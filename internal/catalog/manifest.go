@@ -107,7 +107,7 @@ func (c *Catalog) check(m *Manifest) (*Release, Findings) {
 	}
 	if m.Inputs != nil {
 		if m.Inputs.Schema != nil {
-			r.inputs = ParseSchema(m.Inputs.Schema, "inputs.schema", &findings)
+			r.inputs = parseSchema(m.Inputs.Schema, "inputs.schema", &findings)
 		}
 		if m.Inputs.Bindings != "" {
 			r.input = parseExpression(m.Inputs.Bindings, pkg, "inputs.bindings", &findings)
@@ -341,7 +341,7 @@ func (r *Release) checkOutputs(findings *Findings) {
 	out := r.Manifest.Outputs
 	if out.Schema == nil {
 		findings.add("outputs.schema", "is required")
-	} else if r.outputs = ParseSchema(out.Schema, "outputs.schema", findings); r.outputs != nil && holds(r.outputs.tree, "writeOnly") {
+	} else if r.outputs = parseSchema(out.Schema, "outputs.schema", findings); r.outputs != nil && holds(r.outputs.tree, "writeOnly") {
 		findings.add("outputs.schema", "must hold nothing that is writeOnly: outputs are shown")
 	}
 	if out.Bindings == "" {

@@ -63,9 +63,9 @@ func init() { // the checks refer to the table
 	}
 }
 
-// ParseSchema checks a schema and returns it ready for use. What is wrong is
+// parseSchema checks a schema and returns it ready for use. What is wrong is
 // added to findings under the path at, and the schema is nil.
-func ParseSchema(raw []byte, at string, findings *Findings) *Schema {
+func parseSchema(raw []byte, at string, findings *Findings) *Schema {
 	if len(raw) > maxSchema {
 		findings.add(at, "must be at most %d bytes", maxSchema)
 		return nil

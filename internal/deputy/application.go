@@ -139,9 +139,6 @@ func (c *Credential) Validate() error {
 	return SafeText("identifier", c.Identifier, 1, MaxIdentifier)
 }
 
-// Confidential reports whether the credential can prove its holder.
-func (c *Credential) Confidential() bool { return c.Type != PublicCredential }
-
 // Dependency is an edge: the application may obtain access to the resource.
 // Its id is the resource's. With a condition it counts only while one of the
 // WhenAccessing resources is being accessed.

@@ -1,6 +1,9 @@
 package deputy
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Role is what policies can ask whether a principal has. Who has it is told by
 // its assignments.
@@ -103,4 +106,24 @@ type HeldGroup struct {
 type Affiliations struct {
 	Groups []HeldGroup
 	Roles  []HeldRole // those that the user has alone
+}
+
+// RolesOf returns the roles of an application, the oldest first. Whoever uses
+// them rests on the application.
+func RolesOf(ctx context.Context, v View, zone ZoneID, app ApplicationID) ([]HeldRole, error) {
+	page, err := v.RoleAssignments().List(ctx, Scope{Zone: zone}, Query{
+		All: true, Sort: []Sort{{Field: "created_at"}},
+		Where: []Filter{
+			{Fields: []string{"principal_type"}, Values: []string{string(ApplicationPrincipal)}},
+			{Fields: []string{"principal_id"}, Values: []string{string(app)}},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	var roles []HeldRole
+	for _, r := range page.Items {
+		roles = append(roles, HeldRole{ID: r.RoleID, Identifier: r.RoleIdentifier, Resource: ResourceID(r.ScopeID)})
+	}
+	return roles, nil
 }

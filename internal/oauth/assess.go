@@ -182,7 +182,7 @@ func (s *Server) acting(ctx context.Context, snap *snapshot, id deputy.Applicati
 	for i, d := range edges.Items {
 		list[i] = *d
 	}
-	roles, err := s.rolesOf(ctx, snap.zone.ID, id)
+	roles, err := deputy.RolesOf(ctx, s.store, snap.zone.ID, id)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"deputy/internal/deputy"
@@ -109,7 +110,7 @@ func (s *Server) checkClient(ctx context.Context, z *zone, snap *snapshot, p *pa
 	registered := c.redirectURIs
 	to.ClientID, to.RedirectURI, to.Redirect = id, given, given != ""
 	if given == "" {
-		isOpenID := slices.Contains(spaced(p.values["scope"]), scopeOpenID)
+		isOpenID := slices.Contains(strings.Fields(p.values["scope"]), scopeOpenID)
 		if len(registered) != 1 || isOpenID || !safeRedirect(registered[0]) {
 			return nil, refuse(codeInvalidRequest, "The parameter redirect_uri is missing.")
 		}

@@ -317,7 +317,7 @@ func (s *Server) application(ctx context.Context, z *zone, snap *snapshot, ident
 	if err != nil {
 		return nil, err
 	}
-	roles, err := s.rolesOf(ctx, z.id, a.ID)
+	roles, err := deputy.RolesOf(ctx, s.store, z.id, a.ID)
 	if err != nil {
 		return nil, err
 	}

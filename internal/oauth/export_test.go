@@ -51,9 +51,6 @@ func ReadBasic(header, clientID string) (identities [][2]string, err error) {
 // AppendQuoted appends a JSON string.
 func AppendQuoted(b []byte, s string) []byte { return appendQuoted(b, s) }
 
-// IsJWS reports whether s has the form of a JWS.
-func IsJWS(s string) bool { return isJWS(s) }
-
 // Clients is how many clients are cached before one is forgotten.
 const Clients = generationSize
 

@@ -15,7 +15,7 @@ import (
 // codeGrant redeems an authorization code (RFC 6749 §4.1.3): once, by the client
 // that it was given to, with the verifier of its challenge. That begins the
 // client's session and its refresh tokens.
-var codeGrant = grant{public: true, unscoped: true, present: presentCode, agree: agreePerson}
+var codeGrant = grant{public: true, unscoped: true, present: presentCode, agree: agree}
 
 // Refusals of a code.
 var (
@@ -206,11 +206,6 @@ func (i *issuance) behalf() {
 		i.event.Actor, {Type: "user", ID: string(i.delegator.user.ID), Identifier: i.delegator.user.Identifier},
 	}
 	i.claims.subject, i.claims.profile = i.delegator.user.Identifier, profileUser
-}
-
-// agreePerson checks that what the person agreed to still stands.
-func agreePerson(s *Server, ctx context.Context, i *issuance) error {
-	return i.checkConsent(ctx, recalling{s, i})
 }
 
 // settle is what comes with a token of a code or a refresh token, in the same

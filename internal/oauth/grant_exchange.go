@@ -13,7 +13,7 @@ import (
 // exchangeGrant turns a token that was addressed to the client into one for a
 // further resource, with the same subject and the client as its newest actor
 // (RFC 8693).
-var exchangeGrant = grant{present: presentExchange, admit: admitExchange, agree: agreeExchange}
+var exchangeGrant = grant{present: presentExchange, admit: admitExchange, agree: agree}
 
 // presentExchange checks the tokens and says who the credential is about.
 func presentExchange(s *Server, ctx context.Context, i *issuance) error {
@@ -168,9 +168,9 @@ func (s *Server) presentActor(ctx context.Context, i *issuance) error {
 	return nil
 }
 
-// agreeExchange checks that the person has agreed, where the application asks
-// for it, to what policy has permitted.
-func agreeExchange(s *Server, ctx context.Context, i *issuance) error {
+// agree checks that the person has agreed, where the application asks for it, to
+// what policy has permitted.
+func agree(s *Server, ctx context.Context, i *issuance) error {
 	return i.checkConsent(ctx, recalling{s, i})
 }
 

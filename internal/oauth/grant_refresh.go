@@ -234,7 +234,7 @@ func intersection(a, b []string) []string {
 // not for what was part of the authorization, the token is good for nothing any
 // more; where it is about something else, the person can be asked.
 func agreeRefresh(s *Server, ctx context.Context, i *issuance) error {
-	err := i.checkConsent(ctx, recalling{s, i})
+	err := agree(s, ctx, i)
 	var missing *refusal
 	if errors.As(err, &missing) && !i.agreed.narrowed {
 		return refuse(codeInvalidGrant, "The user has withdrawn their consent.")

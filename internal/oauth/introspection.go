@@ -224,7 +224,7 @@ func (s *Server) userInfo(w http.ResponseWriter, r *http.Request, id deputy.Zone
 		return
 	}
 	b := appendMember([]byte{'{'}, "sub", p.user.Identifier)
-	b = appendPersonal(b, p.user, spaced(v.Scope))
+	b = appendPersonal(b, p.user, strings.Fields(v.Scope))
 	writeJSON(w, http.StatusOK, append(b, '}'))
 }
 

@@ -59,23 +59,3 @@ func (p *person) unchanged(ctx context.Context, tx deputy.Tx, zone deputy.ZoneID
 	}
 	return nil
 }
-
-// rolesOf returns the roles of an application. Whoever uses them rests on the
-// application.
-func (s *Server) rolesOf(ctx context.Context, zone deputy.ZoneID, app deputy.ApplicationID) ([]deputy.HeldRole, error) {
-	page, err := s.store.RoleAssignments().List(ctx, deputy.Scope{Zone: zone}, deputy.Query{
-		All: true, Sort: []deputy.Sort{{Field: "created_at"}},
-		Where: []deputy.Filter{
-			{Fields: []string{"principal_type"}, Values: []string{string(deputy.ApplicationPrincipal)}},
-			{Fields: []string{"principal_id"}, Values: []string{string(app)}},
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	var roles []deputy.HeldRole
-	for _, r := range page.Items {
-		roles = append(roles, deputy.HeldRole{ID: r.RoleID, Identifier: r.RoleIdentifier, Resource: deputy.ResourceID(r.ScopeID)})
-	}
-	return roles, nil
-}

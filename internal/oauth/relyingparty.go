@@ -130,6 +130,3 @@ func (s *Server) settle(ctx context.Context, l *login, a *assessment) error {
 	a.client.stand(&a.standing, &a.grounds)
 	return nil
 }
-
-// spaced splits a list of texts that are separated by spaces.
-func spaced(list string) []string { return strings.Fields(list) }

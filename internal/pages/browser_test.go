@@ -68,7 +68,7 @@ func TestPagesInABrowser(t *testing.T) {
 // alike are samples that look like another but for a sentence.
 var alike = []string{
 	"password-throttled", "password-busy", "signup-short", "signup-long", "signup-common", "account-empty", "account-saved",
-	"account-removed", "account-passkey", "add-passkey-failed", "invitation-known", "done-verified", "done-signedout", "done-denied",
+	"account-removed", "account-passkey", "add-passkey-failed", "invitation-known", "done-verified", "done-signedout",
 	"done-reset", "done-joined", "error-expired", "error-provider", "error-identity", "error-forged", "error-link", "error-invitation",
 	"error-internal", "error-throttled",
 }

@@ -108,16 +108,16 @@ func Write(w http.ResponseWriter, status int, f Frame, p Page) {
 		panic(fmt.Errorf("pages: drawing %s: %w", p.template(), err)) // a page that the tests have not drawn
 	}
 	h := w.Header()
-	Protect(h, f.Targets)
+	protect(h, f.Targets)
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", language)
 	w.WriteHeader(status)
 	_, _ = w.Write(out.Bytes()) // a reader who has gone needs no page
 }
 
-// Protect sets the headers that a page, or a redirect away from one, travels
+// protect sets the headers that a page, or a redirect away from one, travels
 // under: nothing may frame it, keep it or learn from it where it came from.
-func Protect(h http.Header, targets []string) {
+func protect(h http.Header, targets []string) {
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "+formAction(targets))
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")

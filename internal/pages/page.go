@@ -27,13 +27,10 @@ const (
 	PasskeyAdded      Message = "notice.passkey"      //
 	Removed           Message = "notice.removed"      //
 	PasswordChanged   Message = "notice.changed"      //
-	SessionOver       Message = "error.session"       // sign in again
 	MailVerify        Message = "mail.verify.subject" //
 	MailVerifyBody    Message = "mail.verify.body"    //
 	MailReset         Message = "mail.reset.subject"  //
 	MailResetBody     Message = "mail.reset.body"     //
-	MailInvite        Message = "mail.invite.subject" //
-	MailInviteBody    Message = "mail.invite.body"    //
 )
 
 // Identifier asks who signs in.
@@ -50,7 +47,6 @@ type Password struct {
 	Username string
 	Passkey  string
 	Problem  Message
-	Notice   Message
 }
 
 // SignUp makes an account.
@@ -107,8 +103,6 @@ type Client struct {
 	Host string
 	// Loopback says that the host is this very computer.
 	Loopback bool
-	// Changed says that it presents itself otherwise than when consent was given.
-	Changed bool
 }
 
 // Asked is a resource that consent is asked for.
@@ -162,7 +156,6 @@ type Account struct {
 	Consents    []Agreement
 	Grants      []Connection
 	Notice      Message
-	Problem     Message
 }
 
 // Passkey is one of a person's passkeys.
@@ -231,13 +224,6 @@ type Invitation struct {
 	Problem                   Message
 }
 
-// Step says that another service could not be connected.
-type Step struct {
-	Name    string // the resource
-	Reason  string // what the service said
-	Problem Message
-}
-
 // Done says that something has ended well, and what to do next.
 type Done struct{ What Message }
 
@@ -246,7 +232,6 @@ const (
 	DoneVerified  Message = "done.verified"
 	DoneSignedOut Message = "done.signedout"
 	DoneApproved  Message = "done.approved"
-	DoneDenied    Message = "done.denied"
 	DoneReset     Message = "done.reset"
 	DoneJoined    Message = "done.joined"
 )
@@ -288,6 +273,5 @@ func (ChangePassword) template() string { return "change-password" }
 func (AddPasskey) template() string     { return "add-passkey" }
 func (Logout) template() string         { return "logout" }
 func (Invitation) template() string     { return "invitation" }
-func (Step) template() string           { return "step" }
 func (Done) template() string           { return "done" }
 func (Error) template() string          { return "error" }

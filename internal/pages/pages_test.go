@@ -92,7 +92,7 @@ func TestTextFromOutsideIsText(t *testing.T) {
 	c.Resources = []pages.Asked{{Name: evil, Identifier: evil, Through: evil, Scopes: []pages.AskedScope{{Name: evil}}}}
 	for _, p := range []pages.Page{
 		c, pages.Identifier{Client: evil, Identifier: evil, Passkey: evil}, pages.Error{Problem: pages.ErrorRequest, Code: evil, Description: evil, RequestID: evil},
-		pages.Step{Name: evil, Reason: evil}, pages.Logout{User: evil, Fields: map[string]string{"state": evil}},
+		pages.Logout{User: evil, Fields: map[string]string{"state": evil}},
 	} {
 		if body := draw(f, p).Body.String(); strings.Contains(body, "<script>") {
 			t.Errorf("%T lets markup through: %s", p, body)

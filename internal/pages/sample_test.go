@@ -21,7 +21,7 @@ var samples = map[string]pages.Page{
 	"password":            pages.Password{Username: "ada@acme.example", Passkey: requestOptions},
 	"password-wrong":      pages.Password{Username: "ada@acme.example", Problem: pages.WrongPassword},
 	"password-throttled":  pages.Password{Username: "ada@acme.example", Problem: pages.Throttled},
-	"password-busy":       pages.Password{Username: "ada@acme.example", Problem: pages.Busy, Notice: pages.PasswordChanged},
+	"password-busy":       pages.Password{Username: "ada@acme.example", Problem: pages.Busy},
 	"signup":              pages.SignUp{Username: "ada@acme.example", Shortest: 8},
 	"signup-refused":      pages.SignUp{Shortest: 8, Problem: pages.NoSignUp},
 	"signup-short":        pages.SignUp{Username: "ada@acme.example", Shortest: 8, Problem: pages.PasswordTooShort},
@@ -39,7 +39,7 @@ var samples = map[string]pages.Page{
 		User:   "ada@acme.example", Action: "/login/consent", Personal: []string{"openid", "profile", "email", "offline_access"},
 	},
 	"consent-document": pages.Consent{
-		Client: pages.Client{Name: "Notes", Trust: pages.MetadataDocument, ID: "https://notes.example/client.json", Host: "notes.example", Changed: true},
+		Client: pages.Client{Name: "Notes", Trust: pages.MetadataDocument, ID: "https://notes.example/client.json", Host: "notes.example"},
 		User:   "ada@acme.example", Action: "/login/consent", Resources: consent.Resources[:1],
 	},
 	"authorize": pages.Consent{
@@ -53,7 +53,7 @@ var samples = map[string]pages.Page{
 	},
 	"connect-failed":     pages.Connect{Provider: "GitHub", Resource: "Repositories", Failed: true, Action: "/login/connect"},
 	"account":            account,
-	"account-empty":      pages.Account{User: "ada@acme.example", Problem: pages.SessionOver},
+	"account-empty":      pages.Account{User: "ada@acme.example"},
 	"account-saved":      pages.Account{User: "ada@acme.example", Notice: pages.Saved},
 	"account-removed":    pages.Account{User: "ada@acme.example", Notice: pages.Removed},
 	"account-passkey":    pages.Account{User: "ada@acme.example", Notice: pages.PasskeyAdded},
@@ -64,11 +64,9 @@ var samples = map[string]pages.Page{
 	"invitation":         pages.Invitation{Organization: "Acme", Email: "ada@acme.example", Role: "org_admin", Shortest: 8},
 	"invitation-known":   pages.Invitation{Organization: "Acme", Email: "ada@acme.example", Role: "org_viewer", Known: true},
 	"invitation-sso":     pages.Invitation{Organization: "Acme", Email: "ada@acme.example", Role: "org_member", SSO: true},
-	"step":               pages.Step{Name: "Calendar", Reason: "access_denied"},
 	"done-verified":      pages.Done{What: pages.DoneVerified},
 	"done-signedout":     pages.Done{What: pages.DoneSignedOut},
 	"done-approved":      pages.Done{What: pages.DoneApproved},
-	"done-denied":        pages.Done{What: pages.DoneDenied},
 	"done-reset":         pages.Done{What: pages.DoneReset},
 	"done-joined":        pages.Done{What: pages.DoneJoined},
 	"error-request": pages.Error{

@@ -160,21 +160,6 @@ func (d *Document) JSON() []byte { return bytes.Clone(d.json) }
 // that differ only in layout share it.
 func (d *Document) SHA() string { return d.sha }
 
-// ID returns the value of the @id annotation, or "".
-func (d *Document) ID() string { return annotation(d.policy, "id") }
-
-// Effect says whether the policy permits or forbids.
-func (d *Document) Effect() Effect { return effect(d.policy) }
-
-// Annotations returns the policy's annotations by name, a fresh map.
-func (d *Document) Annotations() map[string]string {
-	all := map[string]string{}
-	for k, v := range d.policy.Annotations() {
-		all[string(k)] = string(v)
-	}
-	return all
-}
-
 func annotation(p *cedar.Policy, name types.AnnotationKey) string {
 	for _, a := range p.AST().Annotations {
 		if a.Key == name {

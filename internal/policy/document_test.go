@@ -74,7 +74,7 @@ func TestDocumentTellsItsIDAndEffect(t *testing.T) {
 	if d.ID() != "no-one" || d.Effect() != policy.Forbid {
 		t.Errorf("id %q, effect %q", d.ID(), d.Effect())
 	}
-	if got := d.Annotations()["description"]; got != "nobody" {
+	if got := d.Annotation("description"); got != "nobody" {
 		t.Errorf("annotation description is %q", got)
 	}
 	if d := document(t, openPolicy); d.ID() != "" || d.Effect() != policy.Permit {

@@ -32,3 +32,22 @@ func (x Index) Authorize(entities types.EntityGetter, r types.Request) (cedar.De
 
 // Compiled returns the engine's policy of a document.
 func Compiled(d *Document) *cedar.Policy { return d.policy }
+
+// ID returns the value of the @id annotation, or "".
+func (d *Document) ID() string { return annotation(d.policy, "id") }
+
+// Effect says whether the policy permits or forbids.
+func (d *Document) Effect() Effect { return effect(d.policy) }
+
+// Annotation returns the value of an annotation, or "".
+func (d *Document) Annotation(name string) string {
+	return annotation(d.policy, types.AnnotationKey(name))
+}
+
+// Ref names the set version; the zero SetRef for the nil set.
+func (s *Set) Ref() SetRef {
+	if s == nil {
+		return SetRef{}
+	}
+	return s.ref
+}

@@ -156,14 +156,6 @@ func label(taken map[string]bool, set deputy.ID, id string, i int) string {
 	return l
 }
 
-// Ref names the set version; the zero SetRef for the nil set.
-func (s *Set) Ref() SetRef {
-	if s == nil {
-		return SetRef{}
-	}
-	return s.ref
-}
-
 // ReadsAffiliations reports whether a decision of the set may depend on the
 // groups and roles of somebody.
 func (s *Set) ReadsAffiliations() bool { return s != nil && s.affiliations }

@@ -78,6 +78,7 @@ type writer struct {
 	link  *link // nil until connected
 	group []*member
 	tails tails
+	pace  pace
 
 	// Memory that is used again in each transaction.
 	segment  []byte
@@ -191,6 +192,7 @@ func (w *writer) close() {
 func (w *writer) run() {
 	defer close(w.gone)
 	for first := range w.queue {
+		time.Sleep(w.pace.pause(w.s.clock()))
 		w.group = append(w.group[:0], first)
 		w.gather()
 		w.settle()
@@ -243,13 +245,12 @@ func (w *writer) drain() (any bool) {
 // fails as a whole, one by one, unless the database is away.
 func (w *writer) settle() {
 	group := slices.DeleteFunc(w.group, func(m *member) bool { return !m.state.CompareAndSwap(waiting, running) })
-	var begun time.Time
-	if w.s.committed != nil {
-		begun = w.s.clock()
-	}
+	begun := w.s.clock()
 	err := w.attempt(group)
+	ended := w.s.clock()
+	w.pace.committed(begun, ended)
 	if w.s.committed != nil && len(group) > 0 {
-		w.s.committed(len(group), w.s.clock().Sub(begun))
+		w.s.committed(len(group), ended.Sub(begun))
 	}
 	for _, m := range group {
 		alone := err

@@ -102,6 +102,7 @@ func (w *writer) appendSegment(x *tx, i int, members []*member) (left []call, er
 		return nil, err
 	}
 	first := last - int64(len(members)) + 1
+	w.pace.appended(members[0].event.OrganizationID, first, last)
 	s := encodeSegment(w.segment[:0], members, committed)
 	begun := len(w.pairs)
 	for i, m := range members {
