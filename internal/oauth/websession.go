@@ -8,8 +8,7 @@ import (
 	"deputy/internal/deputy"
 )
 
-// A person's web session at a browser ends this long after they proved who they
-// are, and the browser has to be used this often meanwhile. What hangs on the
+// A person's web session at a browser ends this long after they signed in, and the browser has to be used this often meanwhile. What hangs on the
 // session, the sessions of clients, ends with it and minds no idleness.
 const (
 	webSessionLives = 30 * 24 * time.Hour
@@ -105,6 +104,17 @@ type proof struct {
 	provider        *deputy.ProviderID
 	issuer, subject string
 	claims          []byte // JSON
+	// at is when they proved it, which may be long ago where a provider knew them
+	// already; zero for just now.
+	at time.Time
+}
+
+// authenticated returns when the person proved who they are, as of now.
+func (by *proof) authenticated(now time.Time) time.Time {
+	if by.at.IsZero() || by.at.After(now) {
+		return now
+	}
+	return by.at
 }
 
 // signIn begins a web session of a person who has just proved who they are, or
@@ -193,7 +203,7 @@ func openSession(ctx context.Context, tx deputy.Tx, l *login, by proof, id deput
 	}
 	if !fresh {
 		_, err := tx.Sessions().Update(ctx, in, deputy.ID(id), func(x *deputy.Session) error {
-			x.AuthenticatedAt, x.ExpiresAt = now, now.Add(webSessionLives)
+			x.AuthenticatedAt, x.ExpiresAt = by.authenticated(now), now.Add(webSessionLives)
 			x.ProviderID, x.Issuer, x.Subject, x.Data = by.of(l.snap, user)
 			return nil
 		})
@@ -202,7 +212,7 @@ func openSession(ctx context.Context, tx deputy.Tx, l *login, by proof, id deput
 	session := &deputy.Session{
 		ID: id, OrganizationID: user.OrganizationID, ZoneID: l.zone.id,
 		Type: deputy.UserSession, Status: deputy.Active, UserID: &user.ID,
-		AuthenticatedAt: now, ExpiresAt: now.Add(webSessionLives), CreatedAt: now, UpdatedAt: now,
+		AuthenticatedAt: by.authenticated(now), ExpiresAt: now.Add(webSessionLives), CreatedAt: now, UpdatedAt: now,
 	}
 	session.ProviderID, session.Issuer, session.Subject, session.Data = by.of(l.snap, user)
 	return tx.Sessions().Insert(ctx, session)
