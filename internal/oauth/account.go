@@ -35,16 +35,21 @@ type member struct {
 }
 
 // member returns who looks at the page, from the browser's web session. Whoever
-// is not signed in is sent to do so, and comes back to the page; a form that
-// was sent is refused unless it is from one of ours.
+// is not signed in, or has not shown that the address is theirs, is sent to do
+// so, and comes back to the page; a form that was sent is refused unless it is
+// from one of ours.
 func (s *Server) member(v *visitor, fresh bool) (*member, bool) {
 	session, user, err := s.browser(v.r.Context(), v.r, v.zone.id, v.snap)
 	if err != nil {
 		s.fail(v, err)
 		return nil, false
 	}
-	if session == nil || fresh && s.now().Sub(session.AuthenticatedAt) > sudo {
+	known := session != nil && !(fresh && s.now().Sub(session.AuthenticatedAt) > sudo)
+	if !known || !ownsAddress(user) {
 		l := &login{zone: v.zone, snap: v.snap, from: v.from}
+		if known {
+			l.User, l.Session = user.ID, session.ID
+		}
 		l.Started, l.Return = v.from.at, s.below(v.r)
 		if v.r.Method == http.MethodPost {
 			l.Return = pageAccount
@@ -248,12 +253,36 @@ func (s *Server) done(m *member, what string, err error) {
 	redirect(m.w, m.r, m.snap.issuer+pageAccount+"?done="+what)
 }
 
-// change does something in the person's name, if it is theirs.
+// change does something in the person's name, if they are still signed in when it
+// is written down: what ends a session ends what is under way in it.
 func (s *Server) change(m *member, kind string, apply func(context.Context, deputy.Tx, *deputy.Event) error) error {
 	ctx := m.r.Context()
 	event := s.visitorEvent(m.visitor, kind, m.user)
 	event.SessionID = m.session.ID
-	return s.store.Write(ctx, event, func(tx deputy.Tx) error { return apply(ctx, tx, event) })
+	return s.store.Write(ctx, event, func(tx deputy.Tx) error {
+		if err := m.stillHere(ctx, tx); err != nil {
+			return err
+		}
+		return apply(ctx, tx, event)
+	})
+}
+
+// stillHere refuses whose session is over. It holds the row of the session, so
+// that whoever ends it meanwhile comes before or after.
+func (m *member) stillHere(ctx context.Context, tx deputy.Tx) error {
+	held := func(*deputy.Session) error { return nil }
+	if _, err := tx.Sessions().Update(ctx, m.in(), deputy.ID(m.session.ID), held); unlessAbsent(err) != nil {
+		return err
+	}
+	chain, user, err := tx.SessionChain(ctx, m.zone.id, m.session.ID)
+	if unlessAbsent(err) != nil {
+		return err
+	}
+	standing := deputy.Standing{Zone: m.snap.zone, User: user, Sessions: chain}
+	if standing.Live(deputy.UseWebSession, tx.Now()) != nil {
+		return errNoLogin
+	}
+	return nil
 }
 
 // endOneSession ends one of the person's sessions, with those below it.
@@ -343,7 +372,7 @@ func (s *Server) changePassword(v *visitor) {
 		s.done(m, "", err)
 		return
 	}
-	_, problem, err := s.passwordOf(v, had.Email, deputy.Conceal(v.text("current")))
+	known, problem, err := s.passwordOf(v, had.Email, deputy.Conceal(v.text("current")))
 	chosen := deputy.Conceal(v.text("password"))
 	if err == nil && problem == pages.None {
 		problem = s.weak(chosen, v, had.Email)
@@ -371,6 +400,9 @@ func (s *Server) changePassword(v *visitor) {
 	}
 	err = s.change(m, eventPassword, func(ctx context.Context, tx deputy.Tx, _ *deputy.Event) error {
 		if _, err := tx.Passwords().Update(ctx, m.in(), deputy.ID(m.user.ID), func(p *deputy.Password) error {
+			if p.Hash != known.Hash {
+				return errReplaced
+			}
 			p.Hash, p.ChangedAt = hash, tx.Now()
 			return nil
 		}); err != nil {
@@ -378,6 +410,10 @@ func (s *Server) changePassword(v *visitor) {
 		}
 		return endSessions(ctx, tx, m.zone.id, m.user.ID, m.session.ID)
 	})
+	if errors.Is(err, errReplaced) {
+		again(pages.WrongPassword, http.StatusBadRequest)
+		return
+	}
 	s.done(m, "password", err)
 }
 

@@ -98,6 +98,83 @@ func TestChangePassword(t *testing.T) {
 	other.withCode(other.signInAgain(adaMail, newPass))
 }
 
+// TestAnAccountHoldsNothingBeforeItsAddressIsVerified: who signs up with the
+// address of another could leave a passkey there.
+func TestAnAccountHoldsNothingBeforeItsAddressIsVerified(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.newBrowser()
+	p := b.follow(b.begin())
+	p = b.follow(b.fill(p, "/login", "identifier", adaMail))
+	b.fill(p, "/login/signup", "password", adaPass)
+	for _, path := range []string{"/account", "/account/passkeys", "/account/password"} {
+		b.at(b.get(path), "/login/verify-email")
+	}
+	b.at(b.send("/account/passkeys", form("action", "remove")), "/login/verify-email")
+	_, code, _ := w.lastMail()
+	p = b.get("/account")
+	b.says(b.follow(b.at(b.fill(b.follow(p), "/login/verify-email", "code", code), "/account")), 200, adaMail)
+}
+
+// TestAPasswordReplacedMeanwhile: who has brought the old password when another is
+// set is not let in, and does not set a third.
+func TestAPasswordReplacedMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.newBrowser()
+	b.withCode(b.signUp(adaMail, adaPass))
+	store := &interposed{Store: w.store}
+	w.config.Store = store
+	w.restart()
+	replace := func(hash string) func() {
+		return func() {
+			w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+				_, err := tx.Passwords().Update(ctx, w.in(), deputy.ID(w.onlyUser().ID), func(p *deputy.Password) error {
+					p.Hash = hash
+					return nil
+				})
+				return err
+			})
+		}
+	}
+	had, err := w.store.Passwords().Get(context.Background(), w.in(), deputy.ID(w.onlyUser().ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := w.newBrowser()
+	other.client = b.client
+	store.beforeWrite = replace("another")
+	other.says(other.signIn(adaMail, adaPass), 400, "did not work")
+	replace(had.Hash)()
+
+	p := b.get("/account/password")
+	store.beforeWrite = replace("another")
+	b.says(b.fill(p, "/account/password", "current", adaPass, "password", newPass), 400, "did not work")
+	replace(had.Hash)()
+	other.withCode(other.signInAgain(adaMail, adaPass))
+}
+
+// TestASessionEndedMeanwhile: whoever is signed out changes nothing any more, also
+// where the change had begun.
+func TestASessionEndedMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.newBrowser()
+	b.withCode(b.signUp(adaMail, adaPass))
+	store := &interposed{Store: w.store}
+	w.config.Store = store
+	w.restart()
+	p := b.get("/account/password")
+	store.beforeWrite = func() {
+		web := w.newest(func(s *deputy.Session) bool { return s.ParentID == nil })
+		w.setSession(web, func(s *deputy.Session) { s.Status = deputy.Revoked })
+	}
+	b.says(b.fill(p, "/account/password", "current", adaPass, "password", newPass), 400, "start again")
+	other := w.newBrowser()
+	other.client = b.client
+	other.withCode(other.signIn(adaMail, adaPass))
+}
+
 func TestConsentShowsWhatIsAskedAndWhatIsNew(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -46,9 +46,15 @@ func (s *Server) unregistered(ctx context.Context, i *issuance, id string) (*cli
 	return s.agentClient(ctx, i.zone, i.snap, id)
 }
 
+// takesAgent reports whether the zone takes a user agent called id: one that is
+// known by a document only while it allows that.
+func (s *snapshot) takesAgent(id string) bool {
+	return strings.HasPrefix(id, agentPrefix) || allowsDocument(s.zone, id)
+}
+
 // userAgent returns the user agent called id, or nil.
 func (s *Server) userAgent(ctx context.Context, z *zone, snap *snapshot, id string) (*deputy.UserAgent, error) {
-	if !strings.HasPrefix(id, agentPrefix) && !isDocumentURL(id) {
+	if !snap.takesAgent(id) {
 		return nil, nil
 	}
 	in := deputy.Scope{Organization: snap.zone.OrganizationID, Zone: z.id}

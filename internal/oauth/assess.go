@@ -80,6 +80,9 @@ func (s *Server) assess(ctx context.Context, l *login) (*assessment, error) {
 	case err != nil:
 		return a, nil // signed out meanwhile: once more
 	}
+	if hinted := l.Request.Hinted; hinted != "" && hinted != user.Identifier { // OpenID Connect Core 1.0 §3.1.2.1
+		return nil, refuse(codeLoginRequired, "Somebody else has signed in than the client expects.")
+	}
 	a.user, a.sessions, a.standing = user, chain, standing
 	if a.person, err = l.snap.person(ctx, s.store, user); err != nil {
 		return nil, err
@@ -156,12 +159,21 @@ func (s *Server) owner(ctx context.Context, l *login, c *relyingParty, r *resour
 	if id == nil || c.application.ID == *id {
 		return nil, nil
 	}
-	in := deputy.Scope{Zone: l.zone.id}
-	app, err := s.store.Applications().Get(ctx, in, deputy.ID(*id))
+	o, err := s.acting(ctx, l.snap, *id)
 	if err != nil {
 		return nil, moved(err)
 	}
-	in.Parent = deputy.ID(*id)
+	return o, nil
+}
+
+// acting returns an application as it acts by itself, whatever its credentials.
+func (s *Server) acting(ctx context.Context, snap *snapshot, id deputy.ApplicationID) (*owner, error) {
+	in := deputy.Scope{Zone: snap.zone.ID}
+	app, err := s.store.Applications().Get(ctx, in, deputy.ID(id))
+	if err != nil {
+		return nil, err
+	}
+	in.Parent = deputy.ID(id)
 	edges, err := s.store.Dependencies().List(ctx, in, deputy.Query{All: true, Sort: []deputy.Sort{{Field: "created_at"}}})
 	if err != nil {
 		return nil, err
@@ -170,12 +182,12 @@ func (s *Server) owner(ctx context.Context, l *login, c *relyingParty, r *resour
 	for i, d := range edges.Items {
 		list[i] = *d
 	}
-	roles, err := deputy.RolesOf(ctx, s.store, l.zone.id, *id)
+	roles, err := deputy.RolesOf(ctx, s.store, snap.zone.ID, id)
 	if err != nil {
 		return nil, err
 	}
 	return &owner{
-		client:       &client{consent: app.Consent, application: *newPrincipal(app, "", list, roles, l.snap.signIn())},
+		client:       &client{consent: app.Consent, application: *newPrincipal(app, "", list, roles, snap.signIn())},
 		dependencies: list,
 	}, nil
 }

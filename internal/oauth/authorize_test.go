@@ -41,3 +41,17 @@ func TestDeny(t *testing.T) {
 	b.refused(b.act("deny", nil), "access_denied")
 	b.shown(b.act("approve", nil), "invalid_request") // the transaction has ended
 }
+
+// TestSomebodyElseThanHinted: a client that says whom it expects gets nobody else
+// (OpenID Connect Core 1.0 §3.1.2.1).
+func TestSomebodyElseThanHinted(t *testing.T) {
+	t.Parallel()
+	f := newFlow(t, both...)
+	hint := f.must(f.redeem(f.code("scope", "openid")), 200, "").text("id_token")
+	request := asking(f.client.credential.Identifier, "id_token_hint", hint)
+	b := f.newBrowser()
+	b.at(b.open(request), "/login")
+	b.refused(b.act("sign in", f.newUser("bob@example.test")), "login_required")
+	b.at(b.open(request), "/login")
+	b.answered(b.act("sign in", f.user))
+}

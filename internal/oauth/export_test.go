@@ -160,6 +160,14 @@ func ReadOutside(token string) (alg string, err error) {
 // ReadSubstitute is readSubstitute.
 var ReadSubstitute = readSubstitute
 
+// Counted returns how many bytes name what the sign-in pages count by.
+func Counted(s *Server) (n int) {
+	for key := range s.throttle.counts.Keys() {
+		n += len(key)
+	}
+	return n
+}
+
 // Endpoints returns a path of each endpoint below an issuer, and of the bearers
 // of the management plane.
 func Endpoints() map[int]string {

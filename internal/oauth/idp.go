@@ -199,7 +199,11 @@ func (s *Server) returned(v *visitor) {
 		s.notSignedIn(v, err)
 		return
 	}
-	s.enter(v, proof{user: user, provider: &to.ID, issuer: to.Server.Issuer(), subject: claims.Subject, claims: raw}, nil, nil)
+	by := proof{user: user, provider: &to.ID, issuer: to.Server.Issuer(), subject: claims.Subject, claims: raw}
+	if at := claims.AuthTime; at != nil && *at > 0 {
+		by.at = time.Unix(*at, 0).UTC()
+	}
+	s.enter(v, by, nil, nil)
 }
 
 // takeState compares the state with the one that the browser's transaction has,

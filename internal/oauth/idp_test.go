@@ -47,6 +47,29 @@ func (w *world) federate(set func(*deputy.Provider)) *deputytest.Provider {
 	return outside
 }
 
+// TestAProviderThatKnewThePerson: who was signed in there an hour ago has not
+// proved who they are since, whatever brought them here.
+func TestAProviderThatKnewThePerson(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, both...)
+	outside := w.federate(nil)
+	then := w.clock.Now().Add(-time.Hour).Unix()
+	outside.Says(map[string]any{"auth_time": then})
+	b := w.newBrowser()
+	code := b.withCode(b.get(b.depart(outside, "scope", "openid"))).query("code")
+	a := w.must(w.post(b.client, form("grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier)), 200, "")
+	if at := w.payload(a.text("id_token"))["auth_time"]; at != float64(then) {
+		t.Errorf("auth_time is %v, want %d", at, then)
+	}
+	b.refused(b.open(asking(b.client.credential.Identifier, "prompt", "none", "max_age", "60")), "login_required")
+	b.withCode(b.open(asking(b.client.credential.Identifier, "prompt", "none", "max_age", "3660")))
+	// A clock that is ahead makes nobody younger than they are.
+	outside.Says(map[string]any{"auth_time": w.clock.Now().Add(time.Hour).Unix()})
+	b.withCode(b.get(b.depart(outside, "prompt", "login")))
+	w.clock.advance(2 * time.Minute)
+	b.refused(b.open(asking(b.client.credential.Identifier, "prompt", "none", "max_age", "60")), "login_required")
+}
+
 // depart sends the browser to the provider and returns the address that the
 // provider sends it back to.
 func (b *browser) depart(outside *deputytest.Provider, more ...string) (back string) {

@@ -67,7 +67,7 @@ func (s *Server) standingToken(ctx context.Context, z *zone, snap *snapshot, tok
 	if unlessAbsent(err) != nil {
 		return nil, nil, err
 	}
-	client, err := s.tokenClient(ctx, z, v, chain)
+	client, err := s.tokenClient(ctx, z, snap, v, chain)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -180,7 +180,7 @@ func (s *Server) revokeToken(ctx context.Context, i *issuance, token string) err
 		}
 		return s.endSession(ctx, i, text.session, "The client has revoked its refresh token.")
 	}
-	v, err := s.verify(i.snap.keys, i.snap.issuer, token, 0)
+	v, err := s.verify(i.snap.keys, i.snap.issuer, token, leeway) // as long as an exchange takes it
 	if err != nil || v.ClientID != i.client.id {
 		return nil
 	}

@@ -281,3 +281,16 @@ func TestLogout(t *testing.T) {
 		t.Error("no event tells of it")
 	}
 }
+
+// TestRevokedAfterItsEnd: a token that has just expired is exchanged for a moment
+// more, and so it is revoked for a moment more.
+func TestRevokedAfterItsEnd(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	token := s.tokenOfPerson()
+	end := time.Unix(int64(s.payload(token)["exp"].(float64)), 0)
+	s.clock.advance(end.Add(30 * time.Second).Sub(s.clock.Now()))
+	s.must(s.asPerson(), 200, "")
+	s.revoke(token)
+	s.must(s.asPerson(), 400, "invalid_grant")
+}

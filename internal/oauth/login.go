@@ -40,12 +40,10 @@ type visit struct {
 	Return  string    `json:"return,omitzero"`
 	Started time.Time `json:"started"`
 
-	// Who has signed in, and the web session that this is at. Proved says that
-	// they did so within the transaction, which is what prompt=login and max_age
-	// ask for.
+	// Who has signed in, and the web session that this is at: within the
+	// transaction, where prompt=login or max_age ask for that.
 	User    deputy.UserID    `json:"user,omitzero"`
 	Session deputy.SessionID `json:"session,omitzero"`
-	Proved  bool             `json:"proved,omitzero"`
 
 	// Of the management plane: the organization that the client asks for, the
 	// token of the invitation that the person came with, and the organization
@@ -107,7 +105,7 @@ func (s *Server) login(r *http.Request, z *zone, snap *snapshot, from *origin) (
 	// have another person finish it.
 	own, err := s.signedInHere(r.Context(), r, l)
 	if err == nil && !own {
-		l.User, l.Session, l.Proved, l.Consented = "", "", false, false
+		l.User, l.Session, l.Consented = "", "", false
 	}
 	return l, err
 }

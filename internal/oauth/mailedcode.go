@@ -353,7 +353,7 @@ func (s *Server) forgot(v *visitor) {
 		s.problem(v, pages.InvalidEmail, pages.ForgotPassword{Username: clip(email), Problem: pages.InvalidEmail})
 		return
 	}
-	from, to := by(mailsOfNetwork, "mails", network(v.from.address)), by(3, "reset", string(v.zone.id), email)
+	from, to := by(mailsOfNetwork, "mails", network(v.from.address)), v.mailsTo(email)
 	if s.throttle.exceeded(from, to) {
 		s.problem(v, pages.Throttled, pages.ForgotPassword{Username: email, Problem: pages.Throttled})
 		return
@@ -362,6 +362,11 @@ func (s *Server) forgot(v *visitor) {
 	v.login.setNote(noteReset, email)
 	s.turn(v, pageResetPassword)
 	s.later(func(ctx context.Context) error { return s.mailReset(ctx, v, email) })
+}
+
+// mailsTo counts the mails to an address that strangers have caused.
+func (v *visitor) mailsTo(email string) at {
+	return by(mailsToAddress, "mails to", string(v.zone.id), email)
 }
 
 func (s *Server) mailReset(ctx context.Context, v *visitor, email string) error {

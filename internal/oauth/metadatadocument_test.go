@@ -26,8 +26,8 @@ type documented struct {
 	said atomic.Pointer[string]
 }
 
-func newDocumented(t *testing.T) *documented {
-	f := &documented{flow: newFlow(t)}
+func newDocumented(t *testing.T, algs ...deputy.SigningAlgorithm) *documented {
+	f := &documented{flow: newFlow(t, algs...)}
 	site := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, *f.said.Load())
 	}))
@@ -52,8 +52,8 @@ func (f *documented) say(redirect string, more ...string) {
 
 func TestMetadataDocument(t *testing.T) {
 	t.Parallel()
-	f := newDocumented(t)
-	f.browser.at(f.browser.open(asking(f.id)), "/login")
+	f := newDocumented(t, both...)
+	f.browser.at(f.browser.open(asking(f.id, "scope", "openid")), "/login")
 	f.browser.at(f.browser.act("sign in", f.user), "/login/consent")
 	code := f.browser.answered(f.browser.act("approve", nil))
 	a := f.must(f.post(nil, form("grant_type", "authorization_code", "code", code, "client_id", f.id, "redirect_uri", callback, "code_verifier", verifier)), 200, "")
@@ -68,6 +68,25 @@ func TestMetadataDocument(t *testing.T) {
 	f.say(callback, `,"logo_uri":"https://client.test/logo.png"`)
 	f.browser.answered(f.browser.open(asking(f.id))) // nothing that matters has changed
 	refresh(200, "")
+
+	// A zone that no longer allows the address gives the client nothing, and
+	// stands for nothing that it had.
+	had := a
+	for _, c := range []struct {
+		allow     []string
+		got, said int
+		code      string
+	}{
+		{nil, 401, 401, "invalid_client"},
+		{[]string{"*"}, 200, 200, ""},
+	} {
+		f.setZone(func(z *deputy.Zone) { z.CIMDClientIDs = c.allow })
+		if a := f.userInfo(had.text("access_token")); a.status != c.said {
+			t.Errorf("allowed %v: UserInfo answers %s", c.allow, a)
+		}
+		a = had
+		refresh(c.got, c.code)
+	}
 
 	const other = "https://client.test/other"
 	f.say(other)
@@ -201,6 +220,10 @@ func TestRegistrationWithKeys(t *testing.T) {
 	f := newDocumented(t)
 	key := newOutsideKey("one", "EdDSA")
 	said := `{"client_name":"Desk","redirect_uris":["` + callback + `"]` + f.keyed(key)
+	// Somebody else has registered the same, but for the proof.
+	if a := f.register(strings.Replace(said, "private_key_jwt", "none", 1) + `}`); a.status != 201 || a.json["token_endpoint_auth_method"] != "none" {
+		t.Fatalf("registered as %s", a)
+	}
 	a := f.register(said + `}`)
 	if a.status != 201 || a.json["token_endpoint_auth_method"] != "private_key_jwt" || a.json["jwks"] == nil {
 		t.Fatalf("registered as %s", a)

@@ -360,6 +360,27 @@ func TestForgottenPasswordOfAManager(t *testing.T) {
 	}
 }
 
+// TestNoBearerOfASessionThatIsOver: a sign-in that waits for a yes when the
+// password is replaced gives the one who knew the old one nothing.
+func TestNoBearerOfASessionThatIsOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b, o := w.newManager()
+	b.accept(w.invite(o, adaMail), adaPass)
+	thief := b.elsewhere()
+	p := thief.follow(thief.at(thief.open(askingPlane()), "/login"))
+	p = thief.follow(thief.fill(p, "/login", "identifier", adaMail))
+	asked := thief.follow(thief.at(thief.fill(p, "/login/password", "password", adaPass), "/login/consent"))
+
+	b.open(askingPlane())
+	w.clock.advance(time.Second)
+	p = b.follow(b.fill(b.get("/login/forgot-password"), "/login/forgot-password", "username", adaMail))
+	w.server.Settle()
+	mails := w.mailsOf(o)
+	b.at(b.fill(p, "/login/reset-password", "code", codeLine.FindString(mails[len(mails)-1].Text), "password", newPass), "/login/consent")
+	thief.at(thief.fill(asked, "/login/consent", "action", "approve"), "/login")
+}
+
 func TestSignOutOfThePlane(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -79,8 +79,7 @@ func (l *login) next(a *assessment) (page, code string) {
 	switch {
 	case a.user == nil:
 		return pageLogin, codeLoginRequired
-	case !a.user.EmailVerified && a.user.Issuer == nil:
-		// Who the zone vouches for itself has shown that the address is theirs.
+	case !ownsAddress(a.user):
 		return pageVerifyEmail, codeInteractionRequired
 	case len(l.pending(a)) > 0:
 		return pageConsent, codeConsentRequired
@@ -89,6 +88,11 @@ func (l *login) next(a *assessment) (page, code string) {
 	}
 	return "", ""
 }
+
+// ownsAddress reports whether a person has shown that the address is theirs, which
+// the zone wants of whom it vouches for itself. Until they do the account is
+// whoever's who comes next, and holds nothing.
+func ownsAddress(u *deputy.User) bool { return u.EmailVerified || u.Issuer != nil }
 
 // pending returns what the consent page has to show before there is an answer.
 // Where no client waits for one, the page is what the person came for, and what

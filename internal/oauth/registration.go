@@ -174,9 +174,16 @@ func checkRedirects(uris []string, kind string) error {
 func (m *registration) userAgent(zone *deputy.Zone, now time.Time) (*deputy.UserAgent, error) {
 	uris := slices.Clone(m.RedirectURIs)
 	slices.Sort(uris)
-	said := map[string]any{"zone_id": zone.ID, "client_name": m.Name, "redirect_uris": uris, "software_id": m.SoftwareID, "jwks_uri": m.JWKSURI}
-	if m.JWKS != nil {
-		said["jwks"] = m.JWKS
+	said := map[string]any{"zone_id": zone.ID, "client_name": m.Name, "redirect_uris": uris, "software_id": m.SoftwareID, "jwks_uri": ""}
+	// Keys count where the client is to prove who it is with them: else whoever
+	// registers them first, which are no secret, without that would have it left
+	// out for their owner too.
+	keyed := m.AuthMethod == methodKeys
+	if keyed {
+		said["jwks_uri"] = m.JWKSURI
+		if m.JWKS != nil {
+			said["jwks"] = m.JWKS
+		}
 	}
 	text, err := json.Marshal(said)
 	if err != nil {
@@ -187,7 +194,7 @@ func (m *registration) userAgent(zone *deputy.Zone, now time.Time) (*deputy.User
 		return nil, refuse(codeInvalidMetadata, "The client metadata cannot be read.").because(err)
 	}
 	sum := sha256.Sum256(canonical)
-	return m.describe(zone, agentPrefix+hex.EncodeToString(sum[:]), m.AuthMethod == methodKeys, now), nil
+	return m.describe(zone, agentPrefix+hex.EncodeToString(sum[:]), keyed, now), nil
 }
 
 // keyed reports whether the client of a metadata document proves who it is with

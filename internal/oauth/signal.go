@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"deputy/internal/deputy"
+	"deputy/internal/policy"
 	"deputy/internal/upstream"
 	"deputy/internal/vault"
 )
@@ -73,7 +74,8 @@ const pushStep = 100
 
 // PushSignals does a TaskPushSignals (RFC 8935): it sends a stream what it has not
 // got, in order, and reports whether there is more. An error says that trying
-// again may help.
+// again may help. What comes while policy does not let the application listen it
+// is never told.
 func (s *Server) PushSignals(ctx context.Context, t deputy.Task) (more bool, err error) {
 	_, snap, err := s.current(ctx, t.ZoneID)
 	if err != nil {
@@ -96,9 +98,13 @@ func (s *Server) PushSignals(ctx context.Context, t deputy.Task) (more bool, err
 	if err != nil {
 		return false, err
 	}
+	may, err := s.mayListen(ctx, snap, stream.ApplicationID)
+	if err != nil {
+		return false, err
+	}
 	done := stream.Delivered
 	for _, signal := range signals {
-		if event := stream.Event(signal); event != "" {
+		if event := stream.Event(signal); event != "" && may {
 			if err = s.deliver(ctx, snap, stream, signal, event, header); err != nil {
 				break
 			}
@@ -111,6 +117,26 @@ func (s *Server) PushSignals(ctx context.Context, t deputy.Task) (more bool, err
 		}
 	}
 	return len(signals) == pushStep, err
+}
+
+// mayListen reports whether policy lets an application have the zone's events now:
+// a stream that is pushed outlives the token that it was made with.
+func (s *Server) mayListen(ctx context.Context, snap *snapshot, id deputy.ApplicationID) (bool, error) {
+	events := snap.resolve(snap.issuer + pathEvents)
+	if events == nil {
+		return false, nil
+	}
+	if err := snap.decidable(); err != nil {
+		return false, err
+	}
+	by, err := s.acting(ctx, snap, id)
+	if err != nil {
+		return false, unlessAbsent(err)
+	}
+	outcome, _ := s.askPolicy(ctx, snap.policies, policy.Request{
+		Legs: []policy.Leg{{Principal: &by.application}}, Resource: events.entity, Narrowable: true,
+	})
+	return outcome.Allowed, nil
 }
 
 // deliver sends one security event. What the receiver says it will never take is

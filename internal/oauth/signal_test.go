@@ -384,6 +384,35 @@ func TestSignalsArePushed(t *testing.T) {
 	if err := turn(); err != nil || len(to.heard) != 2 {
 		t.Errorf("%d were told, %v", len(to.heard), err)
 	}
+	// Policy takes back what it gave: from then on nothing is told, and what came
+	// meanwhile is not told later.
+	heard := func(p *person) int {
+		t.Helper()
+		to.heard = nil
+		w.setSession(p.child, func(s *deputy.Session) { s.Status = deputy.Revoked })
+		if err := turn(); err != nil {
+			t.Error(err)
+		}
+		return len(to.heard)
+	}
+	w.activate(w.zone, "none", []string{"none"}, map[string]string{"none": "forbid (principal, action, resource);"})
+	if n := heard(w.newPerson("bea")); n != 0 {
+		t.Errorf("%d were told that policy forbids", n)
+	}
+	w.activate(w.zone, "all", []string{"all"}, map[string]string{"all": "permit (principal, action, resource);"})
+	if n := heard(w.newPerson("eve")); n != 1 {
+		t.Errorf("%d were told of one thing", n)
+	}
+	events, err := w.store.Resources().Find(t.Context(), w.in(), "identifier", w.issuer()+"/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		return tx.Resources().Delete(ctx, w.in(), deputy.ID(events.ID))
+	})
+	if n := heard(w.newPerson("liv")); n != 0 {
+		t.Errorf("%d were told without a resource to be told of", n)
+	}
 }
 
 func TestTransmitterDocument(t *testing.T) {
@@ -393,6 +422,33 @@ func TestTransmitterDocument(t *testing.T) {
 		a := w.must(w.get("GET", path), 200, "")
 		if a.json["issuer"] != w.issuer() || a.json["spec_version"] != "1_0" || a.json["configuration_endpoint"] != w.issuer()+"/ssf/streams" {
 			t.Errorf("%s: %s", path, a)
+		}
+	}
+}
+
+// TestTheHeaderOfAStreamGoesToItsAddressAlone: nobody is shown it, and who could
+// send it to an address of theirs would be.
+func TestTheHeaderOfAStreamGoesToItsAddressAlone(t *testing.T) {
+	t.Parallel()
+	w := newRelay(t)
+	w.listen(w.server)
+	const form = `{"stream_id":%q,"delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"https://%s.test/events"%s}}`
+	const header = `,"authorization_header":"Bearer secret"`
+	stream := w.newStream(fmt.Sprintf(form, "", "one", header))
+	for _, c := range []struct {
+		method, host, more string
+		kept               bool
+	}{
+		{"PATCH", "one", "", true},
+		{"PATCH", "two", "", false},
+		{"PATCH", "two", header, true},
+		{"PUT", "two", header, true},
+		{"PUT", "two", "", false}, // as in a new one
+	} {
+		w.must(w.signals(c.method, "/ssf/streams", fmt.Sprintf(form, stream, c.host, c.more)), 200, "")
+		now, err := w.store.Streams().Get(t.Context(), w.in(), deputy.ID(stream))
+		if err != nil || (now.Sealed != nil) != c.kept {
+			t.Errorf("%s %s%s: kept %v, %v", c.method, c.host, c.more, now.Sealed != nil, err)
 		}
 	}
 }

@@ -150,11 +150,18 @@ func (s *Server) checkPassword(v *visitor) {
 	s.enter(v, proof{user: user}, known, nil)
 }
 
-// enter signs a person in and goes on.
+// enter signs a person in and goes on: by the password that known is, unless that
+// is nil. also is what signIn changes too.
 func (s *Server) enter(v *visitor, by proof, known *deputy.Password, also func(context.Context, deputy.Tx) error) {
+	if known != nil {
+		also = func(ctx context.Context, tx deputy.Tx) error { return stillGood(ctx, tx, known) }
+	}
 	err := s.signIn(v.r.Context(), v.w, v.r, v.login, by, also)
 	var off *deputy.Off
 	switch {
+	case errors.Is(err, errReplaced):
+		s.problem(v, pages.WrongPassword, pages.Password{Username: known.Email, Problem: pages.WrongPassword})
+		return
 	case errors.As(err, &off) && (off.Part == deputy.PartUser || off.Part == deputy.PartOrganizationUser):
 		s.refuseUser(v, by.user, off)
 		return
@@ -166,6 +173,25 @@ func (s *Server) enter(v *visitor, by proof, known *deputy.Password, also func(c
 		s.setCookie(v.w, knownCookie, v.zone.id, deputy.Conceal(knownToken(known)), knownLives)
 	}
 	s.proceed(v.w, v.r, v.login)
+}
+
+// errReplaced says that a password was replaced after it had been compared.
+var errReplaced = errors.New("oauth: the password was replaced meanwhile")
+
+// stillGood refuses, in a committing transaction, a password that was replaced
+// since it was compared: whoever replaces it ends the sessions there are. It holds
+// the row, so that this one is among them or is not begun.
+func stillGood(ctx context.Context, tx deputy.Tx, p *deputy.Password) error {
+	_, err := tx.Passwords().Update(ctx, deputy.Scope{Zone: p.ZoneID}, deputy.ID(p.UserID), func(now *deputy.Password) error {
+		if now.Hash != p.Hash {
+			return errReplaced
+		}
+		return nil
+	})
+	if deputy.KindOf(err) == deputy.NotFound {
+		return errReplaced
+	}
+	return err
 }
 
 // refuseUser tells a person that they may not sign in, and writes it down.
@@ -274,12 +300,12 @@ func (s *Server) signUp(v *visitor) {
 		again(m)
 		return
 	}
-	from := by(mailsOfNetwork, "mails", network(v.from.address))
-	if s.throttle.exceeded(from) {
+	from, to := by(mailsOfNetwork, "mails", network(v.from.address)), v.mailsTo(email)
+	if s.throttle.exceeded(from, to) {
 		again(pages.Throttled)
 		return
 	}
-	s.throttle.count(from)
+	s.throttle.count(from, to)
 	had, err := s.unverified(ctx, v, email)
 	if err == nil && had == nil {
 		var may bool

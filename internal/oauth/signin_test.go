@@ -2,6 +2,7 @@ package oauth_test
 
 import (
 	"context"
+	"fmt"
 	"html"
 	"net/http"
 	"net/url"
@@ -434,6 +435,44 @@ func (b *browser) signInAgain(email, password string) *page {
 	p := b.follow(b.at(b.open(asking(b.client.credential.Identifier, "prompt", "login")), "/login"))
 	p = b.follow(b.at(b.fill(p, "/login", "identifier", email), "/login/password"))
 	return b.fill(p, "/login/password", "password", password)
+}
+
+// TestWhatIsTypedTakesNoMemory: what is counted by outlives the request, and
+// strangers say how long it is.
+func TestWhatIsTypedTakesNoMemory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.newBrowser()
+	p := b.follow(b.begin())
+	p = b.follow(b.fill(p, "/login", "identifier", adaMail))
+	b.fill(p, "/login/signup", "password", adaPass)
+	long := strings.Repeat("a", 32<<10)
+	b.says(b.fill(b.get("/login/password"), "/login/password", "username", long, "password", adaPass), 400, "did not work")
+	if n := oauth.Counted(w.server); n == 0 || n > 1024 {
+		t.Errorf("%d bytes are kept of it", n)
+	}
+}
+
+// TestNobodyIsMailedByStrangersForLong, whoever asks, and for whatever.
+func TestNobodyIsMailedByStrangersForLong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	client := w.newWebApp("client", deputy.ImplicitConsent)
+	for n := range 4 {
+		b := w.newBrowser()
+		b.client, b.address = client, fmt.Sprintf("198.51.100.%d:1", n)
+		b.follow(b.begin())
+		p := b.fill(b.get("/login/signup"), "/login/signup", "username", adaMail, "password", adaPass)
+		if n < 3 {
+			b.at(p, "/login/verify-email")
+		} else {
+			b.says(p, 429, "Too many tries")
+			b.says(b.fill(b.get("/login/forgot-password"), "/login/forgot-password", "username", adaMail), 429, "Too many tries")
+		}
+	}
+	if n := len(w.mails()); n != 3 {
+		t.Errorf("%d mails", n)
+	}
 }
 
 func TestForgottenPassword(t *testing.T) {

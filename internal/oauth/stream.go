@@ -165,6 +165,9 @@ func (f *streamForm) apply(ctx context.Context, v *vault.Vault, key deputy.ID, s
 		}
 	}
 	if d := f.Delivery; d != nil {
+		if d.EndpointURL != s.EndpointURL { // whose the header is not
+			s.Sealed = nil
+		}
 		s.Method, s.EndpointURL = d.Method, d.EndpointURL
 		if d.Method == deputy.PollDelivery {
 			s.EndpointURL, s.Sealed = "", nil
@@ -230,6 +233,9 @@ func (s *Server) streams(w http.ResponseWriter, r *http.Request, by *receiver) e
 		f.EventsRequested = append([]string{}, f.EventsRequested...)
 	}
 	changed, err := s.changeStream(ctx, by, f.ID, func(one *deputy.Stream) error {
+		if r.Method == http.MethodPut {
+			one.Sealed = nil
+		}
 		return f.apply(ctx, s.builder.vault, by.snap.zone.KeyID, one)
 	})
 	if err != nil {

@@ -180,7 +180,7 @@ func (s *Server) presentUser(ctx context.Context, i *issuance) error {
 		return err
 	}
 	var err error
-	if i.standing.TokenClient, err = s.tokenClient(ctx, i.zone, sub.verified, i.standing.Sessions, i.relyOn); err != nil {
+	if i.standing.TokenClient, err = s.tokenClient(ctx, i.zone, i.snap, sub.verified, i.standing.Sessions, i.relyOn); err != nil {
 		return err
 	}
 	if user := i.delegator.user; user != nil && user.Identifier != sub.Subject {
@@ -271,9 +271,12 @@ func (s *Server) behind(ctx context.Context, z *zone, snap *snapshot, v *verifie
 // tokenClient returns the client_id that a person's token was issued to, which is
 // empty when there is no such client any more: to delete a credential is to end
 // what it got. What a user agent got needs no look-up, as its session ends with
-// it. The look-up is passed through note.
-func (s *Server) tokenClient(ctx context.Context, z *zone, v *verified, chain []*deputy.Session, note ...func(*client, error) (*client, error)) (string, error) {
+// it, but that the zone still takes it. The look-up is passed through note.
+func (s *Server) tokenClient(ctx context.Context, z *zone, snap *snapshot, v *verified, chain []*deputy.Session, note ...func(*client, error) (*client, error)) (string, error) {
 	if v.Act == nil && len(chain) > 0 && chain[0] != nil && chain[0].UserAgentID != nil {
+		if !snap.takesAgent(v.ClientID) {
+			return "", nil
+		}
 		return v.ClientID, nil
 	}
 	c, err := s.client(ctx, z, v.ClientID)

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"crypto/sha256"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,8 @@ const (
 	triesOfAccount = 50
 	// mailsOfNetwork is how many mails one network may cause.
 	mailsOfNetwork = 30
+	// mailsToAddress is how many mails strangers may cause to one address.
+	mailsToAddress = 3
 
 	throttlePeriod = time.Minute
 	// maxThrottled bounds what is counted at once; the least recent is forgotten.
@@ -52,9 +55,11 @@ type at struct {
 	most int
 }
 
-// by joins what is counted by. Letter case tells no addresses apart.
+// by joins what is counted by. Letter case tells no addresses apart. What a
+// stranger has typed may be long, so a hash of it is kept.
 func by(most int, parts ...string) at {
-	return at{strings.ToLower(strings.Join(parts, "\x00")), most}
+	sum := sha256.Sum256([]byte(strings.ToLower(strings.Join(parts, "\x00"))))
+	return at{string(sum[:]), most}
 }
 
 // exceeded reports whether any of the things was tried too often.

@@ -8,8 +8,7 @@ import (
 	"deputy/internal/deputy"
 )
 
-// A person's web session at a browser ends this long after they proved who they
-// are, and the browser has to be used this often meanwhile. What hangs on the
+// A person's web session at a browser ends this long after they signed in, and the browser has to be used this often meanwhile. What hangs on the
 // session, the sessions of clients, ends with it and minds no idleness.
 const (
 	webSessionLives = 30 * 24 * time.Hour
@@ -55,8 +54,13 @@ func (s *Server) browser(ctx context.Context, r *http.Request, zone deputy.ZoneI
 }
 
 // signedInHere reports whether the browser is the one that the person of a
-// transaction signed in at, in whatever state their session is by now.
+// transaction signed in at: in a zone in whatever state their session is by now,
+// which assess looks at, and at the management plane only while it is good.
 func (s *Server) signedInHere(ctx context.Context, r *http.Request, l *login) (bool, error) {
+	if l.zone.manages() {
+		_, user, err := s.browser(ctx, r, l.zone.id, l.snap)
+		return user != nil && user.ID == l.User, err
+	}
 	secret, ok := s.cookie(r, browserCookie, l.zone.id)
 	if !ok {
 		return false, nil
@@ -64,11 +68,6 @@ func (s *Server) signedInHere(ctx context.Context, r *http.Request, l *login) (b
 	t, err := s.store.Ticket(ctx, deputy.BrowserTicket, l.zone.id, deputy.HashSecret(secret))
 	if err != nil {
 		return false, unlessAbsent(err)
-	}
-	if l.zone.manages() {
-		var says managerSession
-		err = openTicket(t, secret, &says)
-		return says.Account == deputy.ID(l.User), err
 	}
 	var session deputy.SessionID
 	err = openTicket(t, secret, &session)
@@ -105,6 +104,17 @@ type proof struct {
 	provider        *deputy.ProviderID
 	issuer, subject string
 	claims          []byte // JSON
+	// at is when they proved it, which may be long ago where a provider knew them
+	// already; zero for just now.
+	at time.Time
+}
+
+// authenticated returns when the person proved who they are, as of now.
+func (by *proof) authenticated(now time.Time) time.Time {
+	if by.at.IsZero() || by.at.After(now) {
+		return now
+	}
+	return by.at
 }
 
 // signIn begins a web session of a person who has just proved who they are, or
@@ -140,7 +150,7 @@ func (s *Server) signIn(ctx context.Context, w http.ResponseWriter, r *http.Requ
 			return err
 		}
 		next = *l
-		next.User, next.Session, next.Proved = by.user.ID, event.SessionID, true
+		next.User, next.Session = by.user.ID, event.SessionID
 		if next.secret, err = next.renew(ctx, tx); err != nil {
 			return err
 		}
@@ -193,7 +203,7 @@ func openSession(ctx context.Context, tx deputy.Tx, l *login, by proof, id deput
 	}
 	if !fresh {
 		_, err := tx.Sessions().Update(ctx, in, deputy.ID(id), func(x *deputy.Session) error {
-			x.AuthenticatedAt, x.ExpiresAt = now, now.Add(webSessionLives)
+			x.AuthenticatedAt, x.ExpiresAt = by.authenticated(now), now.Add(webSessionLives)
 			x.ProviderID, x.Issuer, x.Subject, x.Data = by.of(l.snap, user)
 			return nil
 		})
@@ -202,7 +212,7 @@ func openSession(ctx context.Context, tx deputy.Tx, l *login, by proof, id deput
 	session := &deputy.Session{
 		ID: id, OrganizationID: user.OrganizationID, ZoneID: l.zone.id,
 		Type: deputy.UserSession, Status: deputy.Active, UserID: &user.ID,
-		AuthenticatedAt: now, ExpiresAt: now.Add(webSessionLives), CreatedAt: now, UpdatedAt: now,
+		AuthenticatedAt: by.authenticated(now), ExpiresAt: now.Add(webSessionLives), CreatedAt: now, UpdatedAt: now,
 	}
 	session.ProviderID, session.Issuer, session.Subject, session.Data = by.of(l.snap, user)
 	return tx.Sessions().Insert(ctx, session)

@@ -194,24 +194,21 @@ func want[T any](known map[place]*T, asked *map[place]*T, at place, was *T, of f
 
 // foreseeIn reads what is wanted of a zone.
 func (x *tx) foreseeIn(zone deputy.ZoneID, f *foreseen) error {
-	id := given{"id", func(p *place) *string { return &p.id }}
-	user, resource := given{"user_id", id.in}, given{"resource_id", func(p *place) *string { return &p.resource }}
-	err := foreseeChanges(x, zone, sessions, f.sessions, []given{id}, "", sessionMark)
+	err := foreseeChanges(x, zone, sessions, f.sessions, sessionMark)
 	if err == nil {
-		err = foreseeChanges(x, zone, users, f.users, []given{id}, "", userMark)
+		err = foreseeChanges(x, zone, users, f.users, userMark)
 	}
 	if err == nil {
-		err = foreseeChanges(x, zone, grants, f.grants, []given{user, resource}, lastSaid, grantMark)
+		err = foreseeGrants(x.ctx, x, zone, f.grants)
 	}
 	if err == nil {
-		client := given{"client_id", func(p *place) *string { return &p.client }}
-		err = foreseeRows(x, zone, consents, f.consents, []given{user, client, resource}, false,
+		err = foreseeRows(x, zone, consents, f.consents, []given{aUser, aClient, aResource}, false,
 			func(c *deputy.ConsentRecord) place {
 				return place{zone: zone, id: string(c.UserID), client: string(c.ClientID), resource: string(c.ResourceID)}
 			})
 	}
 	if err == nil {
-		err = foreseeRows(x, zone, secrets, f.secrets, []given{{"entity_id", id.in}}, true,
+		err = foreseeRows(x, zone, secrets, f.secrets, []given{{"entity_id", anID.in}}, true,
 			func(s *deputy.VaultSecret) place { return place{zone: zone, id: string(s.EntityID)} })
 	}
 	return err
@@ -222,6 +219,13 @@ type given struct {
 	column string
 	in     func(*place) *string
 }
+
+var (
+	anID      = given{"id", func(p *place) *string { return &p.id }}
+	aUser     = given{"user_id", anID.in}
+	aClient   = given{"client_id", func(p *place) *string { return &p.client }}
+	aResource = given{"resource_id", func(p *place) *string { return &p.resource }}
+)
 
 // mark tells two states of a row apart.
 type mark struct {
@@ -234,15 +238,60 @@ func userMark(u *deputy.User) mark       { return mark{string(u.ID), u.Revision}
 func grantMark(g *deputy.Grant) mark     { return mark{string(g.ID), g.Revision} }
 
 // foreseeChanges finds out which of the rows of one table that are wanted are as
-// they were. Those that are not there are nil, and others are forgotten. Of
-// several at one place the first in the order counts.
-func foreseeChanges[T any](x *tx, zone deputy.ZoneID, t *table[T], rows map[place]*T, by []given, order string, of func(*T) mark) error {
+// they were. Those that are not there are nil, and others are forgotten.
+func foreseeChanges[T any](x *tx, zone deputy.ZoneID, t *table[T], rows map[place]*T, of func(*T) mark) error {
 	now := map[place]mark{}
-	for some := range wanted(rows, zone, by) {
-		if err := x.marks(zone, t.name, some, by, order, now); err != nil {
+	for some := range wanted(rows, zone, []given{anID}) {
+		if err := marks(x.ctx, x, zone, "SELECT id, id, revision FROM "+t.name+" WHERE "+some.String(), some.args, []given{anID}, now); err != nil {
 			return err
 		}
 	}
+	unchanged(rows, zone, now, of)
+	return nil
+}
+
+// foreseeGrants is foreseeChanges for what people last said about resources. Each
+// is looked for alone, because any number of grants may be older.
+func foreseeGrants(ctx context.Context, q querier, zone deputy.ZoneID, rows map[place]*deputy.Grant) error {
+	now := map[place]mark{}
+	for some := range slices.Chunk(places(rows, zone), maxWanted) {
+		b := &statement{}
+		in := b.arg(string(zone))
+		b.WriteString("SELECT asked.column1, asked.column2, said.id, said.revision FROM (VALUES ")
+		for i := range padded(len(some)) {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			at := &some[min(i, len(some)-1)]
+			b.WriteString("(" + b.arg(at.id) + ", " + b.arg(at.resource) + ")")
+		}
+		b.WriteString(") AS asked JOIN grants AS said ON said.zone_id = " + in + " AND said.id = (SELECT id FROM grants WHERE zone_id = " + in +
+			" AND user_id = asked.column1 AND resource_id = asked.column2" + lastSaid + ")")
+		if err := marks(ctx, q, zone, b.String(), b.args, []given{aUser, aResource}, now); err != nil {
+			return err
+		}
+	}
+	unchanged(rows, zone, now, grantMark)
+	return nil
+}
+
+// marks reads marks, each behind what its place has, and puts them there.
+func marks(ctx context.Context, q querier, zone deputy.ZoneID, text string, args []any, by []given, now map[place]mark) error {
+	at, is := place{zone: zone}, mark{}
+	var into []any
+	for _, g := range by {
+		into = append(into, g.in(&at))
+	}
+	into = append(into, &is.id, &is.revision)
+	return rows(ctx, q, text, args, func(scan func(...any) error) error {
+		err := scan(into...)
+		now[at] = is
+		return err
+	})
+}
+
+// unchanged forgets those rows of a zone whose mark is another now.
+func unchanged[T any](rows map[place]*T, zone deputy.ZoneID, now map[place]mark, of func(*T) mark) {
 	for at, was := range rows {
 		switch is, exists := now[at]; {
 		case at.zone != zone:
@@ -252,31 +301,6 @@ func foreseeChanges[T any](x *tx, zone deputy.ZoneID, t *table[T], rows map[plac
 			delete(rows, at)
 		}
 	}
-	return nil
-}
-
-// marks reads the marks of the rows that meet a condition, by their places.
-func (x *tx) marks(zone deputy.ZoneID, table string, some *statement, by []given, order string, now map[place]mark) error {
-	text := "SELECT "
-	for _, g := range by {
-		text += g.column + ", "
-	}
-	text += "id, revision FROM " + table + " WHERE " + some.String() + order
-	at, is := place{zone: zone}, mark{}
-	var into []any
-	for _, g := range by {
-		into = append(into, g.in(&at))
-	}
-	into = append(into, &is.id, &is.revision)
-	return rows(x.ctx, x, text, some.args, func(scan func(...any) error) error {
-		if err := scan(into...); err != nil {
-			return err
-		}
-		if _, had := now[at]; !had {
-			now[at] = is
-		}
-		return nil
-	})
 }
 
 // foreseeRows reads the rows of one table that are wanted: where several may be
@@ -300,15 +324,20 @@ func foreseeRows[T any](x *tx, zone deputy.ZoneID, t *table[T], rows map[place]*
 	return nil
 }
 
+// places returns where rows of a zone are wanted.
+func places[T any](rows map[place]*T, zone deputy.ZoneID) []place {
+	all := slices.DeleteFunc(slices.Collect(maps.Keys(rows)), func(p place) bool { return p.zone != zone })
+	slices.SortFunc(all, func(a, b place) int { return strings.Compare(a.id, b.id) })
+	return all
+}
+
 // maxWanted bounds the values of one column in one statement.
 const maxWanted = 512
 
 // wanted yields conditions that all rows at the wanted places of a zone meet.
 func wanted[T any](rows map[place]*T, zone deputy.ZoneID, by []given) iter.Seq[*statement] {
 	return func(yield func(*statement) bool) {
-		places := slices.DeleteFunc(slices.Collect(maps.Keys(rows)), func(p place) bool { return p.zone != zone })
-		slices.SortFunc(places, func(a, b place) int { return strings.Compare(a.id, b.id) })
-		for some := range slices.Chunk(places, maxWanted) {
+		for some := range slices.Chunk(places(rows, zone), maxWanted) {
 			b := &statement{}
 			b.WriteString("zone_id = " + b.arg(string(zone)))
 			for _, g := range by {
@@ -326,16 +355,20 @@ func wanted[T any](rows map[place]*T, zone deputy.ZoneID, by []given) iter.Seq[*
 	}
 }
 
-// among writes the condition that a column has one of some values. There are few
-// texts of such conditions, so that the statements are prepared once: the last
-// value is repeated up to a power of two.
-func (b *statement) among(column string, some []string) {
+// padded returns how many values stand for n, the last of them repeated: a power
+// of two, so that there are few texts of statements and each is prepared once.
+func padded(n int) int {
 	size := 1
-	for size < len(some) {
+	for size < n {
 		size *= 2
 	}
+	return size
+}
+
+// among writes the condition that a column has one of some values.
+func (b *statement) among(column string, some []string) {
 	b.WriteString(" AND " + column + " IN (")
-	for i := range size {
+	for i := range padded(len(some)) {
 		if i > 0 {
 			b.WriteString(", ")
 		}

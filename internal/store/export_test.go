@@ -72,6 +72,26 @@ func (s *Store) ListUsers(ctx context.Context, in deputy.Scope, q deputy.Query) 
 	return plan(ctx, s, users, in, q)
 }
 
+// SaidLast looks for what a person last said about a resource, alone and with what
+// else a commit is about to read, and says how the engine does it.
+func (s *Store) SaidLast(ctx context.Context, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (found *deputy.Grant, plans []string, err error) {
+	asked := foreseen{}
+	err = s.readers.with(ctx, func(r querier) error {
+		e := explainer{r, s.d.told, &plans}
+		if found, err = grantOf(ctx, e, zone, user, resource); err != nil {
+			return err
+		}
+		asked.grants = map[place]*deputy.Grant{
+			{zone: zone, id: string(user), resource: string(resource)}: found, {zone: zone, id: "nobody", resource: string(resource)}: found,
+		}
+		return foreseeGrants(ctx, e, zone, asked.grants)
+	})
+	if is, ok := asked.grants[place{zone: zone, id: "nobody", resource: string(resource)}]; err == nil && (!ok || is != nil || len(asked.grants) != 2) {
+		err = fmt.Errorf("foreseen: %v", asked.grants)
+	}
+	return found, plans, err
+}
+
 // CursorAt returns the cursor of a user's or a session's place in a list.
 func (s *Store) CursorAt(ctx context.Context, noun string, in deputy.Scope, q deputy.Query, id string) (text string, err error) {
 	t := &users.relation

@@ -68,13 +68,13 @@ func revokeUpstream(ctx context.Context, x *tx, g *deputy.Grant) error {
 	return x.Enqueue(ctx, deputy.Task{ID: deputy.NewID(x.now), Kind: deputy.TaskRevokeGrant, ZoneID: g.ZoneID, Data: data, RunAt: x.now})
 }
 
-// lastSaid is the order in which the first of a person's grants for a resource is
-// what they last said about it.
-const lastSaid = " ORDER BY CASE status WHEN 'active' THEN 0 ELSE 1 END, id DESC"
+// lastSaid ends what selects from the grants of a person for a resource: with what
+// they last said about it, which is the first in the index grants_said.
+const lastSaid = " ORDER BY CASE status WHEN 'active' THEN 0 ELSE 1 END, id DESC LIMIT 1"
 
 // grantOf reads what a person last said about a resource.
 func grantOf(ctx context.Context, q querier, zone deputy.ZoneID, user deputy.UserID, resource deputy.ResourceID) (*deputy.Grant, error) {
-	return grants.one(ctx, q, "zone_id = $1 AND user_id = $2 AND resource_id = $3"+lastSaid+" LIMIT 1",
+	return grants.one(ctx, q, "zone_id = $1 AND user_id = $2 AND resource_id = $3"+lastSaid,
 		string(zone), string(user), string(resource))
 }
 

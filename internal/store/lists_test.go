@@ -171,6 +171,48 @@ func visited(_ string, q deputy.Query, plans []string) string {
 	return ""
 }
 
+// TestWhatWasSaidLastIsFoundByIndex: a person may revoke and authorize as often as
+// they like, no decision reads more than what they said last.
+func TestWhatWasSaidLastIsFoundByIndex(t *testing.T) {
+	const grants = 2000
+	for engine, setup := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			c := setup(t)
+			c.Migrate = true
+			numbers, id, after := "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $n)", "printf('%026d', i)", "SELECT 1"
+			if c.URL != "" {
+				c.URL += "&plan_cache_mode=force_generic_plan"
+				numbers, id, after = "WITH n(i) AS (SELECT generate_series(1::bigint, $n))", "lpad(i::text, 26, '0')", "VACUUM ANALYZE"
+			}
+			s, z := open(t, c), newZone()
+			write(t, s, z.ID, func(x deputy.Tx) error { return x.Zones().Insert(t.Context(), z) })
+			const active = 7
+			insert := strings.NewReplacer("$numbers", strings.ReplaceAll(numbers, "$n", strconv.Itoa(grants)), "$id", id, "$zone", string(z.ID),
+				"$organization", string(z.OrganizationID), "$active", strconv.Itoa(active)).Replace(
+				`INSERT INTO grants (zone_id, id, organization_id, user_id, resource_id, provider_id, status, refresh_token_set, expires_at, created_at, updated_at, revision)
+				$numbers SELECT '$zone', $id, '$organization', CASE WHEN i % 4 = 0 THEN 'other' ELSE 'user' END, CASE WHEN i % 4 = 1 THEN 'other' ELSE 'resource' END,
+					'p', CASE WHEN i = $active THEN 'active' ELSE 'revoked' END, false, 0, 0, 0, 1 FROM n`)
+			if err := s.Exec(t.Context(), insert, after); err != nil {
+				t.Fatal(err)
+			}
+			for resource, want := range map[string]int{"resource": active, "other": grants - 3} {
+				g, plans, err := s.SaidLast(t.Context(), z.ID, "user", deputy.ResourceID(resource))
+				if err != nil || string(g.ID) != fmt.Sprintf("%026d", want) {
+					t.Fatal(resource, g, err)
+				}
+				if c.URL != "" {
+					if bad := visited("", deputy.Query{Limit: 1}, plans); bad != "" {
+						t.Errorf("%s: %s in\n%s", resource, bad, strings.Join(plans, "\n"))
+					}
+				} else if all := strings.Join(plans, "\n"); strings.Count(all, "grants_said (zone_id=? AND user_id=? AND resource_id=?)") != 2 || strings.Contains(all, "TEMP B-TREE") {
+					t.Errorf("%s: %s", resource, all)
+				}
+			}
+		})
+	}
+}
+
 // Lists of what has run out are whole and in order, page by page in both
 // directions, also where more of it is not written down than usual.
 func TestListsOfWhatHasRunOut(t *testing.T) {

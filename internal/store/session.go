@@ -127,11 +127,16 @@ func sessionChain(ctx context.Context, r querier, seen *foreseen, zone deputy.Zo
 }
 
 // touchedSession writes the application session of a credential: a new one, or
-// the new times of the one that is active.
+// the new times of the one that is active. It writes nothing where that has run
+// out, which lapsedSession writes down.
 var touchedSession = "INSERT INTO sessions (" + strings.Join(sessions.columns, ", ") + ") VALUES (" +
 	placeholders(1, len(sessions.columns)) + ") ON CONFLICT (zone_id, credential_id) WHERE session_type = 'application' AND status = 'active'" +
 	" DO UPDATE SET authenticated_at = excluded.authenticated_at, expires_at = excluded.expires_at," +
-	" updated_at = excluded.updated_at, revision = sessions.revision + 1"
+	" updated_at = excluded.updated_at, revision = sessions.revision + 1" +
+	" WHERE sessions.expires_at > " + placeholders(len(sessions.columns)+1, 1)
+
+var lapsedSession = "UPDATE sessions" + runOut +
+	" WHERE zone_id = $1 AND credential_id = $2 AND session_type = 'application' AND status = 'active' AND expires_at <= $3"
 
 // touches are the uses of credentials noted in one transaction.
 type touches struct {
@@ -160,7 +165,14 @@ func (t *touches) flush(ctx context.Context, q querier, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if _, err := q.exec(ctx, touchedSession, values...); err != nil {
+		values = append(values, now.UnixMicro())
+		n, err := q.exec(ctx, touchedSession, values...)
+		if err == nil && n == 0 {
+			if _, err = q.exec(ctx, lapsedSession, string(s.ZoneID), string(*s.CredentialID), now.UnixMicro()); err == nil {
+				_, err = q.exec(ctx, touchedSession, values...)
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -473,6 +473,16 @@ func touches(w *world) {
 	if _, err := w.Sessions().Get(w.ctx, w.in, deputy.ID(later.ID)); err != nil {
 		w.Error(err)
 	}
+	// So is expired, from the moment on when the time has run out.
+	w.clock.advance(2 * time.Hour)
+	next := w.touched("c", w.tick())
+	w.must(w.write(func(t deputy.Tx) error { t.Touch(next); return nil }))
+	if got := sure(w.Sessions().Get(w.ctx, w.in, deputy.ID(later.ID))); got.Status != deputy.Expired || !got.ExpiresAt.Equal(later.ExpiresAt) {
+		w.Errorf("the session that had expired is %+v", got)
+	}
+	if got := sure(w.Sessions().Get(w.ctx, w.in, deputy.ID(next.ID))); got.Status != deputy.Active {
+		w.Errorf("the next session is %+v", got)
+	}
 }
 
 func lastUse(w *world) {
