@@ -550,3 +550,30 @@ func FuzzPieces(f *testing.F) {
 		}
 	})
 }
+
+// What a crash left in SQLite's log, which may be much, is moved into the
+// database before the archive follows the log.
+func TestTheArchiveBeginsWithAnEmptyLog(t *testing.T) {
+	a := newArchived(t)
+	a.write(100)
+	crashed := filepath.Join(t.TempDir(), "crashed.db")
+	var left int
+	for _, file := range []string{"", "-wal"} {
+		b, err := os.ReadFile(a.path + file)
+		if err == nil {
+			left, err = len(b), os.WriteFile(crashed+file, b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.close()
+	a.path = crashed
+	a.open()
+	info, err := os.Stat(crashed + "-wal")
+	if err != nil || info.Size() >= int64(left) {
+		t.Errorf("the log had %d bytes and has %d: %v", left, info.Size(), err)
+	}
+	a.arrive()
+	a.close()
+}

@@ -130,7 +130,12 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		}
 	}
 	if c.Archive != "" {
-		var err error
+		// The archive begins with a copy of the database: it need not read all
+		// that a crash left in SQLite's log.
+		_, err := s.emptied(ctx)
+		if err != nil {
+			s.log.Warn("a checkpoint failed", slog.Any("error", err))
+		}
 		if s.archive, err = newArchive(s, c); err != nil {
 			s.readers.close()
 			s.writing.close()
