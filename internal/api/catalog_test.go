@@ -249,7 +249,7 @@ func TestInstallAndRemove(t *testing.T) {
 	)
 }
 
-// install installs the calendar and returns the variables task and install.
+// installCalendar installs the calendar and returns the variables task and install.
 func (s *server) installCalendar(name string) {
 	s.t.Helper()
 	s.run(step{do: "POST /zones/{zone}/installs", body: `{"package_id": "{package}", "inputs": {"id": "c1", "secret": "hunter2"}}`, status: 202,

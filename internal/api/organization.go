@@ -261,8 +261,8 @@ func (a *API) listIdentities(ctx context.Context, c *call, _ *empty) (*output[Id
 	return &output[IdentityList]{IdentityList{page.Items, ownedPageInfo(page.PageInfo), page.Pagination, identities.permissions(a, c)}}, nil
 }
 
-// source returns the issuer that signs a person in: who signs in here does so
-// at the public URL.
+// source returns the issuer that signs a person in: whoever signs in here does
+// so at the public URL.
 func (a *API) source(issuer string) string {
 	if issuer == "" {
 		return a.addresses.PublicURL()

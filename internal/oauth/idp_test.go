@@ -140,8 +140,7 @@ func TestSignInThroughTheProvider(t *testing.T) {
 func TestAnAddressJoinsNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	b := w.newBrowser()
-	b.withCode(b.signUp(adaMail, adaPass))
+	b := w.signedUp()
 	outside := w.federate(nil)
 	outside.Says(map[string]any{"sub": "somebody else", "email": adaMail, "email_verified": true})
 	other := w.newBrowser()

@@ -124,7 +124,7 @@ func stillMember(ctx context.Context, tx deputy.Tx, organization deputy.Organiza
 type managerSession struct {
 	Account deputy.ID `json:"account"`
 	// Organization is the one whose identity provider signed them in, and Issuer
-	// what that was called; both are empty for who has a password here.
+	// what that was called; both are empty for those who have a password here.
 	Organization    deputy.OrganizationID `json:"organization,omitzero"`
 	Issuer          string                `json:"issuer,omitzero"`
 	AuthenticatedAt time.Time             `json:"authenticated_at"`
