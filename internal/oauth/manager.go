@@ -254,13 +254,14 @@ func (s *Server) vouched(v *visitor, to *relay, c *providerClaims, raw []byte) {
 		s.fail(v, err)
 		return
 	}
+	address, verified := c.address()
 	switch {
 	case user == nil && l.Invitation == "":
 		err = errUninvited
-	case user == nil && !c.verified():
-		err = errors.Join(errIdentity, errors.New("the provider does not vouch for the address"))
+	case user == nil && !verified:
+		err = errors.Join(errIdentity, errUnchecked)
 	case user == nil:
-		if user, err = s.joinOrganization(v, &deputy.OrganizationUser{Email: c.Email, Source: to.Server.Issuer(), Subject: c.Subject}, nil); err != nil {
+		if user, err = s.joinOrganization(v, &deputy.OrganizationUser{Email: address, Source: to.Server.Issuer(), Subject: c.Subject}, nil); err != nil {
 			err = errors.Join(errIdentity, err)
 		}
 	}
