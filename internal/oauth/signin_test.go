@@ -8,12 +8,15 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
 	"deputy/internal/mail"
 	"deputy/internal/oauth"
+	"deputy/internal/store"
 )
 
 var (
@@ -524,6 +527,48 @@ func TestForgottenPassword(t *testing.T) {
 		b.withCode(b.signInAgain(adaMail, newPass))
 		if n := len(w.events("users:reset_password")); n != 1 {
 			t.Errorf("%d events tell of it", n)
+		}
+	}
+}
+
+// TestACodeTakesAsLongWhoeverIsAsked: a try of a code is one commit, and so is the
+// work behind asking for one, whether there is an account, a code or another try.
+func TestACodeTakesAsLongWhoeverIsAsked(t *testing.T) {
+	t.Parallel()
+	var commits atomic.Int64
+	w := newBareWorld(t)
+	w.platform = deputy.NewID(w.clock.Now())
+	w.open(store.Config{Path: deputytest.SQLite(t), Around: func(statement string, run func() error) error {
+		if statement == "BEGIN IMMEDIATE" {
+			commits.Add(1)
+		}
+		return run()
+	}})
+	w.fill()
+	b := w.newBrowser()
+	b.withCode(b.signUp(adaMail, adaPass))
+	w.server.Settle()
+	took := func(what string, want int64, do func()) {
+		t.Helper()
+		before := commits.Load()
+		do()
+		w.server.Settle()
+		if n := commits.Load() - before; n != want {
+			t.Errorf("%s: %d commits, want %d", what, n, want)
+		}
+	}
+	for _, email := range []string{adaMail, "nobody@example.test"} {
+		elsewhere := w.newBrowser()
+		elsewhere.client = b.client
+		elsewhere.fill(elsewhere.follow(elsewhere.begin()), "/login", "identifier", adaMail)
+		p := elsewhere.get("/login/forgot-password")
+		// The transaction is saved before the answer, the rest comes behind.
+		took(email+" asks", 2, func() { p = elsewhere.fill(p, "/login/forgot-password", "username", email) })
+		p = elsewhere.follow(p)
+		for n := range 7 {
+			took(fmt.Sprint(email, " tries ", n), 1, func() {
+				elsewhere.says(elsewhere.fill(p, "/login/reset-password", "code", "none", "password", newPass), 400, "does not work")
+			})
 		}
 	}
 }
