@@ -438,16 +438,20 @@ func endSessions(ctx context.Context, tx deputy.Tx, zone deputy.ZoneID, user dep
 		if x.ID == except || x.ParentID != nil && *x.ParentID == except {
 			continue
 		}
-		if _, err := tx.Sessions().Update(ctx, in, deputy.ID(x.ID), revoke); err != nil {
+		if err := revoke(ctx, tx, in, x.ID); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func revoke(x *deputy.Session) error {
-	x.Status = deputy.Revoked
-	return nil
+// revoke ends a session, with those below it.
+func revoke(ctx context.Context, tx deputy.Tx, in deputy.Scope, id deputy.SessionID) error {
+	_, err := tx.Sessions().Update(ctx, in, deputy.ID(id), func(x *deputy.Session) error {
+		x.End(tx.Now())
+		return nil
+	})
+	return err
 }
 
 // newUser returns a person of the zone who is not stored yet, and the key that
