@@ -9,5 +9,5 @@ check: ## run every check: scripts/test
 build: ## build bin/deputy, without cgo
 	CGO_ENABLED=0 go build -trimpath -o bin/deputy ./cmd/deputy
 
-golden: ## write the golden list of dependencies anew
+golden: ## rewrite the golden list of dependencies
 	go test ./internal/archtest -run TestDependencies -update

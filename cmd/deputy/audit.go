@@ -37,7 +37,7 @@ func newAuditExport() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export FILE",
 		Short: "Write the log to a file, one JSON event a line, oldest first",
-		Long: "Writes the log of an organization, one JSON event a line, oldest first, and its signed checkpoint.\n" +
+		Long: "Write the log of an organization, one JSON event a line, oldest first, and its signed checkpoint.\n" +
 			"Events that --zone or --since leave out are there by their hash, so that the whole can be verified.\n" +
 			"What an event knows of a person is sealed: the file may outlive what is remembered of people.",
 		Example: "  deputy audit export --since 2026-11-01T00:00:00Z events.jsonl",
@@ -150,7 +150,7 @@ func newAuditVerify() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Check that an export is what the server signed, without a server",
-		Long: "Checks an export line by line against the checkpoint at its end. It exits with 0, or names the first\n" +
+		Long: "Check an export line by line against the checkpoint at its end. It exits with 0, or names the first\n" +
 			"bad line and exits with 1. Without --key it believes the key in the file and says unanchored: compare\n" +
 			"the fingerprint with one that you know. An earlier checkpoint proves that nothing was cut since.",
 		Example: "  deputy audit verify --key jwks.json --checkpoint last-month.jsonl events.jsonl",

@@ -16,7 +16,7 @@ func newBackup() *cobra.Command {
 	c := withFile(server.Backup)
 	c.Use = "backup FILE"
 	c.Short = "Write a consistent copy of the database to a file, while the server runs"
-	c.Long = "Writes a consistent copy of the SQLite database to a new file, while the server runs. The root key\n" +
+	c.Long = "Write a consistent copy of the SQLite database to a new file, while the server runs. The root key\n" +
 		"is not in it: without that key nobody can read the copy, you included. Keep the two apart."
 	c.Example = "  deputy backup /backups/deputy-2026-11-01.db"
 	return c
@@ -37,7 +37,7 @@ func newRestore() *cobra.Command {
 	c.Flags().StringVar(&at, "at", "", "moment to restore from an archive, such as 2026-11-01T12:00:00Z (default: the newest)")
 	c.Use = "restore FILE|FOLDER"
 	c.Short = "Make the database of the data folder from a backup or an archive"
-	c.Long = "Makes the database of the data folder from a backup, or from the folder of an archive as it was at a\n" +
+	c.Long = "Make the database of the data folder from a backup, or from the folder of an archive as it was at a\n" +
 		"moment, after checking it. The root key must be in its place. Where there is a database already,\n" +
 		"nothing is done: move it away first."
 	c.Example = "  deputy restore --at 2026-11-01T12:00:00Z /archive"

@@ -321,7 +321,13 @@ func (b *benchmark) result(ctx context.Context, l bench.Load, turn int) (bench.R
 	r, err := bench.Run(ctx, l)
 	if r.Run = turn; err == nil && r.OK == 0 {
 		status, body, err := bench.Once(ctx, l)
-		return r, fmt.Errorf("no request succeeded: %d %s %v", status, strings.TrimSpace(string(body)), err)
+		switch {
+		case err != nil:
+			return r, fmt.Errorf("no request succeeded: %w", err)
+		case status < 300: // the body may be a credential
+			return r, fmt.Errorf("no request was answered within %v; try a longer --duration", l.Duration)
+		}
+		return r, fmt.Errorf("no request succeeded: %d %s", status, strings.TrimSpace(string(body)))
 	}
 	return r, err
 }

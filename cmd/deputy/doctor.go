@@ -16,10 +16,10 @@ func newDoctor() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check a deployment and say what to do",
-		Long: "Checks what the settings describe, beside a running server or without one, and changes nothing:\n" +
+		Long: "Check what the settings describe, beside a running server or without one, and change nothing:\n" +
 			"settings, data folder and disk, root key, database and its schema, the end of each log, the clock,\n" +
 			"background work, keys, where events are streamed to, the public URL and its certificate, mail, backups.\n" +
-			"Give it the settings of the server. Exits with 0 when all is well, 3 when something ought to be done,\n" +
+			"Give it the settings of the server. It exits with 0 when all is well, 3 when something ought to be done,\n" +
 			"1 when something does not work or data is at risk.",
 		Example: "  deputy doctor --data-dir /var/lib/deputy --backups /backups",
 		Args:    cobra.NoArgs,

@@ -24,10 +24,10 @@ func newRotateRoot() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rotate-root",
 		Short: "Replace the root key, while servers run",
-		Long: "Puts the key in ROOT_KEY_FILE.next in the place of the root key, and makes one where\n" +
+		Long: "Put the key in ROOT_KEY_FILE.next in the place of the root key, and make one where\n" +
 			"there is none. The command works on the database itself, beside running servers or\n" +
 			"without one: what the former key wraps is wrapped by the next one, step by step.\n" +
-			"Ended at any moment, it goes on where it was when it is run again. With several\n" +
+			"Interrupted, it goes on from where it was when it is run again. With several\n" +
 			"nodes, give all of them the file first.",
 		Example: "  deputy keys rotate-root --data-dir /var/lib/deputy",
 		Args:    cobra.NoArgs,
@@ -49,7 +49,7 @@ func newRotateKeys() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rotate",
 		Short: "Make new signing keys for a zone, or for management tokens",
-		Long: "Makes new signing keys for a zone, or without --zone the one for management tokens.\n" +
+		Long: "Make new signing keys for a zone, or without --zone the one for management tokens.\n" +
 			"They are published at once and sign ten minutes later; those before stay published\n" +
 			"for as long as tokens of theirs are valid. If somebody else may have those, use\n" +
 			"--discard: the new keys sign at once, and no token of the others is valid any more.\n" +

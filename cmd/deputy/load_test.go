@@ -36,19 +36,7 @@ func TestKilledUnderLoadNothingAnsweredIsLost(t *testing.T) {
 		n = startNode(t, folder)
 		m = n.login(t, readAccount(t, folder))
 		total := len(answered)
-		for query := "?limit=100"; query != "" && len(answered) > 0; {
-			page := m.call(t, 200, "GET", "/zones/"+zone+"/audit-events"+query, nil)
-			for _, e := range page["items"].([]any) {
-				event := e.(map[string]any)
-				if id, ok := event["jti"].(string); ok && event["outcome"] == "success" {
-					delete(answered, id)
-				}
-			}
-			query = ""
-			if cursor, more := page["pagination"].(map[string]any)["after_cursor"].(string); more {
-				query = "?limit=100&after=" + cursor
-			}
-		}
+		notLogged(t, m, zone, answered)
 		if len(answered) > 0 {
 			t.Fatalf("round %d: %d of %d answered tokens have no event", round, len(answered), total)
 		}
@@ -67,18 +55,7 @@ func TestKilledUnderLoadTheArchiveHasWhatWasAnswered(t *testing.T) {
 	m := n.login(t, readAccount(t, filepath.Join(folder, "data")))
 	zone := m.newZone(t, "Archived")
 	a := m.newAgent(t, zone, "archived")
-	var early []string
-	for range 20 {
-		status, body, err := a.token(n)
-		if err != nil || status != 200 {
-			t.Fatalf("%d %v %v", status, body, err)
-		}
-		id, err := jti(body["access_token"].(string))
-		if err != nil {
-			t.Fatal(err)
-		}
-		early = append(early, id)
-	}
+	early := a.tokens(t, n, 20)
 	asked := time.Now()
 	answered := loadUntilKilled(t, n, a, 4*time.Second)
 	killed := time.Now()
@@ -181,18 +158,7 @@ func TestExportOfManyEvents(t *testing.T) {
 	m := n.login(t, readAccount(t, folder))
 	zone := m.newZone(t, "Exported")
 	a := m.newAgent(t, zone, "exported")
-	var want []string
-	for range 250 {
-		status, body, err := a.token(n)
-		if err != nil || status != 200 {
-			t.Fatalf("%d %v %v", status, body, err)
-		}
-		id, err := jti(body["access_token"].(string))
-		if err != nil {
-			t.Fatal(err)
-		}
-		want = append(want, id)
-	}
+	want := a.tokens(t, n, 250)
 	file := filepath.Join(folder, "events.jsonl")
 	if status, _, stderr := command(t, nil, "audit", "export", "--data-dir", folder, "--zone", zone, file); status != 0 {
 		t.Fatalf("exit %d %s", status, stderr)

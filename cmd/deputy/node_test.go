@@ -351,6 +351,24 @@ func (a *agent) token(n *node) (status int, body map[string]any, err error) {
 	return a.tokenFor(n, a.target)
 }
 
+// tokens gets so many tokens for the agent's resource, and returns their jti in
+// order.
+func (a *agent) tokens(t *testing.T, n *node, count int) (ids []string) {
+	t.Helper()
+	for range count {
+		status, body, err := a.token(n)
+		if err != nil || status != 200 {
+			t.Fatalf("%d %v %v", status, body, err)
+		}
+		id, err := jti(body["access_token"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
 // tokenFor asks a node for a token; the issuer's host is replaced by the node's.
 func (a *agent) tokenFor(n *node, target string) (status int, body map[string]any, err error) {
 	return tryForm(n.base+"/z/"+a.zone+"/oauth/2/token", a.id, a.secret,

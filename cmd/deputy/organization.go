@@ -12,7 +12,7 @@ import (
 func newOrganization() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "organization",
-		Short:   "Tend organizations",
+		Short:   "Make organizations",
 		Example: "  deputy organization create Acme",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },

@@ -16,7 +16,7 @@ type remote struct{ url, data string }
 // remoteFlags gives c the flags of a command that talks to a server.
 func remoteFlags(c *cobra.Command) *remote {
 	r := &remote{}
-	c.Flags().StringVar(&r.url, "url", os.Getenv("DEPUTY_URL"), "address of the server, as DEPUTY_CLIENT_ID with DEPUTY_CLIENT_SECRET [DEPUTY_URL]")
+	c.Flags().StringVar(&r.url, "url", os.Getenv("DEPUTY_URL"), "address of the server; the account is then DEPUTY_CLIENT_ID with DEPUTY_CLIENT_SECRET [DEPUTY_URL]")
 	c.Flags().Lookup("url").DefValue = ""
 	data := os.Getenv("DEPUTY_DATA_DIR")
 	if data == "" {

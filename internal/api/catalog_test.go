@@ -249,7 +249,7 @@ func TestInstallAndRemove(t *testing.T) {
 	)
 }
 
-// install installs the calendar and returns the variables task and install.
+// installCalendar installs the calendar and returns the variables task and install.
 func (s *server) installCalendar(name string) {
 	s.t.Helper()
 	s.run(step{do: "POST /zones/{zone}/installs", body: `{"package_id": "{package}", "inputs": {"id": "c1", "secret": "hunter2"}}`, status: 202,
@@ -327,6 +327,18 @@ func TestWhatOthersNeedIsKept(t *testing.T) {
 			step{do: "PATCH /zones/{zone}", body: `{"user_identity_provider_id": "{provider}"}`, status: 200, events: []string{"zones:update"}},
 			`[{"details": [{"field": "entities.provider"}]}]`, []string{"providers/{provider}"},
 		},
+		"being the zone's default resource": {
+			step{do: "PATCH /zones/{zone}", body: `{"default_resource_id": "{resource}"}`, status: 200, events: []string{"zones:update"}},
+			`[{"details": [{"field": "entities.resource"}]}, {"details": [{"field": "entities.provider"}]}]`, []string{"resources/{resource}", "providers/{provider}"},
+		},
+		"a secret that somebody keeps for the resource": {
+			step{do: "POST /zones/{zone}/secrets", body: `{"entity_id": "{resource}", "name": "Mine", "data": {"type": "token", "token": "t"}}`, status: 201, keep: []string{"secret=id"}, events: []string{"secrets:create"}},
+			`[{"details": [{"field": "entities.resource"}]}, {"details": [{"field": "entities.provider"}]}]`, []string{"resources/{resource}", "providers/{provider}"},
+		},
+		"a secret that somebody keeps for the provider": {
+			step{do: "POST /zones/{zone}/secrets", body: `{"entity_id": "{provider}", "name": "Mine", "data": {"type": "token", "token": "t"}}`, status: 201, keep: []string{"secret=id"}, events: []string{"secrets:create"}},
+			`[{"details": [{"field": "entities.provider"}]}]`, []string{"providers/{provider}"},
+		},
 		"a credential of the provider": {
 			step{do: "POST /zones/{zone}/application-credentials", body: `{"application_id": "{app}", "type": "token", "provider_id": "{provider}"}`, status: 200, events: []string{"application_credentials:create"}},
 			`[{"details": [{"field": "entities.provider"}]}]`, []string{"providers/{provider}"},
@@ -349,6 +361,46 @@ func TestWhatOthersNeedIsKept(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The gateway of a zone that a package made stays, and so does a secret that
+// somebody keeps for what a package made, beside the package's own.
+func TestWhatTheZoneNeedsIsKept(t *testing.T) {
+	t.Parallel()
+	s := newCatalogServer(t)
+	release := func(body string) {
+		s.run(
+			step{do: "POST /zones/{zone}/packages", body: body, status: 201, keep: []string{"package=id"}, events: []string{"packages:create"}},
+			step{do: "POST /zones/{zone}/packages/{package}/versions", status: 201, events: []string{"packages:release"}},
+		)
+	}
+	install := func(name, inputs string) {
+		s.run(step{do: "POST /zones/{zone}/installs", body: `{"package_id": "{package}", "inputs": ` + inputs + `}`, status: 202, keep: []string{name + "=install_id"}, events: []string{"installs:create"}})
+		s.work()
+		s.events("")
+	}
+	release(`{"kind": "application", "name": "Gateway", "inputs": {"bindings": "{\"name\": \"Gateway\", \"identifier\": \"gate\"}"}}`)
+	install("gateway", `{}`)
+	s.run(
+		step{do: "GET /zones/{zone}/applications?identifier=gate", status: 200, keep: []string{"gate=items.0.id"}},
+		step{do: "PATCH /zones/{zone}", body: `{"default_mcp_gateway_application_id": "{gate}"}`, status: 200, events: []string{"zones:update"}},
+	)
+	s.removeInstall("gateway", `[{"details": [{"field": "entities.application"}]}]`)
+	s.run(step{do: "GET /zones/{zone}", status: 200, want: `{"default_mcp_gateway_application_id": "{gate}"}`})
+
+	release(`{"kind": "api-key", "name": "Search", "inputs": {"schema": {"type": "object", "required": ["token"], "properties": {"token": {"type": "string", "writeOnly": true}}},
+		"bindings": "{\"name\": \"Search\", \"resource_identifier\": \"https://search.example\"}"}}`)
+	install("search", `{"token": "hunter2"}`)
+	s.run(
+		step{do: "GET /zones/{zone}/resources?identifier=https://search.example", status: 200, keep: []string{"resource=items.0.id"}},
+		step{do: "GET /zones/{zone}/secrets", status: 200, keep: []string{"theirs=0.id"}},
+		step{do: "POST /zones/{zone}/secrets", body: `{"entity_id": "{resource}", "name": "Mine", "data": {"type": "token", "token": "t"}}`, status: 201, keep: []string{"mine=id"}, events: []string{"secrets:create"}},
+	)
+	s.removeInstall("search", `[{"details": [{"field": "entities.resource"}]}, {"details": [{"field": "entities.vault"}]}]`)
+	s.run(
+		step{do: "GET /zones/{zone}/secrets/{mine}", status: 200, events: []string{"secrets:read"}},
+		step{do: "GET /zones/{zone}/secrets/{theirs}", status: 404},
+	)
 }
 
 // impossible is a package whose second entity cannot be made: the resource's

@@ -223,7 +223,7 @@ func (s *server) authenticate(ctx context.Context, bearer, _ string) (*deputy.Ca
 			return nil, err
 		}
 		if (label == "" || label == o.Label) && u.Status == deputy.UserActive {
-			return &deputy.Caller{Organization: o.ID, Account: u.ID, Name: u.Email, ClientID: "console", Role: u.Role, KeyID: u.KeyID}, nil
+			return &deputy.Caller{Organization: o.ID, Account: u.ID, Name: u.Email, ClientID: "console", Role: u.Role, KeyID: u.KeyID, Until: bearersEnd}, nil
 		}
 	}
 	account, err := s.store.Account(ctx, bearer)
@@ -236,8 +236,15 @@ func (s *server) authenticate(ctx context.Context, bearer, _ string) (*deputy.Ca
 	}, nil
 }
 
-// issueBearer answers what authenticate takes.
+// bearersEnd is when the bearers of people end.
+var bearersEnd = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// issueBearer answers what authenticate takes, if it is to end with the bearer
+// that it is asked for with.
 func (s *server) issueBearer(ctx context.Context, r deputy.BearerRequest) (*deputy.Bearer, error) {
+	if !r.Until.Equal(bearersEnd) {
+		return nil, fmt.Errorf("the bearer is to end at %v", r.Until)
+	}
 	u, err := s.store.OrganizationUsers().Get(ctx, deputy.Scope{Organization: r.Organization}, r.Account)
 	if err != nil {
 		return nil, err

@@ -12,8 +12,8 @@ import (
 
 // ReleaseManaged gives a zone the platform's policies that come with the program
 // for a schema, as the next version of the platform's set, unless some version of
-// the set has been that already. What decides in the zone goes on deciding: who
-// manages it activates the new version, or does not.
+// the set has been that already. What decides in the zone goes on deciding:
+// whoever manages it activates the new version, or does not.
 //
 // A version that was there before is not made again, so that an older node
 // beside a newer one takes nothing back.

@@ -76,7 +76,7 @@ func (a *API) mountOrganizations() {
 	}, a.patchOrganization)
 	mount(a, operation{
 		ID: "create-organization-token", Method: http.MethodPost, Path: organizationPath + "/token", Action: "organizations:token", Tag: organizationTag,
-		Summary: "Get a bearer token for one of the caller's organizations", Doc: "It takes the bearer of a person, which may be of another organization.",
+		Summary: "Get a bearer token for one of the caller's organizations", Doc: "It takes the bearer of a person, which may be of another organization. The new one ends with it.",
 		Status: http.StatusOK, Records: "credentials:issue",
 	}, a.createOrganizationToken)
 	mount(a, operation{
@@ -204,7 +204,7 @@ func (a *API) patchOrganization(ctx context.Context, c *call, in *input[Organiza
 // the path names. Its event is the issuer's.
 func (a *API) createOrganizationToken(ctx context.Context, c *call, _ *empty) (*output[OrganizationToken], error) {
 	b, err := a.issue(ctx, deputy.BearerRequest{
-		Organization: c.organization.ID, Account: c.caller.Account, ClientID: c.caller.ClientID,
+		Organization: c.organization.ID, Account: c.caller.Account, ClientID: c.caller.ClientID, Until: c.caller.Until,
 		RequestID: c.id, IP: c.ip, UserAgent: c.agent,
 	})
 	if err != nil {
@@ -261,8 +261,8 @@ func (a *API) listIdentities(ctx context.Context, c *call, _ *empty) (*output[Id
 	return &output[IdentityList]{IdentityList{page.Items, ownedPageInfo(page.PageInfo), page.Pagination, identities.permissions(a, c)}}, nil
 }
 
-// source returns the issuer that signs a person in: who signs in here does so
-// at the public URL.
+// source returns the issuer that signs a person in: whoever signs in here does
+// so at the public URL.
 func (a *API) source(issuer string) string {
 	if issuer == "" {
 		return a.addresses.PublicURL()

@@ -242,8 +242,8 @@ type widening struct {
 
 func (w *widening) Unwrap() error { return w.error }
 
-// checkWidening compares a draft with the set that decides today, on the
-// decisions that are stored.
+// checkWidening compares a draft with the set that decides as the call begins, on
+// the decisions that are stored.
 func (a *API) checkWidening(ctx context.Context, c *call, d *deputy.PolicySetDraft) error {
 	after, err := a.compiledDraft(ctx, c, d)
 	if err != nil {

@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"testing"
+
+	"deputy/internal/deputy"
 )
 
 // TestPolicyTrial asks versions, bound or not, what they would decide.
@@ -89,6 +91,19 @@ func TestPolicyReplay(t *testing.T) {
 		// What is in force today is not widened by saying the same again, whatever was decided before it.
 		step{do: "PUT " + draft, body: `{"schema_version":"` + schema + `","manifest":{"entries":[{"policy_id":"{reads}","policy_version_id":"{reads-version}"}]}}`, status: 201, events: events},
 		step{do: "POST " + draft + "/publish", body: `{"activate":true}`, status: 201, events: []string{"policy_set_drafts:publish"}},
+		step{do: "PUT " + draft, body: `{"schema_version":"` + schema + `","manifest":{"entries":[{"policy_id":"{reads}","policy_version_id":"{reads-version}"}]}}`, status: 201, events: events},
+	)
+	// Nor does it decide in place of a stricter one that came between.
+	s.between = func() {
+		s.write(deputy.OrganizationID(s.vars["org"]), func(tx deputy.Tx) error {
+			_, err := tx.Activate(t.Context(), deputy.ZoneID(s.vars["zone"]), deputy.ID(s.vars["shut"]), deputy.ID(s.vars["shut-version"]))
+			return err
+		})
+	}
+	s.run(
+		step{do: "POST " + draft + "/publish", body: `{"activate":true}`, status: 409, want: `{"code":"conflict"}`},
+		step{do: "GET /zones/{zone}/policy-sets/{shut}", status: 200, want: `{"active":true}`},
+		step{do: "POST " + draft + "/publish", body: `{"activate":true}`, status: 409, want: `{"code":"conflict","witnesses":"<any>"}`},
 		step{do: "PUT /zones/{zone}/policy-sets/{shut}/draft", body: `{"schema_version":"` + schema + `","manifest":{"entries":[{"policy_id":"{closed}","policy_version_id":"{closed-version}"}]}}`, status: 201, events: events},
 		step{do: "POST /zones/{zone}/policy-sets/{shut}/draft/publish", body: `{"activate":true}`, status: 201, events: []string{"policy_set_drafts:publish"}},
 	)

@@ -205,13 +205,15 @@ func (a *API) publishSetDraft(ctx context.Context, c *call, in *input[PolicySetD
 	if err := policySetDrafts.writable(c, d); err != nil {
 		return nil, err
 	}
+	var compared deputy.ID
 	if in.Body.Activate.V && !in.Body.AcknowledgeWidening.V {
 		if err := a.checkWidening(ctx, c, d); err != nil {
 			return nil, err
 		}
+		compared = c.zone.ActivePolicySetVersionID
 	}
 	v := newSetVersion(c, d.SchemaVersion, d.Manifest)
-	err = a.addSetVersion(ctx, c, v, in.Body.Activate.V, func(tx deputy.Tx) error { return policySetDrafts.use(ctx, tx, c, d) })
+	err = a.addSetVersion(ctx, c, v, in.Body.Activate.V, compared, func(tx deputy.Tx) error { return policySetDrafts.use(ctx, tx, c, d) })
 	if err != nil {
 		return nil, err
 	}

@@ -112,7 +112,7 @@ func (a *API) createSetVersion(ctx context.Context, c *call, in *input[PolicySet
 		return nil, err
 	}
 	v := newSetVersion(c, in.Body.SchemaVersion, in.Body.Manifest.entries())
-	if err := a.addSetVersion(ctx, c, v, false, nil); err != nil {
+	if err := a.addSetVersion(ctx, c, v, false, "", nil); err != nil {
 		return nil, err
 	}
 	return policySetVersions.view(a, c, v), nil
@@ -129,8 +129,9 @@ func newSetVersion(c *call, schema string, manifest []deputy.ManifestEntry) *dep
 // addSetVersion pins policy versions, signs the manifest and adds it as the
 // set's next version, and in the same transaction does what also says and activates it. The
 // number is part of what is signed, so the version is inserted only while that
-// number is free, and activated only in place of what the event names.
-func (a *API) addSetVersion(ctx context.Context, c *call, v *deputy.PolicySetVersion, active bool, also func(deputy.Tx) error) error {
+// number is free, and activated only in place of what the event names. In a zone
+// that must be what it was compared with, if it was.
+func (a *API) addSetVersion(ctx context.Context, c *call, v *deputy.PolicySetVersion, active bool, compared deputy.ID, also func(deputy.Tx) error) error {
 	lane := a.lane(v.PolicySetID)
 	lane.Lock()
 	defer lane.Unlock()
@@ -156,6 +157,9 @@ func (a *API) addSetVersion(ctx context.Context, c *call, v *deputy.PolicySetVer
 		if active {
 			if target.PreviousID, err = a.activeAt(ctx, v.ZoneID, set.TargetType, set.TargetID); err != nil {
 				return err
+			}
+			if compared != "" && set.TargetType == deputy.ZoneTarget && target.PreviousID != string(compared) {
+				return deputy.Errorf(deputy.Conflict, "another version decides by now than the draft was compared with: publish it again")
 			}
 		}
 		if err := attest(v, number, signer, c.actor(), c.at, policy.Created); err != nil {

@@ -148,6 +148,10 @@ func (p *provision) needed(ctx context.Context, e *deputy.InstalledEntity) (stri
 		return deputy.Query{Limit: 100, Where: []deputy.Filter{{Fields: []string{field}, Values: []string{id}}}}
 	}
 	s := p.a.store
+	secrets, err := s.Secrets().List(ctx, p.in(), others("entity_id"))
+	if err != nil || slices.ContainsFunc(secrets.Items, func(d *deputy.VaultSecret) bool { return !p.created(string(d.ID)) }) {
+		return "another secret is kept for it", err
+	}
 	switch catalog.EntityType(e.Type) {
 	case catalog.Provider:
 		if z := p.zone.UserIdentityProviderID; z != nil && string(*z) == id {
@@ -162,6 +166,9 @@ func (p *provision) needed(ctx context.Context, e *deputy.InstalledEntity) (stri
 			return "a credential uses it", err
 		}
 	case catalog.Application:
+		if gateway := p.zone.DefaultGatewayApplicationID; gateway != nil && string(*gateway) == id {
+			return "it is the zone's default gateway", nil
+		}
 		resources, err := s.Resources().List(ctx, p.in(), others("application_id"))
 		if err != nil || p.foreign(resources.Items, func(r *deputy.Resource) string { return string(r.ID) }) {
 			return "it provides another resource", err
@@ -177,6 +184,9 @@ func (p *provision) needed(ctx context.Context, e *deputy.InstalledEntity) (stri
 }
 
 func (p *provision) resourceNeeded(ctx context.Context, e *deputy.InstalledEntity) (string, error) {
+	if r := p.zone.DefaultResourceID; r != nil && deputy.ID(*r) == e.EntityID {
+		return "it is the zone's default resource", nil
+	}
 	query := deputy.Query{Limit: 100, Where: []deputy.Filter{{Fields: []string{"resource_id"}, Values: []string{string(e.EntityID)}}}}
 	edges, err := p.a.store.Dependencies().List(ctx, p.in(), query)
 	if err != nil || slices.ContainsFunc(edges.Items, func(d *deputy.Dependency) bool {

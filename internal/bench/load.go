@@ -17,8 +17,8 @@
 // once, no header map, no allocation per answer), so one core of it saturates a
 // server on another; every run is bounded in connections, time and, when asked,
 // requests; nothing but loopback is dialled unless Load.AllowRemote says so;
-// warm-up never enters a figure. Preparing zones and clients is left to the
-// caller, and so is starting the servers, for which Start helps.
+// warm-up never enters a figure. Prepare makes a realistic zone through the
+// management API; Start starts a server. Which ones is for the caller.
 //
 // The wire format is HTTP/1.1 (RFC 9112), of which the response side is read
 // here: §4 status line, §5 header fields, §6.2-6.3 body length, §7.1 chunks.

@@ -181,7 +181,8 @@ func (s *Server) CheckIssuer(iss string) error {
 }
 
 // proves reports whether the server wants PKCE: it does unless it has said that
-// it knows no method, or another one only. Who says who people are gets it anyway.
+// it knows no method, or another one only. Whoever says who people are gets it
+// anyway.
 func (s *Server) proves() bool {
 	methods := s.set.CodeChallengeMethodsSupported
 	return s.identity || methods == nil || slices.Contains(methods, "S256")

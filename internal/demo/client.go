@@ -12,7 +12,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// A Client is an OAuth client with a secret: who asks a token endpoint.
+// A Client is an OAuth client with a secret: it asks a token endpoint.
 type Client struct {
 	ID       string
 	Secret   string

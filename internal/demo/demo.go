@@ -23,8 +23,9 @@
 // Both servers check tokens offline, with the zone's published keys; verify.go
 // is the part a resource server of one's own would copy.
 //
-// A Narrator tells the steps of a demonstration in a terminal. The steps
-// themselves, and the preparation of a zone, are the caller's.
+// A Story has the steps of the demonstration, from making the zone to reading
+// its log, and a second half in which a person lets an assistant use an account
+// at a CodeHost. A Narrator tells the steps in a terminal.
 //
 // Every part takes the HTTP client it speaks with from outside and a clock.
 package demo

@@ -103,7 +103,7 @@ func (n *notes) needs(scope string, next func(http.ResponseWriter, *http.Request
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		raw, err := bearer(r)
 		if err != nil {
-			// RFC 6750 §3: no error code for who did not try.
+			// RFC 6750 §3: no error code for those who did not try.
 			n.challenge(w, http.StatusUnauthorized, Refusal{}, scope)
 			return
 		}

@@ -13,6 +13,7 @@ type Caller struct {
 	Credential   ID               // of a service account
 	Role         OrganizationRole // of a person; empty for a service account
 	KeyID        ID               // of a person: seals what the log knows of them
+	Until        time.Time        // the end of a person's bearer
 }
 
 // Person reports whether the caller is a person.
@@ -34,6 +35,10 @@ type BearerRequest struct {
 	Account      ID
 	ClientID     string // what they signed in with
 	GrantType    string // how it was asked for; may be empty
+	// Until is the end of the bearer that it is asked for with, which this one
+	// does not outlive: else whoever has got one would never have to sign in
+	// again. Zero where they have just signed in.
+	Until time.Time
 	// What the event knows of the request.
 	RequestID, IP, UserAgent string
 }

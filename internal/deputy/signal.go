@@ -23,8 +23,8 @@ const (
 )
 
 // SignalsKept is how long signals are kept for streams that are behind, and
-// SignalsMatter how long a signal is of interest to who validates access tokens
-// offline: the longest that one may live, and an hour for clocks.
+// SignalsMatter how long a signal is of interest to whoever validates access
+// tokens offline: the longest that one may live, and an hour for clocks.
 const (
 	SignalsKept   = 7 * 24 * time.Hour
 	SignalsMatter = 25 * time.Hour

@@ -3,8 +3,8 @@
 //
 // The log is a Merkle tree (RFC 6962 §2.1) whose leaves are the hashes of its
 // events, in the order of their sequence numbers. A checkpoint is the size and
-// root of the tree at a moment, signed by the platform: who holds one can tell
-// later that nothing before it was changed, moved, left out or cut off. An
+// root of the tree at a moment, signed by the platform: whoever holds one can
+// tell later that nothing before it was changed, moved, left out or cut off. An
 // inclusion proof shows that one event is in it, a consistency proof that a
 // later checkpoint continues it; both are a few hashes, and
 // golang.org/x/mod/sumdb/tlog makes and checks them.

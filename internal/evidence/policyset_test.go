@@ -82,7 +82,7 @@ func (k zoneKey) sign(t *testing.T, header string, payload []byte) object {
 
 func (k zoneKey) header() string { return `{"alg":"` + k.alg + `","kid":"` + k.kid + `"}` }
 
-// document returns a policy version as the API shows it.
+// policyVersionOf returns a policy version as the API shows it.
 func policyVersionOf(t *testing.T, id, of, text string) object {
 	t.Helper()
 	d, err := policy.ParseText(text)

@@ -15,7 +15,7 @@ const rsaBits = 2048
 // second or more, and a zone should not wait for that. They are in memory only.
 //
 // It holds few keys until somebody finds it empty; then it holds twice as many,
-// so that who makes many zones at once soon waits for none of them.
+// so that whoever makes many zones at once soon waits for none of them.
 type Pool struct {
 	ready  chan *rsa.PrivateKey // up to mostReady
 	size   atomic.Int32         // how many are to be ready

@@ -23,7 +23,7 @@ type Transport interface {
 	Deliver(ctx context.Context, m *deputy.Mail, msg Message) error
 }
 
-// Outbox is a folder that keeps messages as files, for who has no relay.
+// Outbox is a folder that keeps messages as files, for those who have no relay.
 type Outbox struct {
 	Dir  string
 	From string

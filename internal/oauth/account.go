@@ -366,7 +366,7 @@ func (s *Server) changePasswordPage(v *visitor) {
 	s.display(m, http.StatusOK, pages.ChangePassword{Username: displayName(m.user), Shortest: password.Shortest})
 }
 
-// changePassword replaces the password of who knows it, and ends all other
+// changePassword replaces the password of whoever knows it, and ends all other
 // sessions.
 func (s *Server) changePassword(v *visitor) {
 	m, ok := s.member(v, false)

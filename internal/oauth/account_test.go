@@ -13,8 +13,7 @@ import (
 func TestAccountShowsAndEndsSessions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	b := w.newBrowser()
-	b.withCode(b.signUp(adaMail, adaPass))
+	b := w.signedUp()
 	other := w.newBrowser()
 	other.client = b.client
 	other.withCode(other.signIn(adaMail, adaPass))
@@ -89,8 +88,7 @@ func TestWhatHasRunOutIsNotRevoked(t *testing.T) {
 func TestSignOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	b := w.newBrowser()
-	b.withCode(b.signUp(adaMail, adaPass))
+	b := w.signedUp()
 	b.says(b.fill(b.get("/account"), "/account/sign-out"), 200, "You are signed out")
 	b.at(b.open(asking(b.client.credential.Identifier)), "/login")
 	if n := len(w.events("users:logout")); n != 1 {
@@ -101,8 +99,7 @@ func TestSignOut(t *testing.T) {
 func TestTheAccountAsksToSignInAndComesBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	b := w.newBrowser()
-	b.withCode(b.signUp(adaMail, adaPass))
+	w.signedUp()
 	other := w.newBrowser()
 	p := other.follow(other.at(other.get("/account"), "/login"))
 	p = other.follow(other.fill(p, "/login", "identifier", adaMail))
@@ -117,8 +114,7 @@ func TestTheAccountAsksToSignInAndComesBack(t *testing.T) {
 func TestChangePassword(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	b := w.newBrowser()
-	b.withCode(b.signUp(adaMail, adaPass))
+	b := w.signedUp()
 	other := w.newBrowser()
 	other.client = b.client
 	other.withCode(other.signIn(adaMail, adaPass))

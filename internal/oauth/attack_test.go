@@ -165,8 +165,7 @@ func TestNobodyFinishesForAnother(t *testing.T) {
 // whether the address has an account, whatever else the machine does.
 func TestWhoeverIsNamedCostsOneHash(t *testing.T) {
 	w := newWorld(t)
-	b := w.newBrowser()
-	b.withCode(b.signUp(adaMail, adaPass))
+	b := w.signedUp()
 	w.clock.advance(time.Second) // mails are in order
 	off := w.newBrowser()
 	off.client = b.client

@@ -322,7 +322,7 @@ func (w *world) setUser(u *deputy.User, change func(*deputy.User)) {
 	})
 }
 
-// registered makes a user agent that has the callback.
+// registerAgent makes a user agent that has the callback.
 func (w *world) registerAgent() string {
 	w.Helper()
 	r := httptest.NewRequest("POST", "/z/"+string(w.zone.ID)+"/oauth/2/registration", strings.NewReader(`{"redirect_uris":["`+callback+`"]}`))

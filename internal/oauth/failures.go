@@ -28,8 +28,8 @@ const (
 
 // failure is what failures are counted by. The client id is what somebody
 // wrote, known or not. Without an organization there is no log to write to; it
-// is counted all the same, so that who does not exist is told to wait like who
-// does.
+// is counted all the same, so that whoever does not exist is told to wait like
+// whoever does.
 type failure struct {
 	organization deputy.OrganizationID
 	zone         deputy.ZoneID

@@ -291,11 +291,17 @@ type providerClaims struct {
 	all             map[string]jsontext.Value
 }
 
-// verified reports whether the provider vouches for the address. Some write a
-// text for the truth value.
-func (c *providerClaims) verified() bool {
-	text := strings.Trim(string(c.EmailVerified), `"`)
-	return c.Email != "" && text == "true"
+// address returns the mail address that the provider has for the person, and
+// whether it vouches for it; empty for none. One that it says itself nobody has
+// checked is none: policies, tokens and what people are called by would show what
+// anybody could have typed in there. A provider that says nothing of it is taken
+// at its word. Some write a text for the truth value.
+func (c *providerClaims) address() (address string, verified bool) {
+	said := strings.Trim(string(c.EmailVerified), `"`)
+	if said != "" && said != "true" || deputy.Email("email", c.Email) != nil {
+		return "", false
+	}
+	return c.Email, said == "true"
 }
 
 // redeem exchanges the code for an ID token, checks it, and returns what it
@@ -379,6 +385,10 @@ func (s *Server) providerSecret(ctx context.Context, place vault.Place, p *deput
 // errIdentity says that no account can be made of what the provider said.
 var errIdentity = refuse(codeAccessDenied, "An account cannot be made from what the identity provider says.")
 
+// errUnchecked says that a provider has an address for somebody which it does
+// not vouch for.
+var errUnchecked = errors.New("the provider does not vouch for the address")
+
 // federated returns the person with the issuer and subject, who is made if
 // there is none: whoever the provider lets in is let in.
 func (s *Server) federated(ctx context.Context, v *visitor, to *relay, c *providerClaims) (*deputy.User, error) {
@@ -395,11 +405,13 @@ func (s *Server) federated(ctx context.Context, v *visitor, to *relay, c *provid
 	}
 	issuer := to.Server.Issuer()
 	user.ProviderID, user.Issuer, user.Subject = &to.ID, &issuer, &c.Subject
-	if deputy.Email("email", c.Email) == nil {
-		user.Email, user.EmailVerified = c.Email, c.verified()
-	}
+	user.Email, user.EmailVerified = c.address()
 	if claim := to.OpenID; claim != nil && claim.UserIdentifierClaim != nil {
-		if text := c.text(*claim.UserIdentifierClaim); text != "" {
+		switch text := c.text(*claim.UserIdentifierClaim); {
+		case text == "":
+		case *claim.UserIdentifierClaim == "email" && user.Email == "":
+			return nil, errors.Join(errIdentity, errUnchecked)
+		default:
 			user.Identifier = text
 		}
 	}
@@ -437,12 +449,13 @@ func (c *providerClaims) text(name string) string {
 // refreshEmail takes over the address that the provider has for the person now.
 // What they are called by never changes.
 func (s *Server) refreshEmail(ctx context.Context, v *visitor, user *deputy.User, c *providerClaims) error {
-	if c.Email == "" || deputy.Email("email", c.Email) != nil || user.Email == c.Email && user.EmailVerified == c.verified() {
+	address, verified := c.address()
+	if c.Email == "" || user.Email == address && user.EmailVerified == verified {
 		return nil
 	}
 	return s.store.Write(ctx, s.visitorEvent(v, "users:update", user), func(tx deputy.Tx) error {
 		now, err := tx.Users().Update(ctx, v.in(), deputy.ID(user.ID), func(u *deputy.User) error {
-			u.Email, u.EmailVerified = c.Email, c.verified()
+			u.Email, u.EmailVerified = address, verified
 			return nil
 		})
 		if err == nil {

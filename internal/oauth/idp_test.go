@@ -140,8 +140,7 @@ func TestSignInThroughTheProvider(t *testing.T) {
 func TestAnAddressJoinsNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	b := w.newBrowser()
-	b.withCode(b.signUp(adaMail, adaPass))
+	b := w.signedUp()
 	outside := w.federate(nil)
 	outside.Says(map[string]any{"sub": "somebody else", "email": adaMail, "email_verified": true})
 	other := w.newBrowser()
@@ -220,6 +219,39 @@ func TestTheProviderIsNotBelieved(t *testing.T) {
 				t.Error("somebody was made")
 			}
 		})
+	}
+}
+
+// TestAnAddressNobodyChecked: what a person could have typed in at the provider
+// is not what they are called here, nor what policies and tokens show of them.
+func TestAnAddressNobodyChecked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, both...)
+	claim := "email"
+	outside := w.federate(func(p *deputy.Provider) { p.OpenID = &deputy.ProviderOpenID{UserIdentifierClaim: &claim} })
+	b := w.newBrowser()
+	outside.Says(map[string]any{"sub": "1", "email": adaMail, "email_verified": false})
+	b.says(b.get(b.depart(outside)), 400, "No account for you here")
+
+	outside.Says(map[string]any{"sub": "1", "email": adaMail, "email_verified": true})
+	again := w.newBrowser()
+	again.client = b.client
+	again.withCode(again.get(again.depart(outside)))
+	if u := w.onlyUser(); u.Identifier != adaMail || u.Email != adaMail {
+		t.Errorf("the person is %+v", u)
+	}
+	for _, no := range []any{false, "false"} { // she has typed in another
+		outside.Says(map[string]any{"sub": "1", "email": "ceo@example.test", "email_verified": no})
+		code := again.withCode(again.get(again.depart(outside, "scope", "openid email", "prompt", "login"))).query("code")
+		if u := w.onlyUser(); u.Identifier != adaMail || u.Email != "" || u.EmailVerified {
+			t.Errorf("the person is %+v", u)
+		}
+		a := w.must(w.post(again.client, form("grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier)), 200, "")
+		for _, token := range []string{"access_token", "id_token"} {
+			if email, ok := w.payload(a.text(token))["email"].(string); ok && email != "" {
+				t.Errorf("the %s says %q", token, email)
+			}
+		}
 	}
 }
 

@@ -10,8 +10,9 @@ import (
 )
 
 // logout answers at the end session endpoint (OpenID Connect RP-Initiated Logout
-// 1.0). Who comes with an ID token of the session that the browser has is signed
-// out at once; anybody else is asked, because any site can send a browser here.
+// 1.0). Whoever comes with an ID token of the session that the browser has is
+// signed out at once; anybody else is asked, because any site can send a
+// browser here.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request, id deputy.ZoneID, from *origin) {
 	ctx := r.Context()
 	z, snap, err := s.current(ctx, id)

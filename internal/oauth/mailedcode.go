@@ -18,9 +18,9 @@ import (
 	"deputy/internal/vault"
 )
 
-// A code in a mail proves that who types it reads the address's mail. So does
-// the link beside it, which leads to a page that asks once more: programs that
-// look through mail open links too.
+// A code in a mail proves that whoever types it reads the address's mail. So
+// does the link beside it, which leads to a page that asks once more: programs
+// that look through mail open links too.
 const (
 	codeDigits   = 8
 	codeValid    = 30 * time.Minute
@@ -458,8 +458,8 @@ func (s *Server) resetPage(v *visitor) {
 	s.show(v, http.StatusOK, pages.ResetPassword{Username: l.note(noteReset), Shortest: password.Shortest})
 }
 
-// reset sets a new password for who brings a code. It ends all sessions of the
-// person: whoever knew the old one is out.
+// reset sets a new password for whoever brings a code. It ends all sessions of
+// the person: whoever knew the old one is out.
 func (s *Server) reset(v *visitor) {
 	ctx, given := v.r.Context(), v.text("code")
 	p := pages.ResetPassword{Shortest: password.Shortest}
@@ -583,8 +583,8 @@ func (s *Server) visitorEvent(v *visitor, kind string, user *deputy.User) *deput
 }
 
 // later does something after the answer has left, so that how long it takes
-// tells nobody anything. When too much waits already it is left undone: who
-// misses it asks again.
+// tells nobody anything. When too much waits already it is left undone:
+// whoever misses it asks again.
 func (s *Server) later(do func(context.Context) error) {
 	select {
 	case s.lateSlots <- struct{}{}:

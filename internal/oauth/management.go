@@ -239,9 +239,9 @@ func (s *Server) refuseService(w http.ResponseWriter, r *http.Request, from *ori
 const userProfile = "user"
 
 // IssueBearer gives a person a bearer of the management API for one of their
-// organizations. It is NotFound when they are not a user of it, and Denied when
-// they are disabled there. Signing in and POST /organizations/{id}/token both
-// end here.
+// organizations. It is NotFound when they are not a user of it, Denied when they
+// are disabled there, and Unauthenticated when r.Until is over. Signing in and
+// POST /organizations/{id}/token both end here.
 func (s *Server) IssueBearer(ctx context.Context, r deputy.BearerRequest) (*deputy.Bearer, error) {
 	for range maxAttempts {
 		c, err := s.issueBearer(ctx, r, nil)
@@ -289,6 +289,12 @@ func (s *Server) issueBearer(ctx context.Context, r deputy.BearerRequest, effect
 	}
 	if d.signer != nil {
 		d.standing.Key = d.signer.row
+	}
+	if !r.Until.IsZero() {
+		d.lifetime = min(d.lifetime, r.Until.Sub(at.Truncate(time.Second)))
+	}
+	if d.lifetime < time.Second {
+		return nil, deputy.Errorf(deputy.Unauthenticated, "the bearer token has expired")
 	}
 	c, err := s.mint(ctx, d)
 	var off *deputy.Off
@@ -359,6 +365,7 @@ func (s *Server) person(ctx context.Context, v *verified, standing *deputy.Stand
 	standing.Organization, standing.OrganizationUser = organization, user
 	return &deputy.Caller{
 		Organization: organization.ID, Account: user.ID, Name: user.Email, ClientID: v.ClientID, Role: user.Role, KeyID: user.KeyID,
+		Until: time.Unix(v.ExpiresAt, 0).UTC(),
 	}, nil
 }
 

@@ -279,7 +279,7 @@ func TestBearerOfAPerson(t *testing.T) {
 	caller, err := w.server.Authenticate(context.Background(), b.Token.Reveal(), "192.0.2.9")
 	want := &deputy.Caller{
 		Organization: account.organization.ID, Account: ann.ID, Name: "ann@example.test", ClientID: "console",
-		Role: deputy.OrganizationViewer, KeyID: ann.KeyID,
+		Role: deputy.OrganizationViewer, KeyID: ann.KeyID, Until: w.clock.Now().Truncate(time.Second).Add(time.Hour).UTC(),
 	}
 	if diff := cmp.Diff(want, caller); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
@@ -318,6 +318,42 @@ func TestBearerOfAPerson(t *testing.T) {
 	}
 	if _, err := w.server.IssueBearer(context.Background(), deputy.BearerRequest{Organization: w.organization.ID, Account: ann.ID}); !errors.Is(err, deputy.NotFound) {
 		t.Errorf("in another organization: %v", err)
+	}
+}
+
+// TestABearerIsNotRenewed: what a bearer was got for ends with it, however often
+// it is exchanged.
+func TestABearerIsNotRenewed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ann := w.newOrganizationUser(w.newAccount().organization, "ann@example.test")
+	b, err := w.issueBearer(ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := w.payload(b.Token.Reveal())["exp"]
+	again := func() (*deputy.Bearer, error) {
+		caller, err := w.server.Authenticate(context.Background(), b.Token.Reveal(), "192.0.2.9")
+		if err != nil {
+			return nil, err
+		}
+		return w.server.IssueBearer(context.Background(), deputy.BearerRequest{Organization: caller.Organization, Account: caller.Account, ClientID: caller.ClientID, Until: caller.Until})
+	}
+	for range 2 {
+		w.clock.advance(29 * time.Minute)
+		if b, err = again(); err != nil || w.payload(b.Token.Reveal())["exp"] != ends {
+			t.Fatal(b, err)
+		}
+	}
+	if b.Lifetime != 2*time.Minute {
+		t.Errorf("it says it lasts %v", b.Lifetime)
+	}
+	w.clock.advance(2 * time.Minute)
+	if _, err := again(); !errors.Is(err, deputy.Unauthenticated) {
+		t.Errorf("after its end: %v", err)
+	}
+	if _, err := w.server.IssueBearer(context.Background(), deputy.BearerRequest{Organization: ann.OrganizationID, Account: ann.ID, Until: w.clock.Now()}); !errors.Is(err, deputy.Unauthenticated) {
+		t.Errorf("in the moment of its end: %v", err)
 	}
 }
 

@@ -124,7 +124,7 @@ func stillMember(ctx context.Context, tx deputy.Tx, organization deputy.Organiza
 type managerSession struct {
 	Account deputy.ID `json:"account"`
 	// Organization is the one whose identity provider signed them in, and Issuer
-	// what that was called; both are empty for who has a password here.
+	// what that was called; both are empty for those who have a password here.
 	Organization    deputy.OrganizationID `json:"organization,omitzero"`
 	Issuer          string                `json:"issuer,omitzero"`
 	AuthenticatedAt time.Time             `json:"authenticated_at"`
@@ -254,13 +254,14 @@ func (s *Server) vouched(v *visitor, to *relay, c *providerClaims, raw []byte) {
 		s.fail(v, err)
 		return
 	}
+	address, verified := c.address()
 	switch {
 	case user == nil && l.Invitation == "":
 		err = errUninvited
-	case user == nil && !c.verified():
-		err = errors.Join(errIdentity, errors.New("the provider does not vouch for the address"))
+	case user == nil && !verified:
+		err = errors.Join(errIdentity, errUnchecked)
 	case user == nil:
-		if user, err = s.joinOrganization(v, &deputy.OrganizationUser{Email: c.Email, Source: to.Server.Issuer(), Subject: c.Subject}, nil); err != nil {
+		if user, err = s.joinOrganization(v, &deputy.OrganizationUser{Email: address, Source: to.Server.Issuer(), Subject: c.Subject}, nil); err != nil {
 			err = errors.Join(errIdentity, err)
 		}
 	}

@@ -478,5 +478,5 @@ When something is deleted, revoked, disabled, archived or has run out, the very 
 
 This page is written by the test that walks it: each line was turned off at one node while requests succeeded at two, and the next request at either was refused, on SQLite and on PostgreSQL. ` + "`inactive`" + ` stands for introspection's ` + "`{\"active\":false}`" + `; an answer without a code is a page or leads to one.
 
-What was handed out before is another matter: who validates an access token offline, by the zone's keys, takes it until it expires. Ask at the introspection endpoint, follow the feed of revocations ([signals.md](signals.md)), or let tokens live shorter (` + "`credential_lifetime_seconds`" + ` of a resource). A secret from the vault and a token of another provider are theirs to end.
+What was handed out before is another matter: whoever validates an access token offline, by the zone's keys, accepts it until it expires. Ask at the introspection endpoint, follow the feed of revocations ([signals.md](signals.md)), or give tokens shorter lives (` + "`credential_lifetime_seconds`" + ` of a resource). A secret from the vault ends where it came from, and a token of another provider at that provider.
 `

@@ -55,7 +55,7 @@ func allowsDocument(z *deputy.Zone, id string) bool {
 // errDocument is the answer where a client's document is of no use.
 var errDocument = refuse(codeInvalidClient, "The metadata document of the application that sent you here cannot be used.")
 
-// document returns what the document at the address says.
+// readDocument returns what the document at the address says.
 func (s *Server) readDocument(ctx context.Context, zone deputy.ZoneID, id string) (*registration, error) {
 	if s.fetcher == nil {
 		return nil, errDocument

@@ -169,8 +169,8 @@ func (s *Server) deliver(ctx context.Context, snap *snapshot, stream *deputy.Str
 // maxPolled is how many security events one poll gives.
 const maxPolled = 100
 
-// poll answers at the poll endpoint (RFC 8936), at once: who wants to wait asks
-// again. What was acknowledged in order is never given again; what was
+// poll answers at the poll endpoint (RFC 8936), at once: whoever wants to wait
+// asks again. What was acknowledged in order is never given again; what was
 // acknowledged before something else is given once more.
 func (s *Server) poll(w http.ResponseWriter, r *http.Request, by *receiver) error {
 	var f struct {

@@ -44,7 +44,7 @@ func (w *world) signals(method, path, body string) *answer {
 	return w.do(r)
 }
 
-// stream makes a stream.
+// newStream makes a stream and returns its id.
 func (w *world) newStream(body string) string {
 	w.Helper()
 	return w.must(w.signals("POST", "/ssf/streams", body), 201, "").text("stream_id")
@@ -67,7 +67,7 @@ func (w *world) told(set string) (jti string, about, says map[string]any, event 
 	return claims["jti"].(string), claims["sub_id"].(map[string]any), says, event
 }
 
-// sets polls a stream and returns what is new, acknowledging all.
+// polled polls a stream and returns what is new, acknowledging all.
 func (w *world) polled(stream string, ack ...string) (jtis []string, texts []string) {
 	w.Helper()
 	acked, _ := json.Marshal(ack)

@@ -69,8 +69,8 @@ func (s *Server) hint(v *visitor) string {
 // identify takes the address and goes on to the password, or to signing up.
 //
 // Where anybody may sign up, that an address has no account is no secret:
-// signing up tells. Where it takes an invitation, it is one, and who was not
-// invited goes on to the password like everybody else.
+// signing up tells. Where it takes an invitation, it is one, and whoever was
+// not invited goes on to the password like everybody else.
 func (s *Server) identify(v *visitor) {
 	email := v.text("identifier")
 	v.login.setNote(noteEmail, clip(email))
@@ -364,8 +364,8 @@ func (s *Server) unverified(ctx context.Context, v *visitor, email string) (*dep
 	return u, nil
 }
 
-// join makes the person, or gives one whose address is unverified to who has
-// just signed up, mails a code, and signs them in as far as that goes.
+// join makes the person, or gives one whose address is unverified to whoever
+// has just signed up, mails a code, and signs them in as far as that goes.
 func (s *Server) join(v *visitor, email, hash string, had *deputy.User) {
 	ctx, now := v.r.Context(), deputy.Time(s.now())
 	user := had

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"html"
-	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strings"
@@ -155,7 +155,16 @@ func (b *browser) signIn(email, password string) *page {
 	return b.fill(p, "/login/password", "password", password)
 }
 
-// answered fails unless the browser goes back to the client with a code.
+// signedUp returns a browser in which Ada has signed up, and has been sent back
+// to its client.
+func (w *world) signedUp() *browser {
+	w.Helper()
+	b := w.newBrowser()
+	b.withCode(b.signUp(adaMail, adaPass))
+	return b
+}
+
+// withCode fails unless the browser goes back to the client with a code.
 func (b *browser) withCode(p *page) *page {
 	b.Helper()
 	if p.location == nil || !strings.HasPrefix(p.location.String(), callback) || p.query("code") == "" {
@@ -167,8 +176,7 @@ func (b *browser) withCode(p *page) *page {
 func TestSignUpThenSignIn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	b := w.newBrowser()
-	b.withCode(b.signUp(adaMail, adaPass))
+	b := w.signedUp()
 	user := w.onlyUser()
 	if !user.EmailVerified || user.Email != adaMail || user.Identifier != string(user.ID) || user.Issuer != nil {
 		t.Errorf("the person is %+v", user)
@@ -309,8 +317,7 @@ func TestWhoeverComesFirstWithAnAddressDoesNotKeepIt(t *testing.T) {
 func TestSignUpRefusals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	b := w.newBrowser()
-	b.withCode(b.signUp(adaMail, adaPass))
+	b := w.signedUp()
 	other := w.newBrowser()
 	other.client = b.client
 	p := other.follow(other.begin())
@@ -380,8 +387,7 @@ func TestSignUpByInvitation(t *testing.T) {
 func TestAWrongPasswordSaysNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	b := w.newBrowser()
-	b.withCode(b.signUp(adaMail, adaPass))
+	b := w.signedUp()
 	// Whoever is known or not sees the same page.
 	pages := make([]string, 0, 2)
 	for _, email := range []string{adaMail, "bob@example.test"} {
@@ -576,8 +582,7 @@ func TestACodeTakesAsLongWhoeverIsAsked(t *testing.T) {
 func TestDisabledPeopleCannotSignIn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	b := w.newBrowser()
-	b.withCode(b.signUp(adaMail, adaPass))
+	b := w.signedUp()
 	w.setStatus(w.onlyUser(), deputy.UserDisabled)
 	p := b.says(b.signInAgain(adaMail, adaPass), 403, "You cannot sign in")
 	r := b.fill(p, "/login/cancel")
@@ -603,8 +608,7 @@ func (w *world) setStatus(u *deputy.User, to deputy.UserStatus) {
 func TestFormsOfOthersAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	b := w.newBrowser()
-	b.withCode(b.signUp(adaMail, adaPass))
+	b := w.signedUp()
 	b.begin("prompt", "login")
 	attacker := w.newBrowser()
 	attacker.client = b.client
@@ -630,8 +634,7 @@ func TestFormsOfOthersAreRefused(t *testing.T) {
 func TestNoPageCanBeFramed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	b := w.newBrowser()
-	b.withCode(b.signUp(adaMail, adaPass))
+	b := w.signedUp()
 	b.begin("prompt", "login")
 	b.fill(b.get("/login"), "/login", "identifier", adaMail)
 	for _, path := range []string{
@@ -649,17 +652,9 @@ func TestNoPageCanBeFramed(t *testing.T) {
 			t.Errorf("%s: forms lead to %s", path, csp)
 		}
 	}
-	if r := b.load(request("OPTIONS", "/z/"+string(w.zone.ID)+"/login"), w.server.ServeHTTP); r.header.Get("Access-Control-Allow-Origin") == "*" && r.status == 204 {
+	if r := b.load(httptest.NewRequest("OPTIONS", "/z/"+string(w.zone.ID)+"/login", nil), w.server.ServeHTTP); r.header.Get("Access-Control-Allow-Origin") == "*" && r.status == 204 {
 		t.Error("other sites may read the pages")
 	}
-}
-
-func request(method, path string) *http.Request {
-	r, err := http.NewRequest(method, path, nil)
-	if err != nil {
-		panic(err)
-	}
-	return r
 }
 
 // TestASignInIsBoundToItsBrowser has somebody give another person the address

@@ -8,8 +8,9 @@ import (
 	"deputy/internal/deputy"
 )
 
-// A person's web session at a browser ends this long after they signed in, and the browser has to be used this often meanwhile. What hangs on the
-// session, the sessions of clients, ends with it and minds no idleness.
+// A person's web session at a browser ends this long after they signed in, and
+// the browser has to be used this often meanwhile. What hangs on the session, the
+// sessions of clients, ends with it and minds no idleness.
 const (
 	webSessionLives = 30 * 24 * time.Hour
 	webSessionIdles = 24 * time.Hour

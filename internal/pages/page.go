@@ -42,7 +42,7 @@ type Identifier struct {
 	Problem    Message
 }
 
-// Password asks for the password of who signs in.
+// Password asks whoever signs in for their password.
 type Password struct {
 	Username string
 	Passkey  string

@@ -6,8 +6,8 @@
 // while other work wants the processor, lets a bounded number wait, and turns
 // the rest away: whoever floods the sign-in slows the sign-in, and nothing else.
 //
-// Who does not exist takes as long as who does: checking against no hash works
-// on a decoy.
+// Whoever does not exist takes as long as whoever does: checking against no
+// hash works on a decoy.
 //
 // Client secrets are not passwords. They are random, and package deputy hashes
 // them.

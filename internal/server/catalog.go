@@ -16,7 +16,7 @@ var catalogWorks = map[string]work{deputy.TaskCatalog: (*Server).runCatalogTask}
 // runCatalogTask does a task of the catalog. The API does it, as the calls that
 // whoever asked for it could have made.
 func (s *Server) runCatalogTask(ctx context.Context, t deputy.Task) (again time.Time, err error) {
-	return time.Time{}, s.provision(ctx, t.ZoneID, t.ID, t.Attempt)
+	return time.Time{}, s.api.RunCatalogTask(ctx, t.ZoneID, t.ID, t.Attempt)
 }
 
 // releasePackages brings the global catalog to what the program comes with:

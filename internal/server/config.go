@@ -91,7 +91,7 @@ var Settings = []Setting{
 		Text: func(c *Config) *string { return &c.RateLimit }},
 	{Flag: "strict-audience", Env: "DEPUTY_STRICT_AUDIENCE", Help: "refuse client assertions that are addressed to the client itself, as one official SDK writes them",
 		Switch: func(c *Config) *bool { return &c.StrictAudience }},
-	{Flag: "repeat-tokens", Env: "DEPUTY_REPEAT_TOKENS", Help: "for how long who asks for the same token gets the same one, for half of its life at most; each request is decided and recorded all the same (default: each gets a token of its own)",
+	{Flag: "repeat-tokens", Env: "DEPUTY_REPEAT_TOKENS", Help: "how long a client that asks for the same token gets the same one, for half of its life at most; each request is decided and recorded all the same (default: each gets a token of its own)",
 		Text: func(c *Config) *string { return &c.RepeatTokens }},
 	{Flag: "dev", Env: "DEPUTY_DEV", Help: "let outgoing requests reach private addresses and plain http; not for production",
 		Switch: func(c *Config) *bool { return &c.Dev }},

@@ -148,7 +148,7 @@ func TestTheSettingsPage(t *testing.T) {
 	var page strings.Builder
 	page.WriteString("# Settings\n\n" +
 		"Each setting is a flag of `deputy serve` and an environment variable; the flag wins. The server works with none of them set.\n\n" +
-		"The commands that open the database themselves, `deputy migrate` and `deputy organization create`, take the same ones.\n\n" +
+		"The commands that work on the database or the data folder themselves (`migrate`, `organization create`, `keys`, `backup`, `restore`, `doctor`) take the same ones.\n\n" +
 		"| Flag | Variable | Default | Meaning |\n|---|---|---|---|\n")
 	for _, s := range server.Settings {
 		name, value := "", ""
@@ -160,7 +160,7 @@ func TestTheSettingsPage(t *testing.T) {
 		} else if s.Switch != nil {
 			value = "off"
 		}
-		fmt.Fprintf(&page, "| %s | `%s` | %s | %s |\n", name, s.Env, value, strings.ToUpper(s.Help[:1])+s.Help[1:])
+		fmt.Fprintf(&page, "| %s | `%s` | %s | %s |\n", name, s.Env, value, s.Help)
 	}
 	page.WriteString("\nSettings that contradict each other, or a security setting that is half set, are a refusal to start.\n\n" +
 		"A setting without a flag is secret, and process lists show flags.\n")

@@ -30,9 +30,9 @@ type data struct {
 }
 
 // openData reads or makes the root key, opens the database, brings its schema
-// up to date and checks that the two belong together. Who serves names the folder
-// of the archive, which is else empty. The store calls committed, which may be
-// nil, for each of its commits.
+// up to date and checks that the two belong together. Whoever serves names the
+// folder of the archive, which is else empty. The store calls committed, which
+// may be nil, for each of its commits.
 func openData(ctx context.Context, cfg Config, log *slog.Logger, archive string, committed func(int, time.Duration)) (*data, error) {
 	if file := sqliteFile(cfg); cfg.Migrate == "off" && file != "" {
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {

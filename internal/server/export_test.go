@@ -21,11 +21,7 @@ func ClientAddress(trusted string) (func(*http.Request) string, error) {
 func (c *Config) Check() error { return c.check() }
 
 // HandlerAround returns the server's handler with another management API.
-func (s *Server) HandlerAround(api http.Handler) http.Handler {
-	other := *s
-	other.api = api
-	return other.handler()
-}
+func (s *Server) HandlerAround(api http.Handler) http.Handler { return s.handler(api) }
 
 // ListensOn returns the address that the server listens on, as a URL.
 func (s *Server) ListensOn() string { return "http://" + s.listener.Addr().String() }

@@ -19,12 +19,12 @@ const healthPath = "/healthz"
 
 const (
 	// maxRunning is how many requests a node answers at once. Each may hold its
-	// body, so this bounds memory; who comes then is told to come again.
+	// body, so this bounds memory; whoever comes then is told to come again.
 	maxRunning = 2048
 	// requestTimeout ends the work on a request that takes too long.
 	requestTimeout = 30 * time.Second
-	// maxPrincipals is how many are told apart for the rate limit: who has not
-	// asked for the longest is forgotten.
+	// maxPrincipals is how many are told apart for the rate limit: whoever
+	// has not asked for the longest is forgotten.
 	maxPrincipals = 65536
 )
 
@@ -73,8 +73,8 @@ func (l *limiter) wait(principal string) time.Duration {
 // finishBytes is how much of a body is read before its request runs.
 const finishBytes = 64 << 10
 
-// finish reads a body, as far as it is not large. What goes wrong is told to who
-// reads it then.
+// finish reads a body, as far as it is not large. What goes wrong is told to
+// whoever reads it then.
 func finish(r *http.Request) {
 	if r.ContentLength == 0 {
 		return

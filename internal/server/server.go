@@ -55,15 +55,9 @@ type Server struct {
 	mails   mail.Transport
 	fetcher *upstream.Fetcher
 	oauth   *oauth.Server
-	api     http.Handler
-	// prepare makes the API ready, which a start does not wait for.
-	prepare func()
-	// provision does a catalog task.
-	provision func(ctx context.Context, zone deputy.ZoneID, task deputy.ID, attempt int) error
-	woken     chan struct{} // has an element when there is a task to do at once
-	sinks     []*sink.Worker
-	// reattest signs again what an older key of a zone attests.
-	reattest func(context.Context, *deputy.Zone) error
+	api     *api.API
+	woken   chan struct{} // has an element when there is a task to do at once
+	sinks   []*sink.Worker
 	// manage gives a zone the policies that come with the program.
 	manage func(ctx context.Context, zone *deputy.Zone, schema string, managed []policy.Managed) error
 }
@@ -124,7 +118,7 @@ func Open(ctx context.Context, cfg Config, lines io.Writer) (*Server, error) {
 		Fetcher: s.fetcher, StrictAudience: cfg.StrictAudience, RepeatTokens: cfg.repeatTokens(), Store: s.store, Vault: s.vault, Addresses: s.addresses, Platform: deputy.PlatformID,
 		ClientAddress: address, Limit: limits.wait, Now: s.cfg.now, Logger: log, Observer: s.meters.observer(),
 	})
-	management, err := api.New(api.Config{
+	s.api, err = api.New(api.Config{
 		Store: s.store, Vault: s.vault, CustomerKeys: cfg.AWSKMS, Sealing: s.sealing, Pool: s.pool, Addresses: s.addresses,
 		Authenticate: s.oauth.Authenticate, IssueBearer: s.oauth.IssueBearer, Limit: limits.wait, ClientIP: address,
 		EvaluationRetention: s.cfg.retention(), Version: cfg.Version, Now: s.cfg.now, Log: log, Wake: s.wakeUp,
@@ -132,9 +126,7 @@ func Open(ctx context.Context, cfg Config, lines io.Writer) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.api, s.prepare = management, management.Prepare
-	s.provision, s.reattest = management.RunCatalogTask, management.Reattest
-	s.manage = management.ReleaseManaged
+	s.manage = s.api.ReleaseManaged
 	return s, nil
 }
 
@@ -154,7 +146,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 		s.log.Warn("--dev: outgoing requests may reach private addresses and plain http; not for production")
 	}
 	running := make(chan struct{}, maxRunning)
-	handler := bounded(running, s.handler())
+	handler := bounded(running, s.handler(s.api))
 	if s.meters != nil {
 		s.meters.watch(s, func() int { return len(running) })
 		handler = s.meters.observed(s.cfg.now, handler)
@@ -184,7 +176,7 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(s.listener) }()
 	go func() {
-		s.prepare() // which needs most of the program, so not before
+		s.api.Prepare() // which needs most of the program, so not before
 		s.repeat(work, "releasing the program's pages", time.Minute, nil, func() (bool, error) {
 			releaseImage()
 			return false, nil
@@ -213,13 +205,15 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 	return err
 }
 
-// handler routes a request to the part that answers it. A panic becomes a 500
+// handler routes a request to the part that answers it, the management API if
+// no other does. A panic becomes a 500
 // that tells the caller nothing and the log everything.
-func (s *Server) handler() http.Handler {
+func (s *Server) handler(management http.Handler) http.Handler {
 	var base string // the path of the public URL
 	if u, err := url.Parse(s.cfg.PublicURL); err == nil {
 		base = u.Path
 	}
+	rest := s.rest(management)
 	answer := func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			failure := recover()
@@ -239,11 +233,11 @@ func (s *Server) handler() http.Handler {
 			return
 		}
 		// Whether a proxy in front takes the public URL's path away or not.
-		if rest, ok := strings.CutPrefix(r.URL.Path, base); ok && base != "" && strings.HasPrefix(rest, "/") {
-			http.StripPrefix(base, http.HandlerFunc(s.route)).ServeHTTP(w, r)
+		if path, ok := strings.CutPrefix(r.URL.Path, base); ok && base != "" && strings.HasPrefix(path, "/") {
+			http.StripPrefix(base, rest).ServeHTTP(w, r)
 			return
 		}
-		s.route(w, r)
+		rest(w, r)
 	}
 	if s.log.Enabled(context.Background(), slog.LevelDebug) {
 		return logged(s.log, answer)
@@ -251,17 +245,19 @@ func (s *Server) handler() http.Handler {
 	return http.HandlerFunc(answer)
 }
 
-// route answers what is not for an issuer.
-func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Path {
-	case healthPath:
-		tookRoute(w, healthPath)
-		s.health(r.Context(), w, nil)
-	case "/readyz":
-		tookRoute(w, "/readyz")
-		s.health(r.Context(), w, s.store.Ready(r.Context()))
-	default:
-		s.api.ServeHTTP(w, r)
+// rest answers what is not for an issuer.
+func (s *Server) rest(management http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case healthPath:
+			tookRoute(w, healthPath)
+			s.health(r.Context(), w, nil)
+		case "/readyz":
+			tookRoute(w, "/readyz")
+			s.health(r.Context(), w, s.store.Ready(r.Context()))
+		default:
+			management.ServeHTTP(w, r)
+		}
 	}
 }
 

@@ -172,7 +172,7 @@ func (s *Server) attest(ctx context.Context, t deputy.Task) (again time.Time, er
 	if err != nil {
 		return again, err
 	}
-	return again, s.reattest(ctx, zone)
+	return again, s.api.Reattest(ctx, zone)
 }
 
 // turnKeys does what a turn asks for, and returns the keys it made. It enqueues

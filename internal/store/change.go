@@ -236,7 +236,7 @@ func (t *table[T]) changed(ctx context.Context, x *tx, e *T) error {
 	return x.changed(ctx, t.change(e))
 }
 
-// list of placeholders $from, $from+1, …
+// placeholders returns a list of n of them: $from, $from+1, …
 func placeholders(from, n int) string {
 	b := &strings.Builder{}
 	for i := range n {

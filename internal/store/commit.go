@@ -57,7 +57,7 @@ func (m *member) end() error {
 	return err
 }
 
-// The states of a member. Who takes it out of waiting decides its fate: the
+// The states of a member. Whoever takes it out of waiting decides its fate: the
 // writer runs it, or its caller gives up.
 const (
 	waiting = iota

@@ -61,7 +61,7 @@ const (
 	shortenedKey = 's'
 )
 
-// encode returns the cursor as a client sees it.
+// encodeCursor returns the cursor as a client sees it.
 func (s *Store) encodeCursor(c cursor, list ...any) string {
 	b := make([]byte, cursorTag, cursorMax)
 	b = append(b, byte(len(c.keys)))

@@ -14,8 +14,8 @@ import (
 // follows no redirect.
 func (f *Fetcher) Operator() *http.Client { return f.operator }
 
-// OperatorClient returns such a client for who has no fetcher: a command that does
-// not serve.
+// OperatorClient returns such a client for those who have no fetcher: a command
+// that does not serve.
 func OperatorClient() *http.Client {
 	dialer := &net.Dialer{Timeout: connectTimeout}
 	return &http.Client{

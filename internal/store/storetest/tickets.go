@@ -237,8 +237,8 @@ func refreshFamily(w *world) {
 	w.is(err, deputy.NotFound)
 }
 
-// turnedFamily replaces the tokens of families: each only by who has the newest,
-// one at a time, and not at all where what goes with it fails.
+// turnedFamily replaces the tokens of families: each only by whoever has the
+// newest, one at a time, and not at all where what goes with it fails.
 func turnedFamily(w *world) {
 	now := w.tick()
 	hash := func(generation int64) deputy.SecretHash {
