@@ -94,8 +94,8 @@ func decodePairs(b []byte) []pair {
 	return pairs
 }
 
-// IndexEvents builds the index further: about limit events of one log, or a
-// merge of runs. It reports whether there is more to do here. Any node may call
+// IndexEvents builds the index further: about limit events of the log of which
+// it lacks most, or a merge of runs. It reports whether there is more to do here. Any node may call
 // it, and one at a time works; when it stops half way nothing is lost, because
 // what is not indexed is scanned.
 func (s *Store) IndexEvents(ctx context.Context, limit int) (more bool, err error) {
@@ -144,12 +144,12 @@ func (s *Store) indexEvents(ctx context.Context, limit int) (more bool, err erro
 	return organization != "", err
 }
 
-// behind returns an organization whose index lacks at least a run.
+// behind returns the organization whose index lacks most, if that is a run.
 func (s *Store) behind(ctx context.Context) (organization deputy.OrganizationID, indexed int64, err error) {
 	err = s.readers.with(ctx, func(q querier) error {
 		return row(ctx, q, "SELECT h.organization_id, COALESCE(i.indexed_seq, 0) FROM event_heads h"+
 			" LEFT JOIN event_indexed i ON i.organization_id = h.organization_id"+
-			" WHERE h.last_seq - COALESCE(i.indexed_seq, 0) >= $1 ORDER BY h.organization_id LIMIT 1", []any{minRun}, &organization, &indexed)
+			" WHERE h.last_seq - COALESCE(i.indexed_seq, 0) >= $1 ORDER BY h.last_seq - COALESCE(i.indexed_seq, 0) DESC LIMIT 1", []any{minRun}, &organization, &indexed)
 	})
 	return organization, indexed, missing(err, nil)
 }

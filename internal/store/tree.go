@@ -199,8 +199,8 @@ func (s *Store) LogEntries(ctx context.Context, q deputy.LogQuery) (out []deputy
 	return out, s.fault(err)
 }
 
-// GrowTree writes further subtrees of a log's tree, of up to limit blocks. It
-// reports whether there is more to do here. Any node may call it, and one at a
+// GrowTree writes further subtrees of the tree that is furthest behind its log,
+// of up to limit blocks. It reports whether there is more to do here. Any node may call it, and one at a
 // time works; when it stops half way nothing is lost, because what is not written
 // is computed.
 func (s *Store) GrowTree(ctx context.Context, limit int) (more bool, err error) {
@@ -217,7 +217,7 @@ func (s *Store) growTree(ctx context.Context, limit int) (more bool, err error) 
 	err = s.readers.with(ctx, func(q querier) error {
 		return row(ctx, q, "SELECT h.organization_id, COALESCE(t.size, 0) FROM event_heads h"+
 			" LEFT JOIN event_trees t ON t.organization_id = h.organization_id"+
-			" WHERE h.last_seq - COALESCE(t.size, 0) >= $1 ORDER BY h.organization_id LIMIT 1", []any{blockSize}, &organization, &kept)
+			" WHERE h.last_seq - COALESCE(t.size, 0) >= $1 ORDER BY h.last_seq - COALESCE(t.size, 0) DESC LIMIT 1", []any{blockSize}, &organization, &kept)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
@@ -234,15 +234,18 @@ func (s *Store) growTree(ctx context.Context, limit int) (more bool, err error) 
 		if err != nil || now != kept {
 			return err // somebody else was faster
 		}
-		for _, n := range nodes {
-			if _, err := x.exec(x.ctx, "INSERT INTO event_nodes (organization_id, level, n, hash) VALUES ($1, $2, $3, $4)"+
-				" ON CONFLICT DO NOTHING", // a node of the release before may have been as fast, and came to the same
-				string(organization), n.level, n.n, n.hash[:]); err != nil {
-				return err
-			}
+		if _, err := x.exec(x.ctx, "INSERT INTO event_trees (organization_id, size) VALUES ($1, $2)"+
+			" ON CONFLICT (organization_id) DO UPDATE SET size = excluded.size", string(organization), size); err != nil {
+			return err
 		}
-		_, err = x.exec(x.ctx, "INSERT INTO event_trees (organization_id, size) VALUES ($1, $2)"+
-			" ON CONFLICT (organization_id) DO UPDATE SET size = excluded.size", string(organization), size)
+		var calls []call // others wait
+		for _, n := range nodes {
+			calls = append(calls, call{text: "INSERT INTO event_nodes (organization_id, level, n, hash) VALUES ($1, $2, $3, $4)" +
+				" ON CONFLICT DO NOTHING", // a node of the release before may have been as fast, and came to the same
+				args: []any{string(organization), n.level, n.n, n.hash[:]}})
+		}
+		x.statements += len(calls)
+		_, err = x.link.together(x.ctx, calls...)
 		return err
 	})
 	return err == nil, err
