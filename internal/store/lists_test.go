@@ -199,7 +199,7 @@ func TestWhatWasSaidLastIsFoundByIndex(t *testing.T) {
 			}
 			insert = strings.NewReplacer("$numbers", strings.ReplaceAll(numbers, "$n", strconv.Itoa(grants)), "$id", id, "$zone", string(z.ID)).Replace(
 				`INSERT INTO secrets (zone_id, id, entity_id, name, description, type, sealed, metadata, version, created_at, updated_at, revision)
-				$numbers SELECT '$zone', $id, 'entity', $id, '', 'token', '', '{}', 1, 0, 0, 1 FROM n`)
+				$numbers SELECT '$zone', $id, CASE WHEN i % 2 = 0 THEN 'entity' ELSE $id END, $id, '', 'token', '', '{}', 1, 0, 0, 1 FROM n`)
 			if err := s.Exec(t.Context(), insert, after); err != nil {
 				t.Fatal(err)
 			}
