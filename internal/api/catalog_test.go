@@ -401,6 +401,19 @@ func TestWhatTheZoneNeedsIsKept(t *testing.T) {
 		step{do: "GET /zones/{zone}/secrets/{mine}", status: 200, events: []string{"secrets:read"}},
 		step{do: "GET /zones/{zone}/secrets/{theirs}", status: 404},
 	)
+
+	// Another install's is that install's to remove.
+	release(`{"kind": "api-key", "name": "Both", "inputs": {"schema": {"type": "object", "properties": {
+		"token": {"type": "string", "writeOnly": true}, "username": {"type": "string"}, "password": {"type": "string", "writeOnly": true}}},
+		"bindings": "{\"name\": \"Both\", \"resource_identifier\": \"https://both.example\"}"}}`)
+	install("token", `{"token": "hunter2"}`)
+	install("password", `{"username": "u", "password": "hunter2"}`)
+	s.run(step{do: "GET /zones/{zone}/resources?identifier=https://both.example", status: 200, keep: []string{"resource=items.0.id"}})
+	for _, name := range []string{"token", "password"} {
+		s.run(step{do: "GET /zones/{zone}/resources/{resource}", status: 200})
+		s.removeInstall(name, `[{"details": [{"field": "entities.vault"}]}]`)
+	}
+	s.run(step{do: "GET /zones/{zone}/resources/{resource}", status: 404})
 }
 
 // impossible is a package whose second entity cannot be made: the resource's

@@ -13,10 +13,13 @@ func TestPolicyTrial(t *testing.T) {
 	s.zone()
 	s.policyWithVersion("claims", `permit (principal, action, resource) when { context has subject_claims && context.subject_claims.hasTag("team") && context.subject_claims.getTag("team") == "red" };`)
 	s.policyWithVersion("fails", `permit (principal, action, resource) when { 9007199254740991 * 9007199254740991 > 0 };`)
+	s.policyWithVersion("reads", `permit (principal, action, resource) unless { context has scopes && context.scopes.contains("write") };`)
 	s.setWithVersion("own", "claims")
+	s.setWithVersion("reading", "reads")
 	s.setWithVersion("broken", "fails")
 	s.user("zoe")
 	const own = "POST /zones/{zone}/policy-sets/{own}/versions/{own-version}/test"
+	const reading = "POST /zones/{zone}/policy-sets/{reading}/versions/{reading-version}/test"
 	const platform = "POST /zones/{zone}/policy-sets/{default}/versions/{default-version}/test"
 	asked := []string{"policy_set_versions:test"}
 	ask := func(more string) string { return `{"application_id":"{app}","resource_id":"{resource}"` + more + `}` }
@@ -36,6 +39,13 @@ func TestPolicyTrial(t *testing.T) {
 		step{do: own, body: ask(`,"actor_claims":{"team":"red"}`), status: 200, events: asked, want: `{"decision":"deny"}`},
 		step{do: "POST /zones/{zone}/policy-sets/{broken}/versions/{broken-version}/test", body: ask(""), status: 200, events: asked,
 			want: `{"decision":"deny","refusal":"evaluation_failed","errors":[{"policy":"{broken}::policy0","message":"<any>"}]}`},
+		// A token for the application from elsewhere has every scope unless one is named.
+		step{do: "POST /zones/{zone}/providers", body: `{"name":"Elsewhere","identifier":"https://elsewhere.test"}`, status: 200, keep: []string{"elsewhere=id"}, events: []string{"providers:create"}},
+		step{do: "POST /zones/{zone}/resources", body: `{"name":"Files","identifier":"https://files.test","scopes":["read","write"],"credential_provider_id":"{elsewhere}"}`, status: 200, keep: []string{"files=id"}, events: []string{"resources:create"}},
+		step{do: reading, body: `{"application_id":"{app}","resource_id":"{files}"}`, status: 200, events: asked, want: `{"decision":"deny","refusal":"not_narrowable"}`},
+		step{do: reading, body: `{"application_id":"{app}","resource_id":"{files}","scopes":["other"]}`, status: 200, events: asked, want: `{"decision":"deny","refusal":"not_narrowable"}`},
+		step{do: reading, body: `{"application_id":"{app}","resource_id":"{files}","scopes":["read"]}`, status: 200, events: asked, want: `{"decision":"allow"}`},
+		step{do: reading, body: `{"application_id":"{app}","resource_id":"{files}","user_id":"{zoe}"}`, status: 200, events: asked, want: `{"decision":"allow"}`},
 		// Nothing is stored of it.
 		step{do: "GET /zones/{zone}/policy-evaluations", status: 200, want: `{"items":[]}`},
 		step{do: own, body: ask(`,"impersonate":true`), status: 400, want: `{"details":[{"field":"user_id"}]}`},

@@ -415,7 +415,7 @@ func (p *provision) take(ctx context.Context, w *catalog.Wanted, found catalog.V
 		if err := p.current(ctx, tx); err != nil {
 			return err
 		}
-		others, err := p.sharers(ctx, tx, e.EntityID)
+		others, err := p.sharers(ctx, tx.InstalledEntities(), e.EntityID)
 		if err != nil {
 			return err
 		}
@@ -443,8 +443,8 @@ func (p *provision) differs(e *deputy.InstalledEntity, fields []string) {
 
 // sharers returns the journal entries of other live installs for an entity
 // that one of them created.
-func (p *provision) sharers(ctx context.Context, tx deputy.Tx, entity deputy.ID) ([]*deputy.InstalledEntity, error) {
-	page, err := tx.InstalledEntities().List(ctx, p.in(), deputy.Query{All: true, Where: []deputy.Filter{
+func (p *provision) sharers(ctx context.Context, in deputy.Reads[deputy.InstalledEntity], entity deputy.ID) ([]*deputy.InstalledEntity, error) {
+	page, err := in.List(ctx, p.in(), deputy.Query{All: true, Where: []deputy.Filter{
 		{Fields: []string{"entity_id"}, Values: []string{string(entity)}},
 		{Fields: []string{"relation"}, Values: []string{string(deputy.EntityCreated), string(deputy.EntityShared)}},
 	}})

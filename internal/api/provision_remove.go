@@ -51,7 +51,7 @@ func (p *provision) drop(ctx context.Context, e *deputy.InstalledEntity, entirel
 			if err := p.current(ctx, tx); err != nil {
 				return err
 			}
-			heirs, err := p.sharers(ctx, tx, e.EntityID)
+			heirs, err := p.sharers(ctx, tx.InstalledEntities(), e.EntityID)
 			if err == nil && len(heirs) > 0 {
 				err = errShared
 			}
@@ -88,7 +88,7 @@ func (p *provision) forget(ctx context.Context, tx deputy.Tx, e *deputy.Installe
 // bequeath makes another install that shares an entity the one that created
 // it.
 func (p *provision) bequeath(ctx context.Context, tx deputy.Tx, e *deputy.InstalledEntity) error {
-	heirs, err := p.sharers(ctx, tx, e.EntityID)
+	heirs, err := p.sharers(ctx, tx.InstalledEntities(), e.EntityID)
 	if err != nil || len(heirs) == 0 {
 		return err
 	}
@@ -149,8 +149,13 @@ func (p *provision) needed(ctx context.Context, e *deputy.InstalledEntity) (stri
 	}
 	s := p.a.store
 	secrets, err := s.Secrets().List(ctx, p.in(), others("entity_id"))
-	if err != nil || slices.ContainsFunc(secrets.Items, func(d *deputy.VaultSecret) bool { return !p.created(string(d.ID)) }) {
-		return "another secret is kept for it", err
+	if err != nil {
+		return "", err
+	}
+	for _, d := range secrets.Items {
+		if by, err := p.sharers(ctx, s.InstalledEntities(), d.ID); err != nil || len(by) == 0 && !p.created(string(d.ID)) {
+			return "another secret is kept for it", err
+		}
 	}
 	switch catalog.EntityType(e.Type) {
 	case catalog.Provider:

@@ -197,16 +197,12 @@ func (s *Server) applied(i *issuance) error {
 	if i.provider.ClientID == nil {
 		return refuse(codeInvalidTarget, "Resource %q offers no credential to an application.", i.target.identifier)
 	}
-	scopes := i.outcome.Scopes
-	if len(scopes) == 0 {
-		scopes = i.target.Scopes
-	}
 	i.held = &held{open: func(ctx context.Context) (*credential, error) {
 		to, err := s.provider(ctx, i.snap, i.provider)
 		if err != nil {
 			return nil, s.notBrokered(i, err)
 		}
-		t, err := to.Apply(ctx, scopes, i.target.identifier)
+		t, err := to.Apply(ctx, i.outcome.Scopes, i.target.identifier)
 		if err != nil {
 			return nil, s.notBrokered(i, err)
 		}

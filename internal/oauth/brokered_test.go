@@ -367,6 +367,25 @@ func TestTokenThatCannotBeRefreshed(t *testing.T) {
 	}
 }
 
+// TestScopesThatNobodyNamed: a token for the application has every scope of the
+// resource where none is requested, or none that there is, so policy decides
+// about them all.
+func TestScopesThatNobodyNamed(t *testing.T) {
+	t.Parallel()
+	g := newGuarded(t)
+	g.activate(g.zone, "reading", []string{"all", "but"}, map[string]string{
+		"all": `permit (principal, action, resource);`,
+		"but": `forbid (principal, action, resource) when { context has scopes && context.scopes.contains("files.write") };`,
+	})
+	for _, scopes := range [][]string{{"scope", "files.write"}, {"scope", "files.other"}, nil} {
+		g.must(g.credentialsFor(g.server, g.files.Identifier, scopes...), 400, "access_denied")
+	}
+	if asked := g.upstream.Forms(); len(asked) != 0 {
+		t.Errorf("the provider was asked for what policy forbids: %v", asked)
+	}
+	g.must(g.credentialsFor(g.server, g.files.Identifier, "scope", "files.read"), 200, "")
+}
+
 func TestBrokeredForTheApplication(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -378,7 +379,7 @@ func (s *Server) judge(ctx context.Context, i *issuance) error {
 		return err
 	}
 	i.question.Resource = i.target.entity
-	i.question.Scopes = i.scopes
+	i.question.Scopes = i.asked()
 	var took time.Duration
 	i.outcome, took = s.askPolicy(ctx, i.snap.policies, i.question)
 	i.event.Policy = eventPolicy(&i.outcome, took)
@@ -388,6 +389,17 @@ func (s *Server) judge(ctx context.Context, i *issuance) error {
 		return refuse(codeAccessDenied, i.outcome.Message())
 	}
 	return nil
+}
+
+// asked returns the scopes that policy decides about: the requested ones. A token
+// that Deputy gets for itself at a provider carries what it asks for there, which
+// is all that the resource declares where nothing of it was requested.
+func (i *issuance) asked() []string {
+	outside := i.provider != nil && i.provider.Type == deputy.ExternalProvider && i.standing.User == nil
+	if outside && !slices.ContainsFunc(i.scopes, func(s string) bool { return slices.Contains(i.target.Scopes, s) }) {
+		return i.target.Scopes
+	}
+	return i.scopes
 }
 
 // askPolicy asks a set and takes the time.
