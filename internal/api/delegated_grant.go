@@ -44,9 +44,7 @@ var delegatedGrants = Noun[deputy.Grant, DelegatedGrant, empty, Revocation]{
 	Narrow: func(_ context.Context, _ *API, c *call, q *asked) error { return narrowActive(c, q) },
 	View:   viewGrant,
 	Change: func(_ *API, c *call, d *deputy.Grant, _ *Revocation) error {
-		if d.State(c.at) == deputy.Active {
-			d.Status = deputy.Revoked
-		}
+		d.End(c.at)
 		return nil
 	},
 	Check: func(*deputy.Grant) error { return nil },

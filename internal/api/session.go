@@ -72,11 +72,8 @@ var sessions = Noun[deputy.Session, Session, empty, Revocation]{
 	ID:     func(d *deputy.Session) deputy.ID { return deputy.ID(d.ID) },
 	Narrow: narrowSessions,
 	View:   viewSession,
-	// What has ended stays as it ended: expired and revoked are final.
 	Change: func(_ *API, c *call, d *deputy.Session, _ *Revocation) error {
-		if d.State(c.at) == deputy.Active {
-			d.Status = deputy.Revoked
-		}
+		d.End(c.at)
 		return nil
 	},
 	Check: func(*deputy.Session) error { return nil },

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -25,6 +26,27 @@ type Tokens struct {
 	Scopes []string
 	// Identity is an ID token, of which nothing is believed yet; empty: none.
 	Identity string
+	// Account is whose the tokens are at the server, by issuer and subject of the
+	// ID token; empty where there is none. It is good for telling two answers of
+	// the same token endpoint apart (OpenID Connect Core 1.0 §3.1.3.7, 6).
+	Account string
+}
+
+// account returns issuer and subject of an ID token.
+func account(token string) string {
+	var claims struct {
+		Issuer  string `json:"iss"`
+		Subject string `json:"sub"`
+	}
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || json.Unmarshal(payload, &claims) != nil || claims.Subject == "" {
+		return ""
+	}
+	return claims.Issuer + " " + claims.Subject
 }
 
 // Fault says that a server has not given what it was asked for.
@@ -147,6 +169,7 @@ func (s *Server) read(answer *upstream.Response, refresh bool) (*Tokens, error) 
 		beside, name = all, "access_token"
 	}
 	t := &Tokens{Access: deputy.Conceal(beside.text(name)), Identity: all.text("id_token")}
+	t.Account = account(t.Identity)
 	if t.Access.IsZero() && !s.identity {
 		// A rotated refresh token may be lost with it. Asking again is all that
 		// can be done.

@@ -64,8 +64,11 @@ type Store interface {
 	DropTicket(ctx context.Context, kind TicketKind, zone ZoneID, key SecretHash) error
 	// SpendTicket is Tx.SpendTicket without anything else. No event tells of it.
 	SpendTicket(ctx context.Context, t *Ticket) error
-	// Sweep removes up to limit tickets and families of refresh tokens that are
-	// over and reports whether there may be more.
+	// Unverified returns up to limit people who signed up and have not shown that
+	// the address is theirs, though the last code for that ended before a time.
+	Unverified(ctx context.Context, before time.Time, limit int) ([]*User, error)
+	// Sweep removes up to limit tickets, families of refresh tokens and mailed
+	// codes that are over and reports whether there may be more.
 	Sweep(ctx context.Context, limit int) (more bool, err error)
 
 	// Ready returns nil when the database can be reached and its schema is the

@@ -15,6 +15,7 @@ const (
 	PasskeyTicket      TicketKind = "passkey"      // what an authenticator was asked to make; its secret is the browser's
 	RevokedTicket      TicketKind = "revoked"      // an access token that was revoked; its jti
 	AssertionTicket    TicketKind = "assertion"    // a client assertion that was used; its client and jti
+	VerificationTicket TicketKind = "verification" // a stream was verified; the stream's id
 	RegistrationTicket TicketKind = "registration" // a registered client that nobody has signed in with yet
 )
 

@@ -91,6 +91,13 @@ func (s *Session) State(now time.Time) Status {
 	return s.Status
 }
 
+// End revokes the session at a time. What is over already stays as it ended.
+func (s *Session) End(now time.Time) {
+	if s.State(now) == Active {
+		s.Status = Revoked
+	}
+}
+
 // SessionView tells in which lists a session is.
 type SessionView string
 
@@ -173,6 +180,13 @@ func (g *Grant) State(now time.Time) Status {
 		return Expired
 	}
 	return g.Status
+}
+
+// End revokes the grant at a time. What is over already stays as it ended.
+func (g *Grant) End(now time.Time) {
+	if g.State(now) == Active {
+		g.Status = Revoked
+	}
 }
 
 // ConsentRecord is a person's agreement that a client may reach a resource for

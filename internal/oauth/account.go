@@ -173,7 +173,10 @@ func (s *Server) consentsShown(ctx context.Context, m *member) ([]pages.Agreemen
 			continue
 		}
 		if len(out) == 0 || out[len(out)-1].Client != string(c.ClientID) {
-			name, err := s.agreedName(ctx, m, c.ClientID)
+			_, name, err := s.agreedClient(ctx, m, c.ClientID)
+			if deputy.KindOf(err) == deputy.NotFound {
+				name, err = string(c.ClientID), nil
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -185,21 +188,21 @@ func (s *Server) consentsShown(ctx context.Context, m *member) ([]pages.Agreemen
 	return out, nil
 }
 
-// agreedName returns what the client of a consent is called: an application, or
-// a user agent.
-func (s *Server) agreedName(ctx context.Context, m *member, id deputy.ID) (string, error) {
+// agreedClient returns the client of a consent, an application or a user agent,
+// and what it is called.
+func (s *Server) agreedClient(ctx context.Context, m *member, id deputy.ID) (*deputy.Target, string, error) {
 	a, err := s.store.Applications().Get(ctx, m.in(), id)
 	if err == nil {
-		return a.Name, nil
+		return &deputy.Target{Type: "application", ID: string(id)}, a.Name, nil
 	}
 	if unlessAbsent(err) != nil {
-		return "", err
+		return nil, "", err
 	}
 	agent, err := s.store.UserAgents().Get(ctx, m.in(), id)
 	if err != nil {
-		return string(id), unlessAbsent(err)
+		return nil, "", err
 	}
-	return agent.Name, nil
+	return &deputy.Target{Type: "user_agent", ID: string(id)}, agent.Name, nil
 }
 
 // withdrawConsent takes back all that the person agreed to for a client, and
@@ -210,8 +213,13 @@ func (s *Server) withdrawConsent(v *visitor) {
 	if !ok {
 		return
 	}
-	client := deputy.ID(v.text("client"))
-	err := s.change(m, eventWithdraw, func(ctx context.Context, tx deputy.Tx, e *deputy.Event) error {
+	client, event := deputy.ID(v.text("client")), s.memberEvent(m, eventWithdraw)
+	var err error
+	if event.Target, _, err = s.agreedClient(v.r.Context(), m, client); err != nil {
+		s.done(m, "removed", err)
+		return
+	}
+	err = s.change(m, event, func(ctx context.Context, tx deputy.Tx) error {
 		list, err := tx.Sessions().List(ctx, m.in(), ofUser(m.user.ID))
 		if err != nil {
 			return err
@@ -219,7 +227,7 @@ func (s *Server) withdrawConsent(v *visitor) {
 		for _, x := range list.Items {
 			ofApplication := x.ApplicationID != nil && deputy.ID(*x.ApplicationID) == client
 			if ofApplication || x.UserAgentID != nil && *x.UserAgentID == client {
-				if _, err := tx.Sessions().Update(ctx, m.in(), deputy.ID(x.ID), revoke); err != nil {
+				if err := revoke(ctx, tx, m.in(), x.ID); err != nil {
 					return err
 				}
 			}
@@ -253,17 +261,22 @@ func (s *Server) done(m *member, what string, err error) {
 	redirect(m.w, m.r, m.snap.issuer+pageAccount+"?done="+what)
 }
 
+// memberEvent returns an event of something that the person does.
+func (s *Server) memberEvent(m *member, kind string) *deputy.Event {
+	e := s.visitorEvent(m.visitor, kind, m.user)
+	e.SessionID = m.session.ID
+	return e
+}
+
 // change does something in the person's name, if they are still signed in when it
 // is written down: what ends a session ends what is under way in it.
-func (s *Server) change(m *member, kind string, apply func(context.Context, deputy.Tx, *deputy.Event) error) error {
+func (s *Server) change(m *member, event *deputy.Event, apply func(context.Context, deputy.Tx) error) error {
 	ctx := m.r.Context()
-	event := s.visitorEvent(m.visitor, kind, m.user)
-	event.SessionID = m.session.ID
 	return s.store.Write(ctx, event, func(tx deputy.Tx) error {
 		if err := m.stillHere(ctx, tx); err != nil {
 			return err
 		}
-		return apply(ctx, tx, event)
+		return apply(ctx, tx)
 	})
 }
 
@@ -291,18 +304,15 @@ func (s *Server) endOneSession(v *visitor) {
 	if !ok {
 		return
 	}
-	err := s.change(m, eventSessionEnd, func(ctx context.Context, tx deputy.Tx, e *deputy.Event) error {
-		x, err := tx.Sessions().Get(ctx, m.in(), deputy.ID(v.text("id")))
-		if err != nil {
-			return err
-		}
-		if x.UserID == nil || *x.UserID != m.user.ID {
-			return deputy.NotFound
-		}
-		e.SessionID = x.ID
-		_, err = tx.Sessions().Update(ctx, m.in(), deputy.ID(x.ID), revoke)
-		return err
-	})
+	x, err := s.store.Sessions().Get(v.r.Context(), m.in(), deputy.ID(v.text("id")))
+	if err == nil && (x.UserID == nil || *x.UserID != m.user.ID) {
+		err = deputy.NotFound
+	}
+	if err == nil {
+		event := s.memberEvent(m, eventSessionEnd)
+		event.SessionID = x.ID
+		err = s.change(m, event, func(ctx context.Context, tx deputy.Tx) error { return revoke(ctx, tx, m.in(), x.ID) })
+	}
 	s.done(m, "removed", err)
 }
 
@@ -312,9 +322,8 @@ func (s *Server) signOutHere(v *visitor) {
 	if !ok {
 		return
 	}
-	err := s.change(m, eventLogout, func(ctx context.Context, tx deputy.Tx, _ *deputy.Event) error {
-		_, err := tx.Sessions().Update(ctx, m.in(), deputy.ID(m.session.ID), revoke)
-		return err
+	err := s.change(m, s.memberEvent(m, eventLogout), func(ctx context.Context, tx deputy.Tx) error {
+		return revoke(ctx, tx, m.in(), m.session.ID)
 	})
 	if unlessAbsent(err) != nil {
 		s.fail(v, err)
@@ -330,21 +339,22 @@ func (s *Server) revokeGrant(v *visitor) {
 	if !ok {
 		return
 	}
-	err := s.change(m, eventRevokeGrant, func(ctx context.Context, tx deputy.Tx, e *deputy.Event) error {
-		g, err := tx.Grants().Get(ctx, m.in(), deputy.ID(v.text("id")))
-		if err != nil {
+	g, err := s.store.Grants().Get(v.r.Context(), m.in(), deputy.ID(v.text("id")))
+	if err == nil && g.UserID != m.user.ID {
+		err = deputy.NotFound
+	}
+	if err == nil {
+		event := s.memberEvent(m, eventRevokeGrant)
+		event.Resource, event.ProviderID = &deputy.EventResource{ID: g.ResourceID}, g.ProviderID
+		event.Target = &deputy.Target{Type: "delegated_grant", ID: string(g.ID)}
+		err = s.change(m, event, func(ctx context.Context, tx deputy.Tx) error {
+			_, err := tx.Grants().Update(ctx, m.in(), g.ID, func(g *deputy.Grant) error {
+				g.End(tx.Now())
+				return nil
+			})
 			return err
-		}
-		if g.UserID != m.user.ID {
-			return deputy.NotFound
-		}
-		e.Resource, e.ProviderID = &deputy.EventResource{ID: g.ResourceID}, g.ProviderID
-		_, err = tx.Grants().Update(ctx, m.in(), g.ID, func(g *deputy.Grant) error {
-			g.Status = deputy.Revoked
-			return nil
 		})
-		return err
-	})
+	}
 	s.done(m, "removed", err)
 }
 
@@ -398,7 +408,7 @@ func (s *Server) changePassword(v *visitor) {
 		s.fail(v, err)
 		return
 	}
-	err = s.change(m, eventPassword, func(ctx context.Context, tx deputy.Tx, _ *deputy.Event) error {
+	err = s.change(m, s.memberEvent(m, eventPassword), func(ctx context.Context, tx deputy.Tx) error {
 		if _, err := tx.Passwords().Update(ctx, m.in(), deputy.ID(m.user.ID), func(p *deputy.Password) error {
 			if p.Hash != known.Hash {
 				return errReplaced
@@ -476,7 +486,7 @@ func (s *Server) changePasskeys(v *visitor) {
 		return
 	}
 	if v.text("action") == "remove" {
-		err := s.change(m, eventPasskey, func(ctx context.Context, tx deputy.Tx, _ *deputy.Event) error {
+		err := s.change(m, s.memberEvent(m, eventPasskey), func(ctx context.Context, tx deputy.Tx) error {
 			in := m.in()
 			in.Parent = deputy.ID(m.user.ID)
 			return tx.Passkeys().Delete(ctx, in, deputy.ID(v.text("id")))
@@ -486,7 +496,7 @@ func (s *Server) changePasskeys(v *visitor) {
 	}
 	key, err := s.newPasskey(m)
 	if err == nil {
-		err = s.change(m, eventPasskey, func(ctx context.Context, tx deputy.Tx, _ *deputy.Event) error {
+		err = s.change(m, s.memberEvent(m, eventPasskey), func(ctx context.Context, tx deputy.Tx) error {
 			if _, err := tx.TakeTicket(ctx, deputy.PasskeyTicket, m.zone.id, deputy.HashSecret(m.secret)); err != nil {
 				return err
 			}

@@ -40,8 +40,48 @@ func TestAccountShowsAndEndsSessions(t *testing.T) {
 	b.at(b.fill(p, "/account/sessions", "id", own), "/account?done=removed")
 	other.at(other.open(asking(b.client.credential.Identifier)), "/login")
 	b.at(b.get("/account"), "/login") // her own is over as well
-	if n := len(w.events("sessions:revoke")); n != 2 {
-		t.Errorf("%d events tell of it", n)
+	told := w.events("sessions:revoke")
+	if len(told) != 2 || string(told[0].SessionID) == own || string(told[1].SessionID) != own {
+		t.Errorf("%d events tell of it", len(told))
+	}
+}
+
+// TestWhatHasRunOutIsNotRevoked: a session or grant whose time has run out has
+// expired, whoever ends it and though nobody has written that down.
+func TestWhatHasRunOutIsNotRevoked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.newBrowser()
+	b.withCode(b.signUp(adaMail, adaPass))
+	other := w.newBrowser()
+	other.client = b.client
+	other.withCode(other.signIn(adaMail, adaPass))
+	session := w.newest(func(x *deputy.Session) bool { return x.ParentID == nil })
+	grant := w.grantsOf(w.onlyUser())[0]
+	p := b.get("/account")
+	w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+		_, err := tx.Sessions().Update(ctx, w.in(), deputy.ID(session.ID), func(x *deputy.Session) error {
+			x.ExpiresAt = tx.Now()
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		_, err = tx.Grants().Update(ctx, w.in(), grant.ID, func(g *deputy.Grant) error {
+			g.ExpiresAt, g.RefreshTokenSet = tx.Now(), false
+			return nil
+		})
+		return err
+	})
+	b.fill(p, "/account/sessions", "id", string(session.ID))
+	b.fill(p, "/account/grants", "id", string(grant.ID))
+	x, err := w.store.Sessions().Get(context.Background(), w.in(), deputy.ID(session.ID))
+	if err != nil || x.State(w.clock.Now()) != deputy.Expired {
+		t.Errorf("the session is %v, %v", x, err)
+	}
+	g, err := w.store.Grants().Get(context.Background(), w.in(), grant.ID)
+	if err != nil || g.State(w.clock.Now()) != deputy.Expired {
+		t.Errorf("the grant is %v, %v", g, err)
 	}
 }
 
@@ -294,6 +334,9 @@ func TestARevokedGrantStopsEverybody(t *testing.T) {
 				}
 			}
 			b.at(b.fill(b.get("/account"), "/account/grants", "id", string(id)), "/account?done=removed")
+			if e := w.events("delegated_grants:revoke"); len(e) != 1 || e[0].Resource == nil || e[0].Resource.ID != api.ID {
+				t.Errorf("the log tells of %v", e)
+			}
 			a := w.must(w.exchange(b.client, token, api.Identifier), 400, "insufficient_authorization")
 			if !strings.Contains(a.text("error_uri"), "/login/authorize?") {
 				t.Errorf("error_uri is %q", a.text("error_uri"))
@@ -310,7 +353,12 @@ func TestARevokedGrantStopsEverybody(t *testing.T) {
 			// So it is with what was agreed to for the client: it gets nothing,
 			// of another resource neither, before the person has said so.
 			w.depend(b.client, w.newResource("https://new.test", nil))
+			b.fill(b.get("/account"), "/account/consents", "client", "nobody") // writes nothing down
 			b.at(b.fill(b.get("/account"), "/account/consents", "client", string(b.client.ID)), "/account?done=removed")
+			told := w.events("consents:delete")
+			if len(told) != 1 || told[0].Target == nil || *told[0].Target != (deputy.Target{Type: "application", ID: string(b.client.ID)}) {
+				t.Errorf("the log tells of %v", told)
+			}
 			b.refused(b.open(silent), "consent_required")
 			b.refused(b.open(asking(b.client.credential.Identifier, "resource", "https://new.test", "prompt", "none")), "consent_required")
 			p := b.fill(b.follow(b.at(b.open(asking(b.client.credential.Identifier)), "/login/consent")), "/login/consent", "action", "deny")

@@ -34,7 +34,7 @@ func (s *interposed) Write(ctx context.Context, e *deputy.Event, apply func(depu
 	case "credentials:issue":
 		s.writes.Add(1)
 		once(&s.beforeWrite)
-	case "users:authorize", "users:login", "users:reset_password", "users:change_passkeys":
+	case "users:authorize", "users:login", "users:reset_password", "users:change_passkeys", "users:delete":
 		once(&s.beforeWrite)
 	}
 	return s.Store.Write(ctx, e, apply)

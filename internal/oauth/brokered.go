@@ -24,12 +24,13 @@ import (
 type grantTokens struct {
 	Access  string `json:"access_token"`
 	Refresh string `json:"refresh_token,omitzero"`
+	Account string `json:"account,omitzero"` // whose they are, where the provider has said so
 }
 
 // sealTokens encrypts a provider's tokens for the row of a grant, under the
 // person's key.
 func (s *Server) sealTokens(ctx context.Context, key deputy.ID, zone deputy.ZoneID, grant deputy.ID, t *broker.Tokens) ([]byte, error) {
-	plain, err := json.Marshal(grantTokens{t.Access.Reveal(), t.Refresh.Reveal()})
+	plain, err := json.Marshal(grantTokens{t.Access.Reveal(), t.Refresh.Reveal(), t.Account})
 	if err != nil {
 		return nil, err
 	}
@@ -38,17 +39,17 @@ func (s *Server) sealTokens(ctx context.Context, key deputy.ID, zone deputy.Zone
 }
 
 // openTokens decrypts what sealTokens sealed.
-func (s *Server) openTokens(ctx context.Context, zone deputy.ZoneID, grant deputy.ID, sealed []byte) (access, refresh deputy.Secret, err error) {
+func (s *Server) openTokens(ctx context.Context, zone deputy.ZoneID, grant deputy.ID, sealed []byte) (*broker.Tokens, error) {
 	plain, err := s.builder.vault.Open(ctx, vault.GrantPlace(zone, grant), sealed)
 	if err != nil {
-		return access, refresh, err
+		return nil, err
 	}
 	defer clear(plain)
 	var t grantTokens
 	if err := json.Unmarshal(plain, &t); err != nil {
-		return access, refresh, err
+		return nil, err
 	}
-	return deputy.Conceal(t.Access), deputy.Conceal(t.Refresh), nil
+	return &broker.Tokens{Access: deputy.Conceal(t.Access), Refresh: deputy.Conceal(t.Refresh), Account: t.Account}, nil
 }
 
 // provider returns the authorization server of a provider. Where Deputy is no
@@ -157,11 +158,11 @@ func (s *Server) brokered(ctx context.Context, i *issuance) error {
 // openGrant decrypts the token of a grant. It says how long it lasts, if that
 // is known.
 func (s *Server) openGrant(ctx context.Context, i *issuance, g *deputy.Grant) (*credential, error) {
-	access, _, err := s.openTokens(ctx, g.ZoneID, g.ID, g.Sealed)
+	t, err := s.openTokens(ctx, g.ZoneID, g.ID, g.Sealed)
 	if err != nil {
 		return nil, err
 	}
-	return &credential{token: access.Reveal(), scopes: g.Scopes, lasts: i.target.lasts(g.ExpiresAt.Sub(s.now()))}, nil
+	return &credential{token: t.Access.Reveal(), scopes: g.Scopes, lasts: i.target.lasts(g.ExpiresAt.Sub(s.now()))}, nil
 }
 
 // forever is how long a token lasts at least of which the provider does not say.

@@ -208,9 +208,15 @@ func (s *Server) tryKeepGrant(ctx context.Context, v *visitor, r *resource, user
 	if err != nil || had.ProviderID != *r.CredentialProviderID || had.State(s.now()) != deputy.Active {
 		return s.newGrant(ctx, v, r, user, had, t)
 	}
-	if t.Refresh.IsZero() && had.RefreshTokenSet { // some give one the first time only
-		if _, t.Refresh, err = s.openTokens(ctx, v.zone.id, had.ID, had.Sealed); err != nil {
+	if t.Refresh.IsZero() && had.RefreshTokenSet {
+		// Some give one the first time only. It goes on where it is known to be of
+		// the same account there: the person may have chosen another this time.
+		former, err := s.openTokens(ctx, v.zone.id, had.ID, had.Sealed)
+		if err != nil {
 			return err
+		}
+		if t.Account != "" && t.Account == former.Account {
+			t.Refresh = former.Refresh
 		}
 	}
 	sealed, err := s.sealTokens(ctx, user.KeyID, v.zone.id, had.ID, &t)

@@ -2,12 +2,15 @@ package oauth_test
 
 import (
 	"context"
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"deputy/internal/deputy"
 	"deputy/internal/deputytest"
@@ -174,6 +177,55 @@ func TestAnswersOfProviders(t *testing.T) {
 		path, q := back(g)
 		g.browser.answered(g.browser.visit(g.browser.send(path, q)))
 	})
+}
+
+// TestARefreshTokenGoesOnForTheSameAccount: a provider that gives no refresh token
+// again means the one it gave before, if the person is at the same account there.
+func TestARefreshTokenGoesOnForTheSameAccount(t *testing.T) {
+	t.Parallel()
+	said := func(sub string) string {
+		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"https://elsewhere.test","sub":"`+sub+`"}`)) + ".c2ln"
+	}
+	for name, c := range map[string]struct {
+		first, then string // ID tokens
+		kept        bool
+	}{
+		"the same":       {said("one"), said("one"), true},
+		"another":        {said("one"), said("two"), false},
+		"unknown":        {"", "", false},
+		"unknown now":    {said("one"), "", false},
+		"unknown before": {"", said("one"), false},
+		"no token":       {"a.b.c", "a.b.c", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGuarded(t)
+			says := func(idToken string, refresh bool) {
+				g.upstream.Shape = func(answer map[string]any) any {
+					if idToken != "" {
+						answer["id_token"] = idToken
+					}
+					if !refresh {
+						delete(answer, "refresh_token")
+					}
+					return answer
+				}
+			}
+			says(c.first, true)
+			g.allow()
+			says("", true) // a refresh need not say it again
+			g.clock.advance(g.grant().ExpiresAt.Sub(g.clock.Now()))
+			g.must(g.exchangeFiles(), 200, "")
+			had := g.grant()
+			says(c.then, false)
+			g.setResource(g.files, func(r *deputy.Resource) { r.Scopes = append(r.Scopes, "files.more") })
+			g.allow()
+			now := g.grant()
+			if now.ID != had.ID || !had.RefreshTokenSet || now.RefreshTokenSet != c.kept || cmp.Equal(now.Scopes, had.Scopes) {
+				t.Errorf("the grant is %+v", now)
+			}
+		})
+	}
 }
 
 // TestAuthorizeOneResource: the way that error_uri shows finishes the job.

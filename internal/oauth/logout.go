@@ -132,11 +132,7 @@ func (s *Server) signOut(ctx context.Context, w http.ResponseWriter, r *http.Req
 				return err
 			}
 		}
-		_, err := tx.Sessions().Update(ctx, deputy.Scope{Zone: z.id}, deputy.ID(out.session.ID), func(x *deputy.Session) error {
-			x.Status = deputy.Revoked
-			return nil
-		})
-		return err
+		return revoke(ctx, tx, deputy.Scope{Zone: z.id}, out.session.ID)
 	})
 	if err != nil {
 		return err

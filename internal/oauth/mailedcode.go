@@ -99,6 +99,21 @@ func codePlace(c *deputy.MailedCode) vault.Place {
 // errWrongCode says that a code is not the one that was mailed.
 var errWrongCode = errors.New("oauth: the code is wrong, used up or too old")
 
+// pretend does what it takes to count a try of a code where there is none to be
+// tried, so that the time tells nobody who has one. It leaves a ticket that is
+// over already and that nobody has: of those there is room for so many only.
+func (s *Server) pretend(ctx context.Context, v *visitor) error {
+	now, key := deputy.Time(s.now()), deputy.HashSecret(deputy.NewSecret())
+	place := vault.Place{Zone: v.zone.id, Table: "tickets", Column: "data", Row: string(deputy.LoginTicket)}
+	sealed, err := s.builder.vault.Seal(ctx, v.snap.zone.KeyID, place, make([]byte, codeDigits))
+	if err != nil {
+		return err
+	}
+	return s.store.PutTicket(ctx, &deputy.Ticket{
+		Kind: deputy.LoginTicket, ZoneID: v.zone.id, Key: key, Source: network(v.from.address), Data: sealed, CreatedAt: now, ExpiresAt: now,
+	}, nil)
+}
+
 // pendingCode returns a person's code for a purpose, or nil.
 func (s *Server) pendingCode(ctx context.Context, v *visitor, user deputy.UserID, purpose deputy.MailPurpose) (*deputy.MailedCode, error) {
 	c, err := s.store.MailedCodes().Get(ctx, v.in(), deputy.CodeID(user, purpose))
@@ -110,27 +125,24 @@ func (s *Server) pendingCode(ctx context.Context, v *visitor, user deputy.UserID
 
 // checkCode compares what was typed with a person's code. It is errWrongCode
 // when it is another; each such try counts, before anything is compared, so
-// that trying at the same time gives no more of them.
-func (s *Server) checkCode(ctx context.Context, v *visitor, user *deputy.User, purpose deputy.MailPurpose, typed string) (*deputy.MailedCode, error) {
-	c, err := s.pendingCode(ctx, v, user.ID, purpose)
+// that trying at the same time gives no more of them. Where there is no code,
+// or no more tries of it, that takes as long; user may be nil, of an id that is
+// nobody's.
+func (s *Server) checkCode(ctx context.Context, v *visitor, id deputy.UserID, user *deputy.User, purpose deputy.MailPurpose, typed string) (*deputy.MailedCode, error) {
+	c, err := s.pendingCode(ctx, v, id, purpose)
 	if err != nil {
 		return nil, err
 	}
-	if c == nil {
-		return nil, errWrongCode
+	if c != nil && user != nil && c.Attempts < codeAttempts {
+		err = s.countTry(ctx, v, user, c)
+	} else {
+		err = errWrongCode
 	}
-	event := s.visitorEvent(v, eventCode, nil)
-	event.UserID, event.OrganizationID = user.ID, user.OrganizationID
-	err = s.store.Write(ctx, event, func(tx deputy.Tx) error {
-		_, err := tx.MailedCodes().Update(ctx, v.in(), c.ID, func(c *deputy.MailedCode) error {
-			if c.Attempts >= codeAttempts {
-				return errWrongCode
-			}
-			c.Attempts++
-			return nil
-		})
-		return err
-	})
+	if errors.Is(err, errWrongCode) {
+		if failed := s.pretend(ctx, v); failed != nil {
+			err = failed
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +154,26 @@ func (s *Server) checkCode(ctx context.Context, v *visitor, user *deputy.User, p
 		return nil, errWrongCode
 	}
 	return c, nil
+}
+
+// countTry counts a try of a code. It is errWrongCode when there have been enough.
+func (s *Server) countTry(ctx context.Context, v *visitor, user *deputy.User, c *deputy.MailedCode) error {
+	event := s.visitorEvent(v, eventCode, nil)
+	event.UserID, event.OrganizationID = user.ID, user.OrganizationID
+	err := s.store.Write(ctx, event, func(tx deputy.Tx) error {
+		_, err := tx.MailedCodes().Update(ctx, v.in(), c.ID, func(c *deputy.MailedCode) error {
+			if c.Attempts >= codeAttempts {
+				return errWrongCode
+			}
+			c.Attempts++
+			return nil
+		})
+		return err
+	})
+	if deputy.KindOf(err) == deputy.NotFound { // somebody has used it up meanwhile
+		return errWrongCode
+	}
+	return err
 }
 
 // linkedCode returns the code whose link has the secret, or nil.
@@ -256,7 +288,7 @@ func (s *Server) verifyEmail(v *visitor) {
 		s.resend(v, user, again)
 		return
 	}
-	c, err := s.checkCode(v.r.Context(), v, user, deputy.MailVerifyEmail, v.text("code"))
+	c, err := s.checkCode(v.r.Context(), v, user.ID, user, deputy.MailVerifyEmail, v.text("code"))
 	if err == nil {
 		err = s.confirm(v, user, c)
 	}
@@ -369,14 +401,27 @@ func (v *visitor) mailsTo(email string) at {
 	return by(mailsToAddress, "mails to", string(v.zone.id), email)
 }
 
-func (s *Server) mailReset(ctx context.Context, v *visitor, email string) error {
+// holderOf returns the account that an address signs in to. Where there is none,
+// as much is read, the password is nobody's and the user is nil.
+func (s *Server) holderOf(ctx context.Context, v *visitor, email string) (*deputy.Password, *deputy.User, error) {
 	p, err := s.store.Passwords().Find(ctx, v.in(), "email", email)
-	if err != nil {
-		return unlessAbsent(err)
+	if unlessAbsent(err) != nil {
+		return nil, nil, err
+	}
+	if p == nil {
+		p = &deputy.Password{UserID: deputy.UserID(deputy.NewID(s.now()))}
 	}
 	user, err := s.userOf(ctx, v, p.UserID)
-	if err != nil || user.Status != deputy.UserActive {
-		return unlessAbsent(err)
+	return p, user, unlessAbsent(err)
+}
+
+func (s *Server) mailReset(ctx context.Context, v *visitor, email string) error {
+	p, user, err := s.holderOf(ctx, v, email)
+	if err != nil {
+		return err
+	}
+	if user == nil || user.Status != deputy.UserActive {
+		return s.pretend(ctx, v)
 	}
 	sent, err := s.newCode(ctx, v, user, deputy.MailResetPassword, p.Email)
 	if err != nil {
@@ -490,11 +535,8 @@ func (s *Server) resetCode(v *visitor, given string, linked bool) (*deputy.Maile
 		}
 	} else {
 		var p *deputy.Password
-		if p, err = s.store.Passwords().Find(ctx, v.in(), "email", v.login.note(noteReset)); err == nil {
-			user, err = s.userOf(ctx, v, p.UserID)
-		}
-		if err == nil {
-			c, err = s.checkCode(ctx, v, user, deputy.MailResetPassword, given)
+		if p, user, err = s.holderOf(ctx, v, v.login.note(noteReset)); err == nil {
+			c, err = s.checkCode(ctx, v, p.UserID, user, deputy.MailResetPassword, given)
 		}
 	}
 	if deputy.KindOf(err) == deputy.NotFound {

@@ -104,7 +104,7 @@ func (s *Server) renewHeld(ctx context.Context, r renewal, g *deputy.Grant) (*de
 // askAgain asks the provider for new tokens, and once more if it answers that
 // this may help. One that has not answered may still be at it.
 func (s *Server) askAgain(ctx context.Context, r renewal, g *deputy.Grant) (*broker.Server, *broker.Tokens, error) {
-	_, refresh, err := s.openTokens(ctx, g.ZoneID, g.ID, g.Sealed)
+	former, err := s.openTokens(ctx, g.ZoneID, g.ID, g.Sealed)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -113,7 +113,10 @@ func (s *Server) askAgain(ctx context.Context, r renewal, g *deputy.Grant) (*bro
 		return nil, nil, err
 	}
 	for again := true; ; again = false {
-		t, late, err := s.askOnce(ctx, to, refresh, r.resource)
+		t, late, err := s.askOnce(ctx, to, former.Refresh, r.resource)
+		if err == nil && t.Account == "" {
+			t.Account = former.Account
+		}
 		var fault *broker.Fault
 		if err == nil || late || !again || !errors.As(err, &fault) || !fault.Transient {
 			return to, t, err

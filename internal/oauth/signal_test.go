@@ -169,6 +169,17 @@ func TestStreamIsToldWhatIsOver(t *testing.T) {
 	if last := got[len(got)-1]; !strings.Contains(last, `"verification":{"state":"s"}`) || !strings.Contains(last, sessions) {
 		t.Errorf("verified by %s", last)
 	}
+	// It has to be waited for again.
+	again := `{"stream_id":"` + sessions + `"}`
+	if a := w.must(w.signals("POST", "/ssf/verify", again), 429, "temporarily_unavailable"); a.header.Get("Retry-After") != "10" {
+		t.Errorf("asked to wait for %q", a.header.Get("Retry-After"))
+	}
+	w.must(w.signals("POST", "/ssf/verify", `{"stream_id":"`+stream+`"}`), 204, "")
+	w.clock.advance(10 * time.Second)
+	w.must(w.signals("POST", "/ssf/verify", again), 204, "")
+	if said := w.signals("GET", "/ssf/streams?stream_id="+sessions, "").json["min_verification_interval"]; said != 10.0 {
+		t.Errorf("the stream says %v", said)
+	}
 	if events := w.events("streams:create"); len(events) != 2 || events[0].ClientID != w.server.credential.Identifier {
 		t.Errorf("the events are %v", events)
 	}

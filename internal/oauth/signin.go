@@ -410,17 +410,74 @@ func (s *Server) join(v *visitor, email, hash string, had *deputy.User) {
 // reclaim ends what somebody began with an address that they have not shown to
 // be theirs.
 func (s *Server) reclaim(ctx context.Context, tx deputy.Tx, v *visitor, user *deputy.User) error {
-	now, err := tx.Users().Get(ctx, v.in(), deputy.ID(user.ID))
-	if err != nil {
+	if err := stillUnverified(ctx, tx, user); err != nil {
 		return err
-	}
-	if now.EmailVerified {
-		return errTaken
 	}
 	if err := endSessions(ctx, tx, v.zone.id, user.ID, ""); err != nil {
 		return err
 	}
 	return tx.Passwords().Delete(ctx, v.in(), deputy.ID(user.ID))
+}
+
+// stillUnverified refuses, in a committing transaction, a person who has shown
+// that the address is theirs. It holds the row, so that whoever does so meanwhile
+// comes before or after.
+func stillUnverified(ctx context.Context, tx deputy.Tx, user *deputy.User) error {
+	_, err := tx.Users().Update(ctx, deputy.Scope{Zone: user.ZoneID}, deputy.ID(user.ID), func(now *deputy.User) error {
+		if now.EmailVerified || now.Status != deputy.UserActive || now.Issuer != nil {
+			return errTaken
+		}
+		return nil
+	})
+	return err
+}
+
+// unverifiedKept is how long an account is kept after its last code has ended
+// whose owner has not shown that the address is theirs.
+const unverifiedKept = 24 * time.Hour
+
+// RemoveUnverified removes up to limit accounts that strangers began and nobody
+// came to own, each with an event. It reports whether there may be more.
+func (s *Server) RemoveUnverified(ctx context.Context, limit int) (more bool, err error) {
+	before := s.now().Add(-unverifiedKept)
+	people, err := s.store.Unverified(ctx, before, limit)
+	if err != nil {
+		return false, err
+	}
+	for _, u := range people {
+		if err := s.removeUnverified(ctx, u, before); err != nil && !errors.Is(err, errTaken) {
+			return false, err
+		}
+	}
+	return len(people) >= limit, nil
+}
+
+// removeUnverified removes an account, unless somebody has done something with it
+// meanwhile.
+func (s *Server) removeUnverified(ctx context.Context, u *deputy.User, before time.Time) error {
+	at := deputy.Time(s.now())
+	return s.store.Write(ctx, &deputy.Event{
+		ID: deputy.EventID(deputy.NewID(at)), Time: at, Type: eventUserDelete, Outcome: deputy.Success,
+		OrganizationID: u.OrganizationID, ZoneID: u.ZoneID, Actor: deputy.Actor{Type: "platform"},
+		UserID: u.ID, Target: &deputy.Target{Type: "user", ID: string(u.ID)},
+	}, func(tx deputy.Tx) error {
+		err := stillUnverified(ctx, tx, u)
+		if deputy.KindOf(err) == deputy.NotFound {
+			return errTaken
+		}
+		if err != nil {
+			return err
+		}
+		in := deputy.Scope{Zone: u.ZoneID}
+		c, err := tx.MailedCodes().Get(ctx, in, deputy.CodeID(u.ID, deputy.MailVerifyEmail))
+		if unlessAbsent(err) != nil {
+			return err
+		}
+		if err != nil || c.ExpiresAt.After(before) {
+			return errTaken
+		}
+		return tx.Users().Delete(ctx, in, deputy.ID(u.ID))
+	})
 }
 
 // endSessions revokes the web sessions of a person, with all that hangs on
@@ -438,16 +495,20 @@ func endSessions(ctx context.Context, tx deputy.Tx, zone deputy.ZoneID, user dep
 		if x.ID == except || x.ParentID != nil && *x.ParentID == except {
 			continue
 		}
-		if _, err := tx.Sessions().Update(ctx, in, deputy.ID(x.ID), revoke); err != nil {
+		if err := revoke(ctx, tx, in, x.ID); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func revoke(x *deputy.Session) error {
-	x.Status = deputy.Revoked
-	return nil
+// revoke ends a session, with those below it.
+func revoke(ctx context.Context, tx deputy.Tx, in deputy.Scope, id deputy.SessionID) error {
+	_, err := tx.Sessions().Update(ctx, in, deputy.ID(id), func(x *deputy.Session) error {
+		x.End(tx.Now())
+		return nil
+	})
+	return err
 }
 
 // newUser returns a person of the zone who is not stored yet, and the key that

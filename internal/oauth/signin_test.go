@@ -7,13 +7,17 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"deputy/internal/deputy"
+	"deputy/internal/deputytest"
 	"deputy/internal/mail"
 	"deputy/internal/oauth"
+	"deputy/internal/store"
 )
 
 var (
@@ -311,6 +315,85 @@ func TestWhoeverComesFirstWithAnAddressDoesNotKeepIt(t *testing.T) {
 	other.says(other.signIn(adaMail, "what the thief has chosen"), 400, "did not work")
 }
 
+// TestAnAccountThatNobodyOwnsEnds: whoever signs up and does not show within a day
+// that the address is theirs, has no account any more. Nobody else is touched.
+func TestAnAccountThatNobodyOwnsEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	store := &interposed{Store: w.store}
+	w.config.Store = store
+	w.restart()
+	client := w.newWebApp("client", deputy.ImplicitConsent)
+	begin := func(email string) *browser {
+		b := w.newBrowser()
+		b.client = client
+		b.follow(b.begin())
+		b.at(b.fill(b.get("/login/signup"), "/login/signup", "username", email, "password", adaPass), "/login/verify-email")
+		return b
+	}
+	left := func(want ...string) {
+		t.Helper()
+		if more, err := w.server.RemoveUnverified(context.Background(), 100); err != nil || more {
+			t.Error(more, err)
+		}
+		if _, err := w.store.Sweep(context.Background(), 100); err != nil {
+			t.Error(err)
+		}
+		var got []string
+		for _, u := range w.users() {
+			got = append(got, strings.TrimSuffix(u.Email, "@example.test"))
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("there are %v, want %v", got, want)
+		}
+	}
+	owner := w.newBrowser()
+	owner.client = client
+	owner.withCode(owner.signUp("owner@example.test", adaPass))
+	begin("disabled@example.test")
+	begin("again@example.test")
+	begin("late@example.test")
+	stranger := begin("stranger@example.test")
+	for _, u := range w.users() {
+		if u.Email == "disabled@example.test" {
+			w.setStatus(u, deputy.UserDisabled)
+		}
+	}
+	w.clock.advance(24*time.Hour + 30*time.Minute - time.Second)
+	begin("again@example.test") // which is theirs from now on
+	left("again", "disabled", "late", "owner", "stranger")
+	w.clock.advance(time.Second)
+	// Whoever shows it at the last moment is first.
+	store.beforeWrite = func() {
+		for _, u := range w.users() {
+			w.write(w.zone.ID, func(ctx context.Context, tx deputy.Tx) error {
+				_, err := tx.Users().Update(ctx, w.in(), deputy.ID(u.ID), func(u *deputy.User) error {
+					u.EmailVerified = u.EmailVerified || u.Email == "late@example.test"
+					return nil
+				})
+				return err
+			})
+		}
+	}
+	left("again", "disabled", "late", "owner")
+	told := w.events("users:delete")
+	if len(told) != 1 || told[0].Target == nil || told[0].Target.ID != string(told[0].UserID) || told[0].Actor.Type != "platform" {
+		t.Errorf("the log tells of %v", told)
+	}
+	stranger.at(stranger.open(asking(client.credential.Identifier)), "/login")
+	begin("stranger@example.test")
+	owner.withCode(owner.signInAgain("owner@example.test", adaPass))
+}
+
+func (w *world) users() []*deputy.User {
+	w.Helper()
+	page, err := w.store.Users().List(context.Background(), w.in(), deputy.Query{All: true})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return page.Items
+}
+
 func TestSignUpRefusals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -530,6 +613,48 @@ func TestForgottenPassword(t *testing.T) {
 		b.withCode(b.signInAgain(adaMail, newPass))
 		if n := len(w.events("users:reset_password")); n != 1 {
 			t.Errorf("%d events tell of it", n)
+		}
+	}
+}
+
+// TestACodeTakesAsLongWhoeverIsAsked: a try of a code is one commit, and so is the
+// work behind asking for one, whether there is an account, a code or another try.
+func TestACodeTakesAsLongWhoeverIsAsked(t *testing.T) {
+	t.Parallel()
+	var commits atomic.Int64
+	w := newBareWorld(t)
+	w.platform = deputy.NewID(w.clock.Now())
+	w.open(store.Config{Path: deputytest.SQLite(t), Around: func(statement string, run func() error) error {
+		if statement == "BEGIN IMMEDIATE" {
+			commits.Add(1)
+		}
+		return run()
+	}})
+	w.fill()
+	b := w.newBrowser()
+	b.withCode(b.signUp(adaMail, adaPass))
+	w.server.Settle()
+	took := func(what string, want int64, do func()) {
+		t.Helper()
+		before := commits.Load()
+		do()
+		w.server.Settle()
+		if n := commits.Load() - before; n != want {
+			t.Errorf("%s: %d commits, want %d", what, n, want)
+		}
+	}
+	for _, email := range []string{adaMail, "nobody@example.test"} {
+		elsewhere := w.newBrowser()
+		elsewhere.client = b.client
+		elsewhere.fill(elsewhere.follow(elsewhere.begin()), "/login", "identifier", adaMail)
+		p := elsewhere.get("/login/forgot-password")
+		// The transaction is saved before the answer, the rest comes behind.
+		took(email+" asks", 2, func() { p = elsewhere.fill(p, "/login/forgot-password", "username", email) })
+		p = elsewhere.follow(p)
+		for n := range 7 {
+			took(fmt.Sprint(email, " tries ", n), 1, func() {
+				elsewhere.says(elsewhere.fill(p, "/login/reset-password", "code", "none", "password", newPass), 400, "does not work")
+			})
 		}
 	}
 }

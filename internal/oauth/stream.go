@@ -136,6 +136,7 @@ type streamForm struct {
 	EventsSupported []string        `json:"events_supported,omitzero"`
 	EventsRequested []string        `json:"events_requested,omitzero"`
 	EventsDelivered []string        `json:"events_delivered,omitzero"`
+	VerifyInterval  int64           `json:"min_verification_interval,omitzero"` // seconds
 	Description     *string         `json:"description,omitzero"`
 }
 
@@ -143,7 +144,8 @@ func (r *receiver) view(s *deputy.Stream) streamForm {
 	f := streamForm{
 		ID: s.ID, Issuer: r.snap.issuer, Audience: s.Audience, EventsSupported: deputy.SignalEvents,
 		EventsRequested: s.Events, EventsDelivered: s.Events, Description: &s.Description,
-		Delivery: &streamDelivery{Method: s.Method, EndpointURL: s.EndpointURL},
+		VerifyInterval: int64(verifyInterval / time.Second),
+		Delivery:       &streamDelivery{Method: s.Method, EndpointURL: s.EndpointURL},
 	}
 	if s.Method == deputy.PollDelivery {
 		f.Delivery.EndpointURL = r.snap.issuer + pathPoll + "?stream_id=" + string(s.ID)
@@ -340,6 +342,15 @@ func (s *Server) streamStatus(w http.ResponseWriter, r *http.Request, by *receiv
 	return writeValue(w, http.StatusOK, streamState{one.ID, one.Status, one.Reason})
 }
 
+// verifyInterval is how long a receiver waits before it has a stream verified again
+// (§8.1.1, min_verification_interval).
+const verifyInterval = 10 * time.Second
+
+// errVerified is the answer to who does not wait.
+var errVerified = &refusal{
+	code: codeUnavailable, description: "The stream was verified a moment ago.", status: http.StatusTooManyRequests, retryAfter: verifyInterval,
+}
+
 // maxState bounds what a receiver wants to find in a verification.
 const maxState = 1024
 
@@ -362,6 +373,15 @@ func (s *Server) verifyStream(w http.ResponseWriter, r *http.Request, by *receiv
 	}
 	by.event.Type, by.event.Target = eventStreamVerify, &deputy.Target{Type: "stream", ID: string(f.ID)}
 	if err := s.store.Write(ctx, &by.event, func(tx deputy.Tx) error {
+		switch err := tx.SpendTicket(ctx, &deputy.Ticket{
+			Kind: deputy.VerificationTicket, ZoneID: by.zone.id, Key: deputy.HashSecret(deputy.Conceal(string(f.ID))),
+			CreatedAt: tx.Now(), ExpiresAt: tx.Now().Add(verifyInterval),
+		}); {
+		case deputy.KindOf(err) == deputy.Conflict:
+			return errVerified
+		case err != nil:
+			return err
+		}
 		return tx.Signal(ctx, &deputy.Signal{ZoneID: by.zone.id, Kind: deputy.SignalVerification, StreamID: f.ID, Detail: f.State})
 	}); err != nil {
 		return err

@@ -77,6 +77,7 @@ const (
 	eventPassword         = "users:reset_password"
 	eventPasskey          = "users:change_passkeys"
 	eventUserCreate       = "users:create"
+	eventUserDelete       = "users:delete" // who never showed that the address is theirs
 	eventRevokeGrant      = "delegated_grants:revoke"
 	eventGrantCreate      = "delegated_grants:create"
 	eventGrantRefresh     = "delegated_grants:refresh"

@@ -30,13 +30,13 @@ func (s *Server) Withdraw(ctx context.Context, t deputy.Task) error {
 	if p == nil {
 		return nil
 	}
-	access, refresh, err := s.openTokens(ctx, zone, g.GrantID, g.Sealed)
+	tokens, err := s.openTokens(ctx, zone, g.GrantID, g.Sealed)
 	if err != nil {
 		return unlessAbsent(err) // the person is gone, and with them their key
 	}
 	to, err := s.provider(ctx, snap, p)
 	if err == nil {
-		err = revokeTokens(ctx, to, access, refresh)
+		err = revokeTokens(ctx, to, tokens.Access, tokens.Refresh)
 	}
 	var fault *broker.Fault
 	if errors.As(err, &fault) && fault.Transient {

@@ -41,6 +41,9 @@ func (s *Server) startBackground(ctx context.Context, running *sync.WaitGroup) {
 		s.repeat(ctx, "removing what is over", time.Minute, nil, func() (bool, error) { return s.store.Sweep(ctx, 1000) })
 	})
 	running.Go(func() {
+		s.repeat(ctx, "removing accounts that nobody owns", time.Minute, nil, func() (bool, error) { return s.oauth.RemoveUnverified(ctx, 100) })
+	})
+	running.Go(func() {
 		s.repeat(ctx, "tasks of the catalog", time.Second, s.woken, func() (bool, error) { return s.runTasks(ctx, catalogWorks) })
 	})
 	s.startSinks(ctx, running)

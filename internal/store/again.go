@@ -202,14 +202,13 @@ func (x *tx) foreseeIn(zone deputy.ZoneID, f *foreseen) error {
 		err = foreseeGrants(x.ctx, x, zone, f.grants)
 	}
 	if err == nil {
-		err = foreseeRows(x, zone, consents, f.consents, []given{aUser, aClient, aResource}, false,
+		err = foreseeRows(x, zone, consents, f.consents, []given{aUser, aClient, aResource},
 			func(c *deputy.ConsentRecord) place {
 				return place{zone: zone, id: string(c.UserID), client: string(c.ClientID), resource: string(c.ResourceID)}
 			})
 	}
 	if err == nil {
-		err = foreseeRows(x, zone, secrets, f.secrets, []given{{"entity_id", anID.in}}, true,
-			func(s *deputy.VaultSecret) place { return place{zone: zone, id: string(s.EntityID)} })
+		err = foreseeSecrets(x.ctx, x, zone, f.secrets)
 	}
 	return err
 }
@@ -257,21 +256,56 @@ func foreseeGrants(ctx context.Context, q querier, zone deputy.ZoneID, rows map[
 	for some := range slices.Chunk(places(rows, zone), maxWanted) {
 		b := &statement{}
 		in := b.arg(string(zone))
-		b.WriteString("SELECT asked.column1, asked.column2, said.id, said.revision FROM (VALUES ")
-		for i := range padded(len(some)) {
-			if i > 0 {
-				b.WriteString(", ")
-			}
-			at := &some[min(i, len(some)-1)]
-			b.WriteString("(" + b.arg(at.id) + ", " + b.arg(at.resource) + ")")
-		}
-		b.WriteString(") AS asked JOIN grants AS said ON said.zone_id = " + in + " AND said.id = (SELECT id FROM grants WHERE zone_id = " + in +
+		b.WriteString("SELECT asked.column1, asked.column2, said.id, said.revision FROM ")
+		b.asked(some, aUser, aResource)
+		b.WriteString(" JOIN grants AS said ON said.zone_id = " + in + " AND said.id = (SELECT id FROM grants WHERE zone_id = " + in +
 			" AND user_id = asked.column1 AND resource_id = asked.column2" + lastSaid + ")")
 		if err := marks(ctx, q, zone, b.String(), b.args, []given{aUser, aResource}, now); err != nil {
 			return err
 		}
 	}
 	unchanged(rows, zone, now, grantMark)
+	return nil
+}
+
+// asked writes a table of what places have, which is called asked and has a column
+// for each of by.
+func (b *statement) asked(some []place, by ...given) {
+	b.WriteString("(VALUES ")
+	for i := range padded(len(some)) {
+		at := &some[min(i, len(some)-1)]
+		for j, g := range by {
+			switch {
+			case j > 0:
+				b.WriteString(", ")
+			case i > 0:
+				b.WriteString("), (")
+			default:
+				b.WriteString("(")
+			}
+			b.WriteString(b.arg(*g.in(at)))
+		}
+	}
+	b.WriteString(")) AS asked")
+}
+
+// foreseeSecrets reads the newest secrets of entities. Each is looked for alone,
+// because any number may be older.
+func foreseeSecrets(ctx context.Context, q querier, zone deputy.ZoneID, rows map[place]*deputy.VaultSecret) error {
+	for some := range slices.Chunk(places(rows, zone), maxWanted) {
+		b := &statement{}
+		in := b.arg(string(zone))
+		b.WriteString("zone_id = " + in + " AND id IN (SELECT " + newestSecret(in, "asked.column1") + " FROM ")
+		b.asked(some, anID)
+		b.WriteString(")")
+		found, err := secrets.many(ctx, q, b.String(), b.args...)
+		if err != nil {
+			return err
+		}
+		for _, s := range found {
+			rows[place{zone: zone, id: string(s.EntityID)}] = s
+		}
+	}
 	return nil
 }
 
@@ -303,15 +337,10 @@ func unchanged[T any](rows map[place]*T, zone deputy.ZoneID, now map[place]mark,
 	}
 }
 
-// foreseeRows reads the rows of one table that are wanted: where several may be
-// at one place the newest alone, for any number may be older.
-func foreseeRows[T any](x *tx, zone deputy.ZoneID, t *table[T], rows map[place]*T, by []given, several bool, at func(*T) place) error {
+// foreseeRows reads the rows of one table that are wanted.
+func foreseeRows[T any](x *tx, zone deputy.ZoneID, t *table[T], rows map[place]*T, by []given, at func(*T) place) error {
 	for some := range wanted(rows, zone, by) {
-		which := some.String()
-		if several {
-			which = "zone_id = $1 AND id IN (SELECT MAX(id) FROM " + t.name + " WHERE " + which + " GROUP BY " + by[0].column + ")"
-		}
-		found, err := t.many(x.ctx, x, which, some.args...)
+		found, err := t.many(x.ctx, x, some.String(), some.args...)
 		if err != nil {
 			return err
 		}

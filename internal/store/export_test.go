@@ -92,6 +92,22 @@ func (s *Store) SaidLast(ctx context.Context, zone deputy.ZoneID, user deputy.Us
 	return found, plans, err
 }
 
+// NewestSecret looks for the secret of an entity, alone and with what else a commit
+// is about to read, and says how the engine does it.
+func (s *Store) NewestSecret(ctx context.Context, zone deputy.ZoneID, entity deputy.ID) (alone, foreseen *deputy.VaultSecret, plans []string, err error) {
+	err = s.readers.with(ctx, func(r querier) error {
+		e := explainer{r, s.d.told, &plans}
+		if alone, err = secretOf(ctx, e, zone, entity); err != nil {
+			return err
+		}
+		asked := map[place]*deputy.VaultSecret{{zone: zone, id: string(entity)}: nil, {zone: zone, id: "nothing"}: nil}
+		err := foreseeSecrets(ctx, e, zone, asked)
+		foreseen = asked[place{zone: zone, id: string(entity)}]
+		return err
+	})
+	return alone, foreseen, plans, err
+}
+
 // CursorAt returns the cursor of a user's or a session's place in a list.
 func (s *Store) CursorAt(ctx context.Context, noun string, in deputy.Scope, q deputy.Query, id string) (text string, err error) {
 	t := &users.relation

@@ -172,7 +172,8 @@ func visited(_ string, q deputy.Query, plans []string) string {
 }
 
 // TestWhatWasSaidLastIsFoundByIndex: a person may revoke and authorize as often as
-// they like, no decision reads more than what they said last.
+// they like, no decision reads more than what they said last; nor more secrets of a
+// resource than the newest.
 func TestWhatWasSaidLastIsFoundByIndex(t *testing.T) {
 	const grants = 2000
 	for engine, setup := range engines {
@@ -195,6 +196,23 @@ func TestWhatWasSaidLastIsFoundByIndex(t *testing.T) {
 					'p', CASE WHEN i = $active THEN 'active' ELSE 'revoked' END, false, 0, 0, 0, 1 FROM n`)
 			if err := s.Exec(t.Context(), insert, after); err != nil {
 				t.Fatal(err)
+			}
+			insert = strings.NewReplacer("$numbers", strings.ReplaceAll(numbers, "$n", strconv.Itoa(grants)), "$id", id, "$zone", string(z.ID)).Replace(
+				`INSERT INTO secrets (zone_id, id, entity_id, name, description, type, sealed, metadata, version, created_at, updated_at, revision)
+				$numbers SELECT '$zone', $id, CASE WHEN i % 2 = 0 THEN 'entity' ELSE $id END, $id, '', 'token', '', '{}', 1, 0, 0, 1 FROM n`)
+			if err := s.Exec(t.Context(), insert, after); err != nil {
+				t.Fatal(err)
+			}
+			alone, foreseen, plans, err := s.NewestSecret(t.Context(), z.ID, "entity")
+			if newest := fmt.Sprintf("%026d", grants); err != nil || string(alone.ID) != newest || foreseen == nil || string(foreseen.ID) != newest {
+				t.Fatal(alone, foreseen, err)
+			}
+			if all := strings.Join(plans, "\n"); c.URL != "" {
+				if bad := visited("", deputy.Query{Limit: 1}, plans); bad != "" {
+					t.Errorf("the secret: %s in\n%s", bad, all)
+				}
+			} else if strings.Count(all, "secrets_entity (zone_id=? AND entity_id=?)") != 2 || !strings.Contains(all, "CORRELATED") {
+				t.Errorf("the secret: %s", all)
 			}
 			for resource, want := range map[string]int{"resource": active, "other": grants - 3} {
 				g, plans, err := s.SaidLast(t.Context(), z.ID, "user", deputy.ResourceID(resource))

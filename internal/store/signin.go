@@ -116,6 +116,20 @@ func passkeyChanged(how string) func(context.Context, *tx, *deputy.Passkey) erro
 	}
 }
 
+// unverified is the condition that a code was to show that an address is a
+// person's who has not done so yet.
+const unverified = "purpose = '" + string(deputy.MailVerifyEmail) + "' AND EXISTS (SELECT 1 FROM users WHERE users.zone_id = mailed_codes.zone_id" +
+	" AND users.id = mailed_codes.user_id AND NOT users.email_verified AND users.issuer IS NULL AND users.status = '" + string(deputy.UserActive) + "')"
+
+func (s *Store) Unverified(ctx context.Context, before time.Time, limit int) (people []*deputy.User, err error) {
+	err = s.readers.with(ctx, func(q querier) (err error) {
+		people, err = users.many(ctx, q, "(zone_id, id) IN (SELECT zone_id, user_id FROM mailed_codes WHERE expires_at <= $1 AND "+unverified+" LIMIT $2)",
+			before.UnixMicro(), limit)
+		return err
+	})
+	return people, s.fault(err)
+}
+
 // forgetSignIn removes what a person signs in with.
 func (x *tx) forgetSignIn(ctx context.Context, zone deputy.ZoneID, user deputy.UserID) error {
 	return x.each(ctx, []any{string(zone), string(user)},

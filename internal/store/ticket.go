@@ -244,7 +244,8 @@ func (x *tx) dropTickets(kind deputy.TicketKind, source string, size int64) (fre
 }
 
 // Sweep removes up to limit tickets that are over, and as many families of
-// refresh tokens, and signals that nobody has come for.
+// refresh tokens, signals that nobody has come for, and mailed codes but for
+// those of people who go with them (Unverified).
 func (s *Store) Sweep(ctx context.Context, limit int) (more bool, err error) {
 	err = s.work(ctx, func(x *tx) error {
 		n, err := x.exec(x.ctx, "DELETE FROM tickets WHERE (kind, zone_id, key) IN (SELECT kind, zone_id, key FROM tickets"+
@@ -259,7 +260,12 @@ func (s *Store) Sweep(ctx context.Context, limit int) (more bool, err error) {
 		}
 		k, err := x.exec(x.ctx, "DELETE FROM signals WHERE (zone_id, seq) IN (SELECT zone_id, seq FROM signals WHERE at <= $1 LIMIT $2)",
 			x.now.Add(-deputy.SignalsKept).UnixMicro(), limit)
-		more = max(n, m, k) >= int64(limit)
+		if err != nil {
+			return err
+		}
+		c, err := x.exec(x.ctx, "DELETE FROM mailed_codes WHERE (zone_id, id) IN (SELECT zone_id, id FROM mailed_codes"+
+			" WHERE expires_at <= $1 AND NOT ("+unverified+") LIMIT $2)", x.now.UnixMicro(), limit)
+		more = max(n, m, k, c) >= int64(limit)
 		return err
 	})
 	return more, s.fault(err)

@@ -12,6 +12,58 @@ var signIns = map[string]func(*world){
 	"a code takes the place of the one before":     replacedCode,
 	"passkeys are found by what they are called":   passkeyNames,
 	"deleting a user forgets how they sign in":     forgottenSignIn,
+	"codes go once they are over":                  codesOver,
+}
+
+// codesOver: a code that is over goes, unless the person goes with it who has
+// not shown that the address is theirs.
+func codesOver(w *world) {
+	var all []*deputy.MailedCode
+	for name, set := range map[string]func(*deputy.User){
+		"unverified": func(*deputy.User) {},
+		"verified":   func(u *deputy.User) { u.EmailVerified = true },
+		"disabled":   func(u *deputy.User) { u.Status = deputy.UserDisabled },
+		"federated": func(u *deputy.User) {
+			issuer, subject := "https://idp.test", "s"
+			u.Issuer, u.Subject = &issuer, &subject
+		},
+	} {
+		u := w.user(name)
+		set(u)
+		w.insert(func(t deputy.Tx) error { return t.Users().Insert(w.ctx, u) })
+		for _, purpose := range []deputy.MailPurpose{deputy.MailVerifyEmail, deputy.MailResetPassword} {
+			c := w.code(u, purpose, name+string(purpose))
+			all = append(all, c)
+			w.insert(func(t deputy.Tx) error { return t.MailedCodes().Insert(w.ctx, c) })
+		}
+	}
+	left := func() (links []string) {
+		for _, c := range all {
+			if _, err := w.MailedCodes().Get(w.ctx, w.in, c.ID); err == nil {
+				links = append(links, c.Link)
+			}
+		}
+		return links
+	}
+	sure(w.Sweep(w.ctx, 100))
+	if n := len(left()); n != len(all) {
+		w.Errorf("%d of %d codes are left that are good", n, len(all))
+	}
+	w.clock.advance(2 * time.Hour)
+	if more := sure(w.Sweep(w.ctx, 3)); !more {
+		w.Error("nothing is left to do")
+	}
+	sure(w.Sweep(w.ctx, 100))
+	if links := left(); len(links) != 1 || links[0] != "unverified"+string(deputy.MailVerifyEmail) {
+		w.Errorf("left are %v", links)
+	}
+	now := w.clock.Now()
+	if early := sure(w.Unverified(w.ctx, now.Add(-2*time.Hour), 10)); len(early) != 0 {
+		w.Errorf("too early %v", early)
+	}
+	if over := sure(w.Unverified(w.ctx, now, 10)); len(over) != 1 || over[0].Identifier != "unverified" {
+		w.Errorf("over are %v", over)
+	}
 }
 
 func (w *world) password(u *deputy.User, email string) *deputy.Password {
