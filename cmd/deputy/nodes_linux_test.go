@@ -24,7 +24,7 @@ import (
 // node, and of two that share as many requests a second. The ratio is the median
 // of the turns, each a pair of both. Every iteration is a turn, of ten seconds.
 func BenchmarkTwoNodes(b *testing.B) {
-	const rate = 3000 // tokens a second, of one node or of both
+	const rate = 1500 // tokens a second, of one node or of both
 	database, key, folder := deputytest.Postgres(b), sharedKey(b), b.TempDir()
 	start := func(name string) *node {
 		n, err := launch([]string{"GOMAXPROCS=1"}, filepath.Join(folder, name), "--database-url", database, "--root-key-file", key, "--public-url", "http://deputy.example.com")

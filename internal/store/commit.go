@@ -193,9 +193,11 @@ func (w *writer) run() {
 	defer close(w.gone)
 	for first := range w.queue {
 		time.Sleep(w.pace.pause(w.s.clock()))
+		begun := w.s.clock()
 		w.group = append(w.group[:0], first)
 		w.gather()
 		w.settle()
+		w.pace.ended(begun, w.s.clock())
 		if w.link != nil {
 			w.s.checkpoints.finish(w.link)
 		}
@@ -245,12 +247,13 @@ func (w *writer) drain() (any bool) {
 // fails as a whole, one by one, unless the database is away.
 func (w *writer) settle() {
 	group := slices.DeleteFunc(w.group, func(m *member) bool { return !m.state.CompareAndSwap(waiting, running) })
-	begun := w.s.clock()
+	var begun time.Time
+	if w.s.committed != nil {
+		begun = w.s.clock()
+	}
 	err := w.attempt(group)
-	ended := w.s.clock()
-	w.pace.committed(begun, ended)
 	if w.s.committed != nil && len(group) > 0 {
-		w.s.committed(len(group), ended.Sub(begun))
+		w.s.committed(len(group), w.s.clock().Sub(begun))
 	}
 	for _, m := range group {
 		alone := err
