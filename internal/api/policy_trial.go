@@ -200,9 +200,8 @@ func (a *API) aim(ctx context.Context, c *call, q *policy.Request, r *deputy.Res
 		return err
 	}
 	q.Narrowable = p == nil || p.Type == deputy.STSProvider
-	if p != nil && p.Type == deputy.ExternalProvider && q.Subject == nil &&
-		!slices.ContainsFunc(q.Scopes, func(s string) bool { return slices.Contains(r.Scopes, s) }) {
-		q.Scopes = r.Scopes // which are what the provider is asked for
+	if p != nil && p.Type == deputy.ExternalProvider && q.Subject == nil {
+		q.Scopes = r.Applied(q.Scopes)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package deputy
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -44,6 +45,16 @@ type Resource struct {
 	DocsURL              *string
 	CreatedAt, UpdatedAt time.Time
 	Revision             int64
+}
+
+// Applied returns the scopes that an application asks an outside provider for, to
+// act there by itself: what it has requested, or all that the resource declares
+// where nothing of that is requested.
+func (r *Resource) Applied(requested []string) []string {
+	if slices.ContainsFunc(requested, func(s string) bool { return slices.Contains(r.Scopes, s) }) {
+		return requested
+	}
+	return r.Scopes
 }
 
 // Validate checks the resource's own invariants.

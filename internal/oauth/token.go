@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -391,13 +390,11 @@ func (s *Server) judge(ctx context.Context, i *issuance) error {
 	return nil
 }
 
-// asked returns the scopes that policy decides about: the requested ones. A token
-// that Deputy gets for itself at a provider carries what it asks for there, which
-// is all that the resource declares where nothing of it was requested.
+// asked returns the scopes that policy decides about: the requested ones, or what
+// a token that Deputy gets for itself at a provider carries.
 func (i *issuance) asked() []string {
-	outside := i.provider != nil && i.provider.Type == deputy.ExternalProvider && i.standing.User == nil
-	if outside && !slices.ContainsFunc(i.scopes, func(s string) bool { return slices.Contains(i.target.Scopes, s) }) {
-		return i.target.Scopes
+	if i.provider != nil && i.provider.Type == deputy.ExternalProvider && i.standing.User == nil {
+		return i.target.Applied(i.scopes)
 	}
 	return i.scopes
 }
