@@ -127,10 +127,11 @@ func newSetVersion(c *call, schema string, manifest []deputy.ManifestEntry) *dep
 }
 
 // addSetVersion pins policy versions, signs the manifest and adds it as the
-// set's next version, and in the same transaction does what also says and activates it. The
-// number is part of what is signed, so the version is inserted only while that
-// number is free, and activated only in place of what the event names. In a zone
-// that must be what it was compared with, if it was.
+// set's next version, and in the same transaction does what also says and
+// activates it. The number is part of what is signed, so the version is inserted
+// only while that number is free, and activated only in place of what the event
+// names. In a zone that must be the version that it was compared with, unless
+// compared is empty.
 func (a *API) addSetVersion(ctx context.Context, c *call, v *deputy.PolicySetVersion, active bool, compared deputy.ID, also func(deputy.Tx) error) error {
 	lane := a.lane(v.PolicySetID)
 	lane.Lock()

@@ -175,9 +175,9 @@ func (m *registration) userAgent(zone *deputy.Zone, now time.Time) (*deputy.User
 	uris := slices.Clone(m.RedirectURIs)
 	slices.Sort(uris)
 	said := map[string]any{"zone_id": zone.ID, "client_name": m.Name, "redirect_uris": uris, "software_id": m.SoftwareID, "jwks_uri": ""}
-	// Keys count where the client is to prove who it is with them: else whoever
-	// registers them first, which are no secret, without that would have it left
-	// out for their owner too.
+	// Keys are part of the name only of a client that authenticates with them.
+	// They are public: otherwise whoever registered somebody's keys first, without
+	// having to prove anything, would get the name that their owner gets.
 	keyed := m.AuthMethod == methodKeys
 	if keyed {
 		said["jwks_uri"] = m.JWKSURI

@@ -346,7 +346,7 @@ func (s *Server) streamStatus(w http.ResponseWriter, r *http.Request, by *receiv
 // (§8.1.1, min_verification_interval).
 const verifyInterval = 10 * time.Second
 
-// errVerified is the answer to who does not wait.
+// errVerified is the answer to whoever does not wait.
 var errVerified = &refusal{
 	code: codeUnavailable, description: "The stream was verified a moment ago.", status: http.StatusTooManyRequests, retryAfter: verifyInterval,
 }

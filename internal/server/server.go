@@ -206,8 +206,8 @@ func (s *Server) Serve(ctx context.Context, out io.Writer) error {
 }
 
 // handler routes a request to the part that answers it, the management API if
-// no other does. A panic becomes a 500
-// that tells the caller nothing and the log everything.
+// no other does. A panic becomes a 500 that tells the caller nothing and the log
+// everything.
 func (s *Server) handler(management http.Handler) http.Handler {
 	var base string // the path of the public URL
 	if u, err := url.Parse(s.cfg.PublicURL); err == nil {

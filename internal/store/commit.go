@@ -393,9 +393,9 @@ func (w *writer) turns(x *tx, group []*member) (good []*member, err error) {
 }
 
 // lock returns what takes the locks of the zones that the group is about, in the
-// order of their ids, and reads their revisions. A decision shares a zone with other
-// decisions; a change or a revocation has it to itself. Without that, a change
-// could slip between the check of a basis and the commit.
+// order of their ids, and reads their revisions. A decision shares a zone with
+// other decisions; a change or a revocation has it to itself. Without that, a
+// change could slip between the check of a basis and the commit.
 func (w *writer) lock(x *tx, group []*member) []call {
 	if w.s.d.locks == "" {
 		return nil

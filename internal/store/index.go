@@ -95,9 +95,9 @@ func decodePairs(b []byte) []pair {
 }
 
 // IndexEvents builds the index further: about limit events of the log of which
-// it lacks most, or a merge of runs. It reports whether there is more to do here. Any node may call
-// it, and one at a time works; when it stops half way nothing is lost, because
-// what is not indexed is scanned.
+// it lacks most, or a merge of runs. It reports whether there is more to do here.
+// Any node may call it, and one at a time works; when it stops half way nothing
+// is lost, because what is not indexed is scanned.
 func (s *Store) IndexEvents(ctx context.Context, limit int) (more bool, err error) {
 	err = s.readers.solely(ctx, "the index of the log", func() (err error) {
 		more, err = s.indexEvents(ctx, limit)

@@ -200,9 +200,9 @@ func (s *Store) LogEntries(ctx context.Context, q deputy.LogQuery) (out []deputy
 }
 
 // GrowTree writes further subtrees of the tree that is furthest behind its log,
-// of up to limit blocks. It reports whether there is more to do here. Any node may call it, and one at a
-// time works; when it stops half way nothing is lost, because what is not written
-// is computed.
+// of up to limit blocks. It reports whether there is more to do here. Any node
+// may call it, and one at a time works; when it stops half way nothing is lost,
+// because what is not written is computed.
 func (s *Store) GrowTree(ctx context.Context, limit int) (more bool, err error) {
 	err = s.readers.solely(ctx, "the tree of the log", func() (err error) {
 		more, err = s.growTree(ctx, limit)

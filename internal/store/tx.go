@@ -146,7 +146,8 @@ func (x *tx) revision(zone deputy.ZoneID) (int64, error) {
 	return r, nil
 }
 
-// readRevisions notes the revisions of zones, in which there was no turn yet.
+// readRevisions returns what notes the revisions of zones, in which there was no
+// turn yet.
 func (x *tx) readRevisions(zones []deputy.ZoneID) call {
 	b := &statement{}
 	b.WriteString("SELECT id, revision FROM zones WHERE deleted_at IS NULL AND id IN ")
